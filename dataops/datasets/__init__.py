@@ -1,0 +1,1 @@
+"""The catalog, snapshots, units, the one governed read and the one commit."""

@@ -1,0 +1,1 @@
+"""From a cluster file to units of work done on Dask."""

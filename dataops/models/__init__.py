@@ -1,0 +1,1 @@
+"""Predictors and a model version's folder, without Dask and pandas."""

@@ -1,0 +1,1 @@
+"""Prepare jobs: from raw to governed training sets."""

@@ -1,0 +1,1 @@
+"""Model versions and aliases in a directory."""

@@ -1,0 +1,1 @@
+"""Batch scoring of whole datasets with one model version."""

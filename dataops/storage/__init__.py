@@ -1,0 +1,1 @@
+"""Immutable records and data files: the two seams through which everything reaches a disk."""
