@@ -1,0 +1,151 @@
+"""Columns as numbers and as categories: the one place where Arrow types are read for features.
+
+1. A number is a float64; null becomes NaN. Integers beyond 2**53 are rounded to the nearest float64.
+2. A category is a text that doesn't depend on how the column is stored: string, large_string, string_view and
+   dictionary alike; ``true``; ``7`` for the integer 7 and the float 7.0; ISO dates; times in UTC with microseconds.
+3. Null and NaN are no category. Texts are made once per distinct value, never per row.
+4. Any other type is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from dataops.errors import InvalidInput, near_match
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_INTEGRAL_FLOATS = float(2**53)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Categories:
+    """One column as codes into its distinct texts.
+
+    Parameters
+    ----------
+    texts : distinct stored values as text; may repeat a text or hold null, since a stored dictionary may.
+    indices : ``(n_rows,)`` int32, the row's place in `texts`; ``len(texts)`` for null.
+    """
+
+    texts: pa.StringArray
+    indices: npt.NDArray[np.int32]
+
+
+def require_columns(known: Collection[str], names: Sequence[str], *, what: str) -> None:
+    """Nothing, if all of `names` are `known`.
+
+    Raises
+    ------
+    InvalidInput : naming every column that is missing, with its near match.
+    """
+    missing = [name for name in names if name not in known]
+    if missing:
+        listed = "; ".join(f"'{name}'.{near_match(name, known)}" for name in missing)
+        raise InvalidInput(f"{what} needs {len(missing)} column(s) that the data hasn't: {listed}")
+
+
+def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """The column called `name`; refuses a table that has two of that name."""
+    if table.column_names.count(name) > 1:
+        raise InvalidInput(f"the table has {table.column_names.count(name)} columns named '{name}': rename all but one")
+    return table.column(name)
+
+
+def read_numbers(name: str, column: pa.ChunkedArray) -> Floats:
+    """`column` as float64, NaN where null; a read-only view where no copy is needed.
+
+    Raises
+    ------
+    InvalidInput : the column is no number.
+    """
+    if not is_number(column.type):
+        raise InvalidInput(
+            f"column '{name}' is {column.type}, not a number: list it under categorical, or derive a number from it"
+        )
+    if column.type != pa.float64():
+        column = pc.cast(column, pa.float64(), safe=False)
+    if column.null_count:
+        column = pc.fill_null(column, np.nan)
+    values: Floats = column.to_numpy(zero_copy_only=False) if column.num_chunks != 1 else column.chunk(0).to_numpy()
+    return values
+
+
+def is_number(data_type: pa.DataType) -> bool:
+    """Whether `data_type` can be a numeric feature; a column of type null is one without values."""
+    return bool(
+        pt.is_integer(data_type)
+        or pt.is_floating(data_type)
+        or pt.is_boolean(data_type)
+        or pt.is_decimal(data_type)
+        or pt.is_null(data_type)
+    )
+
+
+def read_categories(name: str, column: pa.ChunkedArray) -> Categories:
+    """`column` as codes into its distinct texts.
+
+    Raises
+    ------
+    InvalidInput : values of this type have no text that could name a category.
+    """
+    encoded = _dictionary_encode(column)
+    texts = _texts_of(name, encoded.dictionary)
+    indices = encoded.indices.cast(pa.int32())
+    if indices.null_count:
+        indices = pc.fill_null(indices, pa.scalar(len(texts), pa.int32()))
+    return Categories(texts=texts, indices=indices.to_numpy())
+
+
+def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """One dictionary array over all chunks."""
+    if pt.is_dictionary(column.type):
+        if any(chunk.dictionary.null_count for chunk in column.chunks):
+            # Arrow can't unify dictionaries that hold null as a value
+            column = pc.cast(column, column.type.value_type).dictionary_encode()
+    else:
+        column = column.dictionary_encode()
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return column.unify_dictionaries().combine_chunks()
+
+
+def _texts_of(name: str, values: pa.Array) -> pa.StringArray:
+    kind = values.type
+    if pt.is_floating(kind):
+        return _float_texts(pc.cast(values, pa.float64()))
+    if pt.is_timestamp(kind):
+        values = pc.cast(values, pa.timestamp("us", tz=None if kind.tz is None else "UTC"), safe=False)
+    elif not (_is_text(kind) or _is_plain(kind)):
+        raise InvalidInput(
+            f"column '{name}' is {kind}, which can't be a category: use a string, boolean, number, date or time"
+        )
+    return pc.cast(values, pa.string())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Types whose Arrow text is canonical."""
+    tests = (pt.is_boolean, pt.is_integer, pt.is_decimal, pt.is_date, pt.is_time, pt.is_null)
+    return any(test(kind) for test in tests)
+
+
+def _float_texts(values: pa.DoubleArray) -> pa.StringArray:
+    """Whole numbers read like integers: elsewhere nulls turn integers into floats, and that must change no category."""
+    numbers = values.to_numpy(zero_copy_only=False)
+    missing = np.isnan(numbers)
+    whole = (np.abs(numbers) <= _INTEGRAL_FLOATS) & (np.floor(numbers) == numbers)
+    integers = pc.cast(pa.array(np.where(whole, numbers, 0).astype(np.int64)), pa.string())
+    texts = pc.if_else(pa.array(whole), integers, pc.cast(values, pa.string()))
+    return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)

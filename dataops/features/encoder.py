@@ -1,0 +1,259 @@
+"""Encoders: from named columns to the numbers that a model takes, fixed at fit.
+
+1. A number that is null, NaN or infinite is missing and becomes the fill fixed at fit. Then ``(x - mean) / scale``,
+   where mean and scale are those of the filled column (scikit-learn's SimpleImputer and StandardScaler in a row); a
+   constant column has scale 1.
+2. A category becomes its place among the frequent categories of the fit (sorted by code point), counted from 1. Code 0
+   is what is null, rare at fit, or unknown; the unknown and the rare are counted.
+3. The output has one row per input row; a row's output depends on that row alone, to the bit.
+4. Text is looked up once per distinct value, never per row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataops.errors import Format, InvalidInput, NotFound
+from dataops.features.columns import column_of, read_categories, read_numbers, require_columns
+from dataops.features.summary import NumericSummary, Summary
+from dataops.records import Record
+
+_LARGEST_CODE = 2**24  # the integers that a float32 of a tree's matrix holds exactly
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+class NumericSpec(Protocol):
+    """What is asked for numbers: see `declarations.jobs`."""
+
+    @property
+    def columns(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def impute(self) -> Literal["mean", "median"] | float: ...  # noqa: D102
+    @property
+    def scale(self) -> Literal["standard", "none"]: ...  # noqa: D102
+
+
+class CategoricalSpec(Protocol):
+    """What is asked for categories: see `declarations.jobs`."""
+
+    @property
+    def columns(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def min_count(self) -> int: ...  # noqa: D102
+
+
+class FeatureSpec(Protocol):
+    """The features of a train job."""
+
+    @property
+    def numeric(self) -> NumericSpec | None: ...  # noqa: D102
+    @property
+    def categorical(self) -> CategoricalSpec | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumericColumn:
+    """``(x - mean) / scale``, with `fill` for what is missing."""
+
+    name: str
+    fill: float
+    mean: float
+    scale: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoricalColumn:
+    """Code ``i + 1`` for ``categories[i]``, 0 for the rest."""
+
+    name: str
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """How the features of one model are made, in the order of the model's inputs."""
+
+    numeric: tuple[NumericColumn, ...]
+    categorical: tuple[CategoricalColumn, ...]
+
+    def source_columns(self) -> tuple[str, ...]:
+        """The columns that are read: numeric ones first, each once."""
+        names = [column.name for column in self.numeric] + [column.name for column in self.categorical]
+        return tuple(dict.fromkeys(names))
+
+    def code_counts(self) -> tuple[int, ...]:
+        """How many codes each categorical column can have, code 0 included."""
+        return tuple(len(column.categories) + 1 for column in self.categorical)
+
+    def record(self) -> Record:
+        """The encoder as JSON; floats keep every bit."""
+        numeric = [{"name": c.name, "fill": c.fill, "mean": c.mean, "scale": c.scale} for c in self.numeric]
+        categorical = [{"name": c.name, "categories": list(c.categories)} for c in self.categorical]
+        return {"numeric": numeric, "categorical": categorical}
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The encoder that `record()` wrote.
+
+        Raises
+        ------
+        Format : it didn't.
+        """
+        try:
+            numeric = tuple(_numeric_column(column) for column in record["numeric"])
+            categorical = tuple(_categorical_column(column) for column in record["categorical"])
+            return cls(numeric=numeric, categorical=categorical)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Format(f"not an encoder: {type(error).__name__} while reading it") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoded:
+    """Rows as a model takes them.
+
+    Parameters
+    ----------
+    numeric : ``(n_rows, n_numeric)`` float32, C order, finite.
+    codes : ``(n_rows, n_categorical)`` int32, C order, each below its column's code count.
+    unknown : rows by categorical column whose category has no code of its own; null isn't counted.
+    """
+
+    numeric: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int32]
+    unknown: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.numeric)
+
+    def matrix(self) -> npt.NDArray[np.float32]:
+        """``(n_rows, n_numeric + n_categorical)`` float32, codes as floats, for trees."""
+        n_numeric = self.numeric.shape[1]
+        matrix = np.empty((self.rows, n_numeric + self.codes.shape[1]), np.float32)
+        matrix[:, :n_numeric] = self.numeric
+        matrix[:, n_numeric:] = self.codes
+        return matrix
+
+
+def fit_encoder(summary: Summary, spec: FeatureSpec) -> Encoder:
+    """The encoder that `spec` asks for, from what `summary` knows of the training rows.
+
+    Raises
+    ------
+    InvalidInput : with all findings: no feature at all, a column that isn't summarised, one without any value to impute
+        from, or more categories than a code can tell apart.
+    """
+    findings: list[str] = []
+    encoder = Encoder(
+        numeric=tuple(_fit_numeric(summary, spec.numeric, findings)) if spec.numeric else (),
+        categorical=tuple(_fit_categorical(summary, spec.categorical, findings)) if spec.categorical else (),
+    )
+    if not findings and not encoder.source_columns():
+        findings.append("there is no feature: list columns under numeric or categorical")
+    if findings:
+        raise InvalidInput(f"features can't be fitted on {summary.rows} rows: " + "; ".join(findings))
+    return encoder
+
+
+def encode(encoder: Encoder, table: pa.Table) -> Encoded:
+    """The rows of `table` as the model takes them; columns that aren't features are left alone.
+
+    Raises
+    ------
+    InvalidInput : a column is missing or of a type that can't be such a feature.
+    """
+    require_columns(table.column_names, encoder.source_columns(), what="the encoder")
+    numeric = np.empty((table.num_rows, len(encoder.numeric)), np.float32)
+    codes = np.empty((table.num_rows, len(encoder.categorical)), np.int32)
+    for place, column in enumerate(encoder.numeric):
+        _encode_numbers(column, column_of(table, column.name), numeric[:, place])
+    unknown = {
+        column.name: _encode_categories(column, column_of(table, column.name), codes[:, place])
+        for place, column in enumerate(encoder.categorical)
+    }
+    return Encoded(numeric=numeric, codes=codes, unknown=unknown)
+
+
+def _fit_numeric(summary: Summary, spec: NumericSpec, findings: list[str]) -> Iterator[NumericColumn]:
+    for name in spec.columns:
+        try:
+            column = summary.numeric_column(name)
+            fill = _fill_of(column, spec.impute)
+        except (NotFound, InvalidInput) as error:
+            findings.append(
+                f"{error} Leave it out, or impute a number." if isinstance(error, InvalidInput) else str(error)
+            )
+            continue
+        mean, scale = column.moments(fill) if spec.scale == "standard" else (0.0, 1.0)
+        yield NumericColumn(name=name, fill=fill, mean=mean, scale=scale or 1.0)
+
+
+def _fill_of(column: NumericSummary, impute: str | float) -> float:
+    if impute == "mean":
+        return column.mean()
+    if impute == "median":
+        return column.median()
+    fill = float(impute)
+    if not math.isfinite(fill):
+        raise InvalidInput(f"column '{column.name}' can't be imputed with a number that isn't finite.")
+    return fill
+
+
+def _fit_categorical(summary: Summary, spec: CategoricalSpec, findings: list[str]) -> Iterator[CategoricalColumn]:
+    for name in spec.columns:
+        try:
+            categories = summary.categorical_column(name).frequent(spec.min_count)
+        except NotFound as error:
+            findings.append(str(error))
+            continue
+        if len(categories) >= _LARGEST_CODE:
+            most = _LARGEST_CODE - 1
+            findings.append(f"column '{name}' has {len(categories)} categories, {most} are possible: raise min_count")
+        yield CategoricalColumn(name=name, categories=categories)
+
+
+def _encode_numbers(column: NumericColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]) -> None:
+    values = read_numbers(column.name, source)
+    usable = np.isfinite(values)
+    if not usable.all():
+        values = np.where(usable, values, column.fill)
+    if (column.mean, column.scale) != (0.0, 1.0):
+        with np.errstate(over="ignore"):  # clipped below
+            values = values - column.mean
+            values /= column.scale
+    np.clip(values, -_LARGEST_FLOAT32, _LARGEST_FLOAT32, out=out, casting="same_kind")
+
+
+def _encode_categories(column: CategoricalColumn, source: pa.ChunkedArray, out: npt.NDArray[np.int32]) -> int:
+    """Fill `out` with codes; gives how many rows hold a category without a code of its own."""
+    stored = read_categories(column.name, source)
+    known = pc.index_in(stored.texts, value_set=pa.array(column.categories, pa.string()), skip_nulls=True)
+    code_of = np.zeros(len(stored.texts) + 1, np.int32)  # the last is null's
+    code_of[:-1] = pc.add(pc.fill_null(known, -1), 1).to_numpy()
+    out[:] = code_of[stored.indices]
+    is_unknown = np.zeros(len(code_of), np.bool_)
+    is_unknown[:-1] = (code_of[:-1] == 0) & stored.texts.is_valid().to_numpy(zero_copy_only=False)
+    return int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
+
+
+def _numeric_column(record: Mapping[str, Any]) -> NumericColumn:
+    column = NumericColumn(name=record["name"], **{key: float(record[key]) for key in ("fill", "mean", "scale")})
+    if not column.scale > 0 or not all(map(math.isfinite, (column.fill, column.mean, column.scale))):
+        raise ValueError(column.name)
+    return column
+
+
+def _categorical_column(record: Mapping[str, Any]) -> CategoricalColumn:
+    categories = tuple(record["categories"])
+    if not all(isinstance(text, str) for text in categories) or len(set(categories)) != len(categories):
+        raise ValueError(record["name"])
+    return CategoricalColumn(name=record["name"], categories=categories)
