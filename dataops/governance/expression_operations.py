@@ -1,0 +1,308 @@
+"""The operations of the expression language: kernels over whole columns, by name.
+
+1. An operation's type follows from its arguments' types alone; types that don't fit are refused whatever the rows.
+2. No row makes an operation fail: overflow, division by zero, the root or logarithm of too little give null. The
+   result of arithmetic is a finite number or null.
+3. Three-valued logic as in SQL: what is compared with null is unknown (null); AND, OR and IN are Kleene's.
+4. At least one argument is an array; literals stay scalars, so that kernels take their fast ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataops.governance.expression_casts import cast_values
+from dataops.governance.expression_tree import RefusedError
+from dataops.governance.expression_values import (
+    BOOLEAN,
+    DATE,
+    MOMENTS,
+    NULL,
+    NUMBERS,
+    REAL,
+    TEXT,
+    TIME,
+    WHOLE,
+    Value,
+    as_real,
+    finite,
+    typed,
+    unify,
+)
+
+Operation = Callable[[Sequence[Value], Any], pa.Array]
+
+_LOWEST = pa.scalar(-(2**63), WHOLE)
+_EXACT = pa.decimal256(19, 0)
+
+
+def _arithmetic(name: str, checked: Callable[..., pa.Array], unchecked: Callable[..., pa.Array]) -> Operation:
+    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
+        left, right = unify(typed(values, name, *NUMBERS), name)
+        if left.type == REAL:
+            return finite(unchecked(left, right))
+        try:
+            return checked(left, right)
+        except pa.ArrowInvalid:
+            return _exact(unchecked, left, right)
+
+    return run
+
+
+def _exact(operation: Callable[..., pa.Array], left: Value, right: Value) -> pa.Array:
+    """The slow way, taken when some row overflows 64 bits: null in those rows."""
+    exact = operation(pc.cast(left, _EXACT), pc.cast(right, _EXACT))
+    lowest, highest = (pa.scalar(bound, WHOLE).cast(_EXACT) for bound in (-(2**63), 2**63 - 1))
+    fits = pc.and_(pc.greater_equal(exact, lowest), pc.less_equal(exact, highest))
+    return pc.if_else(fits, operation(left, right), pa.scalar(None, WHOLE))
+
+
+def _divide(values: Sequence[Value], _parameter: Any) -> pa.Array:
+    left, right = (as_real(value) for value in typed(values, "/", *NUMBERS))
+    return finite(pc.divide(left, right))
+
+
+def _remainder(values: Sequence[Value], _parameter: Any) -> pa.Array:
+    """The remainder with the sign of the dividend, as in C and SQL."""
+    left, right = unify(typed(values, "%", *NUMBERS), "%")
+    if left.type == REAL:
+        with np.errstate(all="ignore"):
+            return pa.array(np.fmod(_numpy(left), _numpy(right)), REAL, from_pandas=True)
+    # by 0 nothing, and -2**63 / -1 overflows: both divide by 1, the one to null, the other to 0
+    is_zero = pc.equal(right, 0)
+    divisor = pc.if_else(pc.or_(is_zero, pc.equal(right, -1)), pa.scalar(1, WHOLE), right)
+    remainder = pc.subtract(left, pc.multiply(pc.divide(left, divisor), divisor))
+    return pc.if_else(is_zero, pa.scalar(None, WHOLE), remainder)
+
+
+def _numpy(value: Value) -> Any:
+    """float64 with NaN for null."""
+    if isinstance(value, pa.Scalar):
+        return np.float64(value.as_py() if value.is_valid else np.nan)
+    return value.to_numpy(zero_copy_only=False)
+
+
+def _negate(values: Sequence[Value], parameter: Any) -> pa.Array:
+    return OPERATIONS["-"]([pa.scalar(0, WHOLE), *typed(values, "-", *NUMBERS)], parameter)
+
+
+def _absolute(values: Sequence[Value], _parameter: Any) -> pa.Array:
+    (value,) = typed(values, "abs", *NUMBERS)
+    if value.type == REAL:
+        return finite(pc.abs(value))
+    return pc.if_else(pc.equal(value, _LOWEST), pa.scalar(None, WHOLE), pc.abs(value))
+
+
+def _towards(name: str, kernel: Callable[[pa.Array], pa.Array]) -> Operation:
+    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
+        (value,) = typed(values, name, *NUMBERS)
+        return value if value.type == WHOLE else finite(kernel(value))
+
+    return run
+
+
+def _round(values: Sequence[Value], digits: Any) -> pa.Array:
+    """Half away from zero, as SQL has it."""
+    (value,) = typed(values, "round", *NUMBERS)
+    if value.type == WHOLE:
+        return value
+    # from 2**52 there is no fraction, and the kernel would overflow
+    is_small = pc.less(pc.abs(value), 2.0**52)
+    small = pc.if_else(is_small, value, pa.scalar(0.0))
+    rounded = pc.round(small, ndigits=digits, round_mode="half_towards_infinity")
+    return finite(pc.if_else(is_small, rounded, value))
+
+
+def _real_function(name: str, kernel: Callable[[pa.Array], pa.Array]) -> Operation:
+    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
+        (value,) = typed(values, name, *NUMBERS)
+        return finite(kernel(as_real(value)))
+
+    return run
+
+
+def _comparison(name: str, kernel: Callable[..., pa.Array], *, is_ordering: bool) -> Operation:
+    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
+        left, right = unify(values, name)
+        if left.type == NULL:
+            left, right = left.cast(BOOLEAN), right.cast(BOOLEAN)
+        elif left.type == BOOLEAN and is_ordering:
+            raise RefusedError(f"{name} can't order true and false")
+        return kernel(left, right)
+
+    return run
+
+
+def _between(values: Sequence[Value], parameter: Any) -> pa.Array:
+    value, low, high = unify(values, "between")
+    above, below = OPERATIONS[">="]([value, low], parameter), OPERATIONS["<="]([value, high], parameter)
+    return pc.and_kleene(above, below)
+
+
+def _in(values: Sequence[Value], parameter: Any) -> pa.Array:
+    value, *members = unify(values, "in")
+    if value.type == NULL or not all(isinstance(member, pa.Scalar) for member in members):
+        equal = [OPERATIONS["="]([value, member], parameter) for member in members]
+        return _folded(pc.or_kleene, equal)
+    if value.type == REAL:
+        value = pc.add(value, 0.0)  # is_in tells -0.0 from 0.0, = does not
+    known = pa.array([member.as_py() for member in members if member.is_valid], value.type)
+    if value.type == REAL:
+        known = pc.add(known, 0.0)
+    is_unknown = pc.is_null(value) if len(known) == len(members) else pa.scalar(value=True)
+    found = pc.is_in(value, value_set=known)
+    return pc.if_else(found, found, pc.if_else(is_unknown, pa.scalar(None, BOOLEAN), found))
+
+
+def _folded(kernel: Callable[..., pa.Array], values: Sequence[Value]) -> pa.Array:
+    result = values[0]
+    for value in values[1:]:
+        result = kernel(result, value)
+    return result
+
+
+def _logic(name: str, kernel: Callable[..., pa.Array]) -> Operation:
+    return lambda values, _parameter: kernel(*typed(values, name, BOOLEAN))
+
+
+def _is(truth: str, kernel: Callable[[Value], Value]) -> Operation:
+    return lambda values, _parameter: pc.coalesce(
+        kernel(typed(values, f"is {truth}", BOOLEAN)[0]), pa.scalar(value=False)
+    )
+
+
+def _case(values: Sequence[Value], _parameter: Any) -> pa.Array:
+    """`values` are condition, result, condition, result ..., otherwise: the first condition that is true decides."""
+    conditions = typed(values[:-1:2], "case when", BOOLEAN)
+    *results, decided = unify([*values[1::2], values[-1]], "case")
+    for condition, result in zip(reversed(conditions), reversed(results), strict=True):
+        decided = pc.if_else(pc.coalesce(condition, pa.scalar(value=False)), result, decided)
+    return decided
+
+
+def _case_of(values: Sequence[Value], parameter: Any) -> pa.Array:
+    subject, *rest = values
+    conditions = [OPERATIONS["="]([subject, candidate], parameter) for candidate in rest[:-1:2]]
+    parts = [part for pair in zip(conditions, rest[1::2], strict=True) for part in pair]
+    return _case([*parts, rest[-1]], parameter)
+
+
+def _coalesce(values: Sequence[Value], _parameter: Any) -> pa.Array:
+    return pc.coalesce(*unify(values, "coalesce"))
+
+
+def _null_if(values: Sequence[Value], parameter: Any) -> pa.Array:
+    same = pc.coalesce(OPERATIONS["="](values, parameter), pa.scalar(value=False))
+    return pc.if_else(same, pa.scalar(None, values[0].type), values[0])
+
+
+def _extreme(name: str, kernel: Callable[..., pa.Array]) -> Operation:
+    """Nulls are passed over, as in PostgreSQL: null only where all are."""
+    return lambda values, _parameter: kernel(*unify(typed(values, name, *NUMBERS, TEXT, *MOMENTS), name))
+
+
+def _text_function(name: str, kernel: Callable[[pa.Array], pa.Array]) -> Operation:
+    return lambda values, _parameter: kernel(typed(values, name, TEXT)[0])
+
+
+def _joined(name: str, **options: str) -> Operation:
+    return lambda values, _parameter: pc.binary_join_element_wise(*typed(values, name, TEXT), "", **options)
+
+
+def _like(name: str, *, ignore_case: bool) -> Operation:
+    def run(values: Sequence[Value], pattern: Any) -> pa.Array:
+        return pc.match_like(typed(values, name, TEXT)[0], pattern=pattern, ignore_case=ignore_case)
+
+    return run
+
+
+def _substring(values: Sequence[Value], bounds: Any) -> pa.Array:
+    start, stop = bounds
+    return pc.utf8_slice_codeunits(typed(values, "substring", TEXT)[0], start=start, stop=stop)
+
+
+def _extract(values: Sequence[Value], field: Any) -> pa.Array:
+    """Times with a zone are taken in UTC, so that no machine's zone tables matter."""
+    (value,) = typed(values, "extract", *MOMENTS)
+    if value.type == DATE and field in {"hour", "minute", "second"}:
+        raise RefusedError(f"a date has no {field}")
+    return _FIELDS[field](value if value.type == DATE else value.cast(TIME))
+
+
+def _cut(values: Sequence[Value], bounds: Any) -> pa.Array:
+    """Labels ``..b1``, ``b1..b2`` (b1 is in, b2 is not), ``bn..``."""
+    (value,) = typed(values, "cut", *NUMBERS)
+    if value.type == WHOLE and any(isinstance(bound, float) for bound in bounds):
+        value = as_real(value)
+    edges = ["", *(str(bound) for bound in bounds), ""]
+    labels = pa.array([f"{low}..{high}" for low, high in pairwise(edges)], TEXT)
+    numbers = value.fill_null(0).to_numpy(zero_copy_only=False)
+    places = np.searchsorted(np.array(bounds, dtype=numbers.dtype), numbers, side="right")
+    return labels.take(pa.array(places, mask=value.is_null().to_numpy(zero_copy_only=False)))
+
+
+_FIELDS: Mapping[str, Callable[[pa.Array], pa.Array]] = {
+    "year": pc.year,
+    "quarter": pc.quarter,
+    "month": pc.month,
+    "day": pc.day,
+    "hour": pc.hour,
+    "minute": pc.minute,
+    "second": pc.second,
+    "dow": lambda value: pc.day_of_week(value, count_from_zero=True, week_start=7),  # Sunday is 0
+    "doy": pc.day_of_year,
+}
+
+OPERATIONS: Mapping[str, Operation] = {
+    "+": _arithmetic("+", pc.add_checked, pc.add),
+    "-": _arithmetic("-", pc.subtract_checked, pc.subtract),
+    "*": _arithmetic("*", pc.multiply_checked, pc.multiply),
+    "/": _divide,
+    "%": _remainder,
+    "negate": _negate,
+    "abs": _absolute,
+    "floor": _towards("floor", pc.floor),
+    "ceil": _towards("ceil", pc.ceil),
+    "round": _round,
+    "sqrt": _real_function("sqrt", pc.sqrt),
+    "ln": _real_function("ln", pc.ln),
+    "exp": _real_function("exp", pc.exp),
+    "=": _comparison("=", pc.equal, is_ordering=False),
+    "<>": _comparison("<>", pc.not_equal, is_ordering=False),
+    "<": _comparison("<", pc.less, is_ordering=True),
+    "<=": _comparison("<=", pc.less_equal, is_ordering=True),
+    ">": _comparison(">", pc.greater, is_ordering=True),
+    ">=": _comparison(">=", pc.greater_equal, is_ordering=True),
+    "between": _between,
+    "in": _in,
+    "and": _logic("and", pc.and_kleene),
+    "or": _logic("or", pc.or_kleene),
+    "not": _logic("not", pc.invert),
+    "is null": lambda values, _parameter: pc.is_null(values[0]),
+    "is true": _is("true", lambda value: value),
+    "is false": _is("false", pc.invert),
+    "case": _case,
+    "case of": _case_of,
+    "coalesce": _coalesce,
+    "nullif": _null_if,
+    "least": _extreme("least", pc.min_element_wise),
+    "greatest": _extreme("greatest", pc.max_element_wise),
+    "lower": _text_function("lower", pc.utf8_lower),
+    "upper": _text_function("upper", pc.utf8_upper),
+    "trim": _text_function("trim", pc.utf8_trim_whitespace),
+    "length": _text_function("length", lambda text: pc.utf8_length(text).cast(WHOLE)),
+    "substring": _substring,
+    "||": _joined("||", null_handling="emit_null"),
+    "concat": _joined("concat", null_handling="replace", null_replacement=""),
+    "like": _like("like", ignore_case=False),
+    "ilike": _like("ilike", ignore_case=True),
+    "extract": _extract,
+    "cut": _cut,
+    "cast": lambda values, target: cast_values(values[0], target),
+}
