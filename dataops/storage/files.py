@@ -1,0 +1,199 @@
+"""Data files: Parquet and other large files, through one pyarrow filesystem.
+
+1. A data file is written once, under a name that no other attempt uses, and never changed. Two attempts that share a
+   name have been seen to give readable files with wrong rows.
+2. When `write` returns, the file and its name are on the disk. When it fails, the file is gone.
+3. A file counts only when a record names it (manifest, snapshot): what a crash leaves behind is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from dataops.errors import InvalidInput, NotFound
+from dataops.storage.disk import Disk, local_folder, redact, storage_errors, sync_folder, write_new
+
+_HIDDEN = (".", "_")  # Hive's and Spark's convention: temporary files, logs and markers are no data
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStat:
+    """A file as it was found: `path` relative to the URL of its `DataFiles`."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+
+
+FileStats = list[FileStat]  # `list` is a method below
+
+
+def check_path(path: str) -> str:
+    """`path`, if it can name a data file: looser than a key, since sources come with names of their own.
+
+    Raises
+    ------
+    InvalidInput : absolute, an empty, ``.`` or ``..`` segment, or characters that don't print.
+    """
+    if not path.isprintable() or any(segment in ("", ".", "..") for segment in path.split("/")):
+        raise InvalidInput(
+            f"{path[:200]!a} can't be the path of a data file: expected names joined by '/', none of them empty, "
+            "'.' or '..', all characters printable"
+        )
+    return path
+
+
+class DataFiles(ABC):
+    """The data files below one URL; all paths are relative to it. Cheap to make and to pickle; made by `open_files`."""
+
+    url: str
+
+    @property
+    @abstractmethod
+    def filesystem(self) -> fs.FileSystem:
+        """The pyarrow filesystem whose root is the URL, made on first use in each process."""
+
+    @abstractmethod
+    def list(self, folder: str, suffix: str = ".parquet") -> FileStats:
+        """The files below `folder` (``""``: the root), at any depth, sorted by path.
+
+        Nothing whose name starts with ``.`` or ``_`` is among them.
+
+        Raises
+        ------
+        NotFound : no such folder. (A source that isn't there must not look like one without rows.)
+        """
+
+    @abstractmethod
+    def stat(self, path: str) -> FileStat:
+        """Size and time of the file `path`.
+
+        Raises
+        ------
+        NotFound : no such file.
+        """
+
+    @abstractmethod
+    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:
+        """The new file `path`, lasting, with what `write` put into its stream.
+
+        Raises
+        ------
+        AlreadyExists : a file of that name; it stays as it is.
+        Storage : the disk failed or is full; nothing is left under that name.
+        """
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """No file is at `path` any more; none there is fine."""
+
+    def open(self, path: str) -> pa.NativeFile:
+        """The file `path` for reading at any offset.
+
+        Raises
+        ------
+        NotFound : no such file.
+        """
+        check_path(path)
+        with self._errors("opening", path):
+            return self.filesystem.open_input_file(path)
+
+    def sha256(self, path: str) -> str:
+        """``sha256:<hex>`` of the bytes of the file `path`."""
+        running = hashlib.sha256()
+        with self.open(path) as stream, self._errors("reading", path):
+            while chunk := stream.read(_CHUNK_BYTES):
+                running.update(chunk)
+        return "sha256:" + running.hexdigest()
+
+    @contextmanager
+    def _errors(self, doing: str, path: str) -> Iterator[None]:
+        where = f"{path or 'the folder'} in {redact(self.url)}"
+        with storage_errors(f"{doing} {where}"):
+            try:
+                yield
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise NotFound(f"there is no file {where}") from None
+
+
+class PosixFiles(DataFiles):
+    """Data files in a folder of a POSIX file system."""
+
+    def __init__(self, root: Path) -> None:
+        self._disk = Disk(root.absolute())
+        self._filesystem: fs.FileSystem | None = None
+        self.url = root.absolute().as_uri()
+
+    def __reduce__(self) -> tuple[type[PosixFiles], tuple[Path]]:
+        return type(self), (self._disk.root,)
+
+    @property
+    def filesystem(self) -> fs.FileSystem:  # noqa: D102 - the seam says it
+        if self._filesystem is None:
+            self._filesystem = fs.SubTreeFileSystem(str(self._disk.locate("")), fs.LocalFileSystem())
+        return self._filesystem
+
+    def list(self, folder: str, suffix: str = ".parquet") -> FileStats:  # noqa: D102
+        top = self._disk.locate(check_path(folder.removesuffix("/")) if folder else "")
+        with self._errors("listing", folder):
+            if not top.is_dir():
+                raise NotFound(f"there is no folder {folder or 'at'} {'in ' if folder else ''}{self.url}")
+            found = [path for path in self._disk.walk(top, _HIDDEN) if path.name.endswith(suffix)]
+            stats = [_stat(check_path(self._disk.relative(path)), path.stat()) for path in found]
+        return sorted(stats, key=lambda stat: stat.path)
+
+    def stat(self, path: str) -> FileStat:  # noqa: D102
+        located = self._disk.locate(check_path(path))
+        with self._errors("reading the size of", path):
+            if located.is_dir():
+                raise IsADirectoryError
+            return _stat(path, located.stat())
+
+    def open(self, path: str) -> pa.NativeFile:  # noqa: D102
+        self.stat(path)  # refuses what is no file, or reached through a link
+        return super().open(path)
+
+    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:  # noqa: D102
+        located = self._disk.locate(check_path(path))
+        with storage_errors(f"writing {path} in {self.url}"):
+            self._disk.make_folder(located.parent)
+            status = write_new(located, write, sync_name=True)
+        return _stat(path, status)
+
+    def delete(self, path: str) -> None:  # noqa: D102
+        located = self._disk.locate(check_path(path))
+        with storage_errors(f"deleting {path} in {self.url}"):
+            try:
+                located.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            sync_folder(located.parent)
+
+
+def open_files(url: str) -> DataFiles:
+    """The data files below `url` (a path or ``file://``). Touches no disk.
+
+    Raises
+    ------
+    InvalidInput : a scheme that isn't supported.
+    """
+    folder = local_folder(url)
+    if folder is None:
+        scheme = url.partition("://")[0]
+        raise InvalidInput(f"data files can't be read from {scheme}:// URLs; expected a path or file://")
+    return PosixFiles(folder)
+
+
+def _stat(path: str, status: os.stat_result) -> FileStat:
+    return FileStat(path=path, size_bytes=status.st_size, mtime_ns=status.st_mtime_ns)

@@ -1,0 +1,242 @@
+"""A journal: what moves on, as numbered records that never change (an alias, a dataset's snapshots, the audit).
+
+1. Record n is put under number n if that is absent: of two who append at once, one gets the number, the other sees it.
+2. Numbers start at 1 and have no gap, so "is there a record n?" is true up to the last and false after it. The last is
+   found by doubling and halving: no head record that could be wrong, no listing.
+3. A record carries its own digest and its predecessor's: one that was edited, swapped or taken out of the middle shows.
+   (Records cut off at the end don't show from inside: keep a digest elsewhere for that.)
+4. A record that doesn't match its digest is never returned, and nothing is appended to it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal
+
+from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput, NotFound
+from dataops.records import (
+    canonical_bytes,
+    decode_record,
+    digest,
+    encode_record,
+    format_time,
+    new_nonce,
+    now_utc,
+    require_name,
+)
+from dataops.storage.objects import Store, check_key
+
+_VERSION = 1
+_FIELDS = {"format", "number", "previous", "written_at", "nonce", "body", "digest"}
+_FILE = re.compile(r"(\d{10})\.json")
+
+
+class After(Enum):
+    """Where a record goes when the caller doesn't say after which."""
+
+    ANY = "any"
+
+
+ANY: Final = After.ANY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One record of a journal; `digest` covers all else, `previous` is the digest of the one before (None: first)."""
+
+    number: int
+    previous: str | None
+    written_at: str
+    nonce: str
+    body: Mapping[str, Any]
+    digest: str
+
+
+class Journal:
+    """The journal of `kind` (``audit``, ``alias`` ...) below the key `prefix` of `store`. Cheap to make, pickles."""
+
+    def __init__(self, store: Store, prefix: str, kind: str) -> None:
+        self._store = store
+        self._prefix = check_key(prefix)
+        self._kind = require_name(kind, "kind of journal")
+        self._seen = 0  # a number known to be taken: only saves look-ups
+
+    def append(
+        self, body: Mapping[str, Any], *, after: Entry | Literal[After.ANY] | None = ANY, nonce: str | None = None
+    ) -> Entry:
+        """The entry that now holds `body` (JSON types only).
+
+        With `after`, the entry that the caller decided on (None: there was none), `body` directly follows it or isn't
+        written; repeated with the same `nonce`, the call gives the entry that is there already. Without it, `body`
+        comes after whatever is last; repeated after a crash, it may be there twice.
+
+        Raises
+        ------
+        Conflict : another record directly follows `after`, or `after` is not in the journal.
+        Integrity, Format : the journal is damaged; nothing was appended.
+        """
+        plain = json.loads(canonical_bytes(body))  # what a reader will see: text keys, lists
+        marker = nonce or new_nonce()
+        if not isinstance(after, After):
+            return self._append_after(after, plain, marker)
+        while True:  # each round that loses is one that somebody else won
+            entry = self._put(self.tail(), plain, marker)
+            if entry is not None:
+                return entry
+
+    def read(self, number: int) -> Entry:
+        """The entry of that number.
+
+        Raises
+        ------
+        NotFound : there is none.
+        Integrity, Format : what is there is not the record that was written.
+        """
+        return self._decode(number, self._store.get(self._key(number)))
+
+    def tail(self) -> Entry | None:
+        """The last entry; None for an empty journal."""
+        for start in dict.fromkeys((self._seen, 0)):
+            last = self._last_number(start)
+            if last == 0:
+                return None
+            try:
+                entry = self.read(last)
+            except NotFound:  # what was seen is gone: somebody cut the journal, look from the start
+                continue
+            self._seen = last
+            return entry
+        return None
+
+    def entries(self, start: int = 1) -> Iterator[Entry]:
+        """The entries from number `start` on, in order, each following the one before.
+
+        Raises
+        ------
+        Integrity, Format : as `read`; or an entry that doesn't follow its predecessor.
+        """
+        if start < 1:
+            raise InvalidInput(f"a journal's numbers start at 1, not {start}")
+        before: Entry | None = None
+        while True:
+            try:
+                entry = self.read(start if before is None else before.number + 1)
+            except NotFound:
+                return
+            if before is not None and entry.previous != before.digest:
+                raise Integrity(self._not_following(entry.number))
+            yield entry
+            before = entry
+
+    def verify(self) -> list[str]:
+        """What is wrong, by number: missing, unreadable, altered, moved, not following; [] when it is whole."""
+        findings, numbers = self._listed()
+        before: Entry | None = None
+        expected = 1
+        for number in numbers:
+            if number > expected:
+                findings.append(f"records of {self._prefix} are missing: {expected} to {number - 1}")
+            entry, finding = self._checked(number)
+            # Nothing can be said about following one that is missing or unreadable
+            known = number == 1 or (before is not None and before.number == number - 1)
+            if entry and known and entry.previous != (before.digest if before else None):
+                finding = self._not_following(number)
+            findings += [finding] if finding else []
+            before, expected = entry, number + 1
+        return findings
+
+    def _checked(self, number: int) -> tuple[Entry | None, str]:
+        try:
+            return self.read(number), ""
+        except DataopsError as error:
+            return None, str(error)
+
+    def _not_following(self, number: int) -> str:
+        return f"{self._name(number)} does not follow record {number - 1}: one of the two was exchanged"
+
+    def _append_after(self, after: Entry | None, body: Any, nonce: str) -> Entry:
+        if after is not None and not self._holds(after):  # else a made-up entry could leave a gap in the numbers
+            raise Conflict(f"{self._name(after.number)} is not the one that was read: read the journal again")
+        number = after.number + 1 if after else 1
+        entry = self._put(after, body, nonce)
+        if entry is None:
+            entry = self.read(number)
+            if (entry.nonce, entry.body) != (nonce, body):
+                raise Conflict(
+                    f"{self._name(number)} was written by somebody else at {entry.written_at}: read the journal again "
+                    "and decide again"
+                )
+        return entry
+
+    def _put(self, after: Entry | None, body: Any, nonce: str) -> Entry | None:
+        """The entry that was put after `after`; None when its number was taken."""
+        fields = {
+            "number": after.number + 1 if after else 1,
+            "previous": after.digest if after else None,
+            "written_at": format_time(now_utc()),
+            "nonce": nonce,
+            "body": body,
+        }
+        entry = Entry(**fields, digest=digest(fields))
+        record = encode_record(self._kind, _VERSION, {**fields, "digest": entry.digest})
+        if not self._store.put_if_absent(self._key(entry.number), record):
+            return None
+        self._seen = max(self._seen, entry.number)
+        return entry
+
+    def _holds(self, entry: Entry) -> bool:
+        try:
+            return self.read(entry.number).digest == entry.digest
+        except NotFound:
+            return False
+
+    def _last_number(self, start: int) -> int:
+        """The highest number taken, given that `start` is (0: nothing is known)."""
+        low, step = start, 1
+        while self._taken(low + step):
+            low, step = low + step, step * 2
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._taken(middle) else (low, middle)
+        return low
+
+    def _taken(self, number: int) -> bool:
+        try:
+            self._store.get(self._key(number))
+        except NotFound:
+            return False
+        return True
+
+    def _decode(self, number: int, data: bytes) -> Entry:
+        record = decode_record(data, self._kind, _VERSION)
+        fields = {name: record[name] for name in record if name not in ("format", "digest")}
+        if set(record) != _FIELDS or not _matches(fields, record["digest"]):
+            raise Integrity(f"{self._name(number)} was altered: it does not match its own digest")
+        if record["number"] != number:
+            raise Integrity(f"{self._name(number)} holds record {record['number']}: it was moved")
+        return Entry(**fields, digest=record["digest"])
+
+    def _listed(self) -> tuple[list[str], list[int]]:
+        """Findings about keys that no journal writes, and the numbers that are there."""
+        names = [key.removeprefix(self._prefix + "/") for key in self._store.list(self._prefix)]
+        matches = {name: _FILE.fullmatch(name) for name in names}
+        strange = [f"{name} is not a record of this journal" for name, match in matches.items() if not match]
+        return strange, sorted(int(match[1]) for match in matches.values() if match)
+
+    def _key(self, number: int) -> str:
+        return f"{self._prefix}/{number:010d}.json"
+
+    def _name(self, number: int) -> str:
+        return f"record {number} of {self._prefix}"
+
+
+def _matches(fields: Mapping[str, Any], recorded: object) -> bool:
+    try:
+        return digest(fields) == recorded
+    except InvalidInput:  # NaN and the like: nothing that we ever wrote
+        return False

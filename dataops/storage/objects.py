@@ -1,0 +1,279 @@
+"""The Store: immutable records, each under a key, and one rule on which all correctness rests.
+
+1. *Put-if-absent*: of all writers of a key, one wins; what it wrote is complete, lasts, and is never overwritten.
+   `link()` gives it on POSIX, a conditional put on S3. Nothing stronger is assumed (docs/adr/0003-put-if-absent.md).
+2. "It is there already" is read back and compared, so that a lost reply doesn't turn our own success into a conflict.
+   Who must know that *it* won, rather than that its bytes are there, puts a nonce into them.
+3. A key is a relative path of plain ASCII names. No key is also the folder of another.
+4. A store that ignores the condition is found out when it is opened for writing, and refused.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dataops.errors import InvalidInput, NotFound, Storage, near_match
+from dataops.records import new_nonce
+from dataops.storage.disk import Disk, link_new, local_folder, redact, storage_errors, sync_folder, write_new
+
+Keys = list[str]  # `list` is a method below
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=:,-]{0,199}")
+_KEY_LENGTH = 900  # S3 allows 1024 bytes; leaves room for the prefix of the store
+_TRIES = 3
+_TEMPORARY = ".tmp-"  # no key starts with a dot, so no listing shows one
+
+_memory: dict[str, dict[str, bytes]] = {}
+_memory_lock = threading.Lock()
+_probed: set[str] = set()
+
+
+def check_key(key: str) -> str:
+    """`key`, if it can name a record.
+
+    Raises
+    ------
+    InvalidInput : absolute, an empty or ``..`` segment, a character outside the list, or too long.
+    """
+    if len(key) > _KEY_LENGTH or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+        raise InvalidInput(
+            f"{key[:200]!r} can't be a key: expected names joined by '/', each of letters, digits and any of _.@+=:,- "
+            f"(not first, but for _), 200 characters at most, {_KEY_LENGTH} in all"
+        )
+    return key
+
+
+class Store(ABC):
+    """Immutable records by key. Holds no connection or lock: cheap to make and to pickle.
+
+    A backend gives `get`, `list`, `delete` and `_create`, and passes the suite in ``tests/storage/store_suite.py``.
+    """
+
+    url: str
+
+    @abstractmethod
+    def get(self, key: str) -> bytes:
+        """The bytes under `key`: complete, and the same for ever.
+
+        Raises
+        ------
+        NotFound : nothing is there.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str) -> Keys:
+        """The keys below the folder `prefix` (``""``: all), at any depth, sorted; none when there is no folder."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Nothing is under `key` any more; nothing there is fine. For leftovers and collected garbage only."""
+
+    @abstractmethod
+    def _create(self, key: str, data: bytes) -> bool:
+        """Whether `data` was put under `key` now; False when something was there. All or nothing, and lasting."""
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Whether `key` holds exactly `data` now: True also when an earlier try had put it, False for other bytes.
+
+        Raises
+        ------
+        Storage : the store failed three times; the record may be there or not, and trying again tells.
+        """
+        check_key(key)
+        failure: NotFound | Storage | None = None
+        for _ in range(_TRIES):
+            try:
+                return self._create(key, data) or self.get(key) == data
+            except (NotFound, Storage) as error:  # deleted since it was found there; or failed, or the reply was lost
+                failure = error
+        raise Storage(f"{key} could not be put in {_TRIES} tries; the last: {failure}") from None
+
+
+class PosixStore(Store):
+    """Records as files below `root`, on a file system with hard links (local disk, NFSv4)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.url = self.root.as_uri()
+        self._disk = Disk(self.root)
+
+    def make_root(self) -> None:
+        """The root folder exists."""
+        with storage_errors(f"making the folder {self.url}"):
+            self._disk.make_folder()
+
+    def get(self, key: str) -> bytes:  # noqa: D102 - the seam says it
+        path = self._disk.locate(check_key(key))
+        with self._errors("reading", key):
+            try:
+                return path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise NotFound(f"there is no {key} in {self.url}") from None
+
+    def list(self, prefix: str) -> Keys:  # noqa: D102
+        folder = self._disk.locate(_folder_of(prefix))
+        with self._errors("listing", prefix):
+            found = self._disk.walk(folder, (".",)) if folder.is_dir() else ()
+            return sorted(self._disk.relative(path) for path in found)
+
+    def delete(self, key: str) -> None:  # noqa: D102
+        path = self._disk.locate(check_key(key))
+        with self._errors("deleting", key):
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                return
+            sync_folder(path.parent)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        """Temporary file, sync, `link()`, sync of the folder.
+
+        The folder is synced for the loser as well: it may go on to say that the record is there.
+        """
+        target = self._disk.locate(key)
+        temporary = target.with_name(_TEMPORARY + new_nonce())
+        with self._errors("writing", key):
+            self._disk.make_folder(target.parent)
+            write_new(temporary, lambda stream: stream.write(data), sync_name=False)
+            try:
+                linked = link_new(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync_folder(target.parent)
+        return linked
+
+    @contextmanager
+    def _errors(self, doing: str, key: str) -> Iterator[None]:
+        with storage_errors(f"{doing} {key} in {self.url}"):
+            yield
+
+
+class MemoryStore(Store):
+    """Records in this process, shared by all stores of one name: for tests, and what the others are measured by."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = new_nonce() if name is None else name
+        self.url = f"memory://{self._name}"
+
+    @property
+    def _records(self) -> dict[str, bytes]:
+        return _memory.setdefault(self._name, {})
+
+    def get(self, key: str) -> bytes:  # noqa: D102
+        try:
+            return self._records[check_key(key)]
+        except KeyError:
+            raise NotFound(f"there is no {key} in {self.url}") from None
+
+    def list(self, prefix: str) -> Keys:  # noqa: D102
+        folder = _folder_of(prefix)
+        with _memory_lock:
+            return sorted(key for key in self._records if not folder or key.startswith(folder + "/"))
+
+    def delete(self, key: str) -> None:  # noqa: D102
+        with _memory_lock:
+            self._records.pop(check_key(key), None)
+
+    def _create(self, key: str, data: bytes) -> bool:
+        with _memory_lock:
+            if key in self._records:
+                return False
+            self._records[key] = bytes(data)
+            return True
+
+
+class ReadOnlyStore(Store):
+    """Another store, of which nothing can be changed: it was not probed."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self.url = inner.url
+
+    def get(self, key: str) -> bytes:  # noqa: D102
+        return self._inner.get(key)
+
+    def list(self, prefix: str) -> Keys:  # noqa: D102
+        return self._inner.list(prefix)
+
+    def delete(self, key: str) -> None:  # noqa: D102
+        raise self._refusal(key)
+
+    def _create(self, key: str, data: bytes) -> bool:  # noqa: ARG002 - the seam's signature
+        raise self._refusal(key)
+
+    def _refusal(self, key: str) -> Storage:
+        return Storage(f"{self.url} was opened for reading only: {key} stays as it is")
+
+
+def open_store(url: str, *, read_only: bool = False) -> Store:
+    """The store at `url`: a path, ``file://`` or ``memory://``. A missing folder is made.
+
+    With `read_only` nothing is made, probed or ever written: for a reader whose account may only read.
+
+    Raises
+    ------
+    InvalidInput : a scheme without a store.
+    NotFound : `read_only`, and there is no such folder.
+    Storage : the store fails, or does not keep the one rule.
+    """
+    store = _store_at(url)
+    if read_only:
+        if isinstance(store, PosixStore) and not store.root.is_dir():
+            raise NotFound(f"there is no folder {store.url}")
+        return ReadOnlyStore(store)
+    if isinstance(store, PosixStore):
+        store.make_root()
+    if store.url not in _probed:
+        probe(store)
+        _probed.add(store.url)
+    return store
+
+
+def probe(store: Store) -> None:
+    """Nothing, when `store` keeps the one rule: of two puts the second is told no, and the first one's bytes stay.
+
+    Some S3 look-alikes accept the condition and ignore it; two writers would both win every race there.
+
+    Raises
+    ------
+    Storage : it doesn't, and must not be used.
+    """
+    key = f"probe-{new_nonce()}"
+    first, second = b"first", b"second"
+    try:
+        kept = (
+            store.put_if_absent(key, first)
+            and not store.put_if_absent(key, second)
+            and store.put_if_absent(key, first)
+            and store.get(key) == first
+        )
+    finally:
+        store.delete(key)
+    if not kept:
+        raise Storage(
+            f"{redact(store.url)} can't be used: it doesn't keep the first of two records put under one key, "
+            "so two writers could both win. Expected a file system with hard links or a store with conditional puts"
+        )
+
+
+def _store_at(url: str) -> Store:
+    folder = local_folder(url)
+    if folder is not None:
+        return PosixStore(folder)
+    scheme, _, rest = url.partition("://")
+    if scheme == "memory":
+        return MemoryStore(rest)
+    raise InvalidInput(
+        f"there is no store for {scheme}:// URLs; expected a path, file:// or memory://."
+        + near_match(scheme, ("file", "memory"))
+    )
+
+
+def _folder_of(prefix: str) -> str:
+    """`prefix` without a closing slash, checked."""
+    return check_key(prefix.removesuffix("/")) if prefix else ""

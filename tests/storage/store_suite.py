@@ -1,0 +1,191 @@
+"""What every Store does. A backend's tests inherit from `StoreSuite`, or `SharedStoreSuite` if processes share it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dataops.errors import InvalidInput, NotFound, Storage
+from dataops.storage.journal import Journal
+from dataops.storage.objects import Store, open_store, probe
+from tests.storage.faulty import FaultyStore
+
+RACER = Path(__file__).with_name("racer.py")
+
+BAD_KEYS = [
+    "", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/../b", "a/..", "./a", "a/.", "a\0b", "a\nb", "a\\b",
+    "~", "~root/a", "-rf", "a/-b", ".hidden", "a/.tmp-1", "%2e%2e/a", "a b", "a*b", "a\u202eb", "a\u200bb", "\u00e9", "file:///a",
+    "a" * 201, "a/" * 500 + "a",
+]  # fmt: skip
+
+
+class StoreSuite:
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        raise NotImplementedError
+
+    def test_a_record_is_read_back_as_it_was_put(self, store: Store) -> None:
+        data = bytes(range(256)) * 1000
+        assert store.put_if_absent("a/b/c.json", data) is True
+        assert store.get("a/b/c.json") == data
+
+    def test_an_empty_record_is_a_record(self, store: Store) -> None:
+        assert store.put_if_absent("empty", b"") is True
+        assert store.get("empty") == b""
+        assert store.put_if_absent("empty", b"x") is False
+
+    def test_the_second_writer_is_told_no_and_changes_nothing(self, store: Store) -> None:
+        assert store.put_if_absent("slot.json", b"first") is True
+        assert store.put_if_absent("slot.json", b"second") is False
+        assert store.get("slot.json") == b"first"
+        assert store.list("") == ["slot.json"]
+
+    def test_putting_the_same_bytes_again_is_success(self, store: Store) -> None:
+        assert store.put_if_absent("slot.json", b"mine") is True
+        assert store.put_if_absent("slot.json", b"mine") is True
+        assert store.list("") == ["slot.json"]
+
+    def test_a_lost_reply_does_not_turn_success_into_a_conflict(self, store: Store) -> None:
+        faulty = FaultyStore(store, fail_at=1, mode="after", error=lambda: Storage("the connection was reset"))
+        assert faulty.put_if_absent("slot.json", b"mine with a nonce") is True
+        assert store.get("slot.json") == b"mine with a nonce"
+
+    def test_a_lost_reply_of_a_loser_stays_a_loss(self, store: Store) -> None:
+        store.put_if_absent("slot.json", b"theirs")
+        faulty = FaultyStore(store, fail_at=1, mode="after", error=lambda: Storage("the connection was reset"))
+        assert faulty.put_if_absent("slot.json", b"mine") is False
+        assert store.get("slot.json") == b"theirs"
+
+    def test_a_store_that_keeps_failing_says_so(self, store: Store) -> None:
+        class Broken(FaultyStore):
+            def _create(self, key: str, data: bytes) -> bool:
+                self.fault.operations += 1
+                raise Storage("out of order")
+
+        broken = Broken(store, fail_at=0)
+        with pytest.raises(Storage, match=r"slot\.json could not be put in 3 tries.*out of order"):
+            broken.put_if_absent("slot.json", b"x")
+        assert broken.fault.operations == 3
+        assert store.list("") == []
+
+    def test_a_record_deleted_between_two_looks_is_put(self, store: Store) -> None:
+        class DeletedMeanwhile(FaultyStore):
+            def get(self, key: str) -> bytes:
+                self.inner.delete(key)
+                return self.inner.get(key)
+
+        store.put_if_absent("lease", b"old")
+        assert DeletedMeanwhile(store, fail_at=0).put_if_absent("lease", b"new") is True
+        assert store.get("lease") == b"new"
+
+    def test_get_of_nothing(self, store: Store) -> None:
+        store.put_if_absent("a/b", b"x")
+        for key in ("nothing", "a/nothing", "a", "a/b/c"):
+            with pytest.raises(NotFound, match=f"there is no {key}"):
+                store.get(key)
+
+    def test_list_is_sorted_recursive_and_bound_to_folders(self, store: Store) -> None:
+        for key in ("runs/2/b", "runs/10/a", "runs/2.x/c", "runs2/a", "runs/2/sub/z"):
+            store.put_if_absent(key, b"x")
+        assert store.list("runs") == ["runs/10/a", "runs/2.x/c", "runs/2/b", "runs/2/sub/z"]
+        assert store.list("runs/2") == store.list("runs/2/") == ["runs/2/b", "runs/2/sub/z"]
+        assert store.list("") == sorted(["runs/2/b", "runs/10/a", "runs/2.x/c", "runs2/a", "runs/2/sub/z"])
+        assert store.list("run") == store.list("runs/2/b") == store.list("nothing/here") == []
+
+    def test_delete_frees_the_key_and_takes_nothing_for_an_answer(self, store: Store) -> None:
+        store.put_if_absent("a/b", b"x")
+        store.delete("a/b")
+        store.delete("a/b")
+        store.delete("never/was")
+        assert store.list("") == []
+        assert store.put_if_absent("a/b", b"y") is True
+
+    @pytest.mark.parametrize("key", BAD_KEYS, ids=repr)
+    def test_a_key_that_could_leave_or_hide_is_refused(self, store: Store, key: str) -> None:
+        for refused in (store.get, store.delete, lambda bad: store.put_if_absent(bad, b"x")):
+            with pytest.raises(InvalidInput, match="can't be a key"):
+                refused(key)
+        if key not in ("", "/", "a/"):
+            with pytest.raises(InvalidInput, match="can't be a key"):
+                store.list(key)
+        assert store.list("") == []
+
+    def test_threads_race_and_one_wins_each_key(self, store: Store) -> None:
+        wins: list[list[int]] = [[], []]
+        barrier = threading.Barrier(2)
+
+        def write(writer: int) -> None:
+            for n in range(50):
+                barrier.wait()
+                if store.put_if_absent(f"race/{n}", f"writer {writer}".encode()):
+                    wins[writer].append(n)
+
+        threads = [threading.Thread(target=write, args=(writer,)) for writer in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(wins[0] + wins[1]) == list(range(50))
+        for writer in (0, 1):
+            assert all(store.get(f"race/{n}") == f"writer {writer}".encode() for n in wins[writer])
+
+    def test_a_pickled_store_is_the_same_store(self, store: Store) -> None:
+        store.put_if_absent("a", b"x")
+        copy = pickle.loads(pickle.dumps(store))
+        assert (copy.url, copy.get("a")) == (store.url, b"x")
+
+    def test_its_url_opens_it_again(self, store: Store) -> None:
+        store.put_if_absent("a", b"x")
+        assert open_store(store.url).get("a") == b"x"
+
+    def test_a_probe_passes_and_leaves_nothing(self, store: Store) -> None:
+        probe(store)
+        assert store.list("") == []
+
+
+class SharedStoreSuite(StoreSuite):
+    def test_processes_race_and_one_wins_each_key(self, store: Store) -> None:
+        won = dict(zip(("one", "two"), race(store.url, "keys", rounds=300, writers=("one", "two")), strict=True))
+        for n in range(300):
+            holder = store.get(f"race/{n}").decode()
+            if n % 2:
+                assert all(n in won[writer] for writer in won), "equal bytes: both are told that theirs are there"
+            else:
+                assert [writer for writer in won if n in won[writer]] == [holder]
+        assert len(store.list("")) == 300
+
+    def test_processes_append_to_one_journal_and_nothing_is_lost(self, store: Store) -> None:
+        numbers = race(store.url, "journal", rounds=40, writers=("one", "two", "three"))
+        assert sorted(n for of_one in numbers for n in of_one) == list(range(1, 121))
+        journal = Journal(store, "race", "test")
+        assert journal.verify() == []
+        bodies = [entry.body for entry in journal.entries()]
+        for writer in ("one", "two", "three"):
+            assert [body["n"] for body in bodies if body["by"] == writer] == list(range(40))
+
+
+def race(url: str, what: str, *, rounds: int, writers: tuple[str, ...]) -> list[list[int]]:
+    """What each writer's process says that it won, all having been let go at once."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(RACER), url, writer, what, str(rounds)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for writer in writers
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return [json.loads(answer) for answer in answers]

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dataops.errors import InvalidInput, NotFound, Storage
+from dataops.storage import objects
+from dataops.storage.disk import link_new
+from dataops.storage.objects import MemoryStore, PosixStore, ReadOnlyStore, Store, open_store, probe
+from tests.storage.faulty import MODES, Crash, FaultyDisk, Mode, crash_points, trees_after
+from tests.storage.store_suite import SharedStoreSuite, StoreSuite
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+class TestMemoryStore(StoreSuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        return MemoryStore()
+
+    def test_stores_of_one_name_share_their_records(self) -> None:
+        open_store("memory://shared-by-name").put_if_absent("a", b"x")
+        assert open_store("memory://shared-by-name").get("a") == b"x"
+        assert MemoryStore().list("") == []
+
+
+class TestPosixStore(SharedStoreSuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Store:
+        return open_store(str(tmp_path / "a store"))
+
+    def test_no_temporary_file_stays_behind(self, store: PosixStore) -> None:
+        store.put_if_absent("a/b", b"x")
+        store.put_if_absent("a/b", b"y")
+        assert files_below(store.root) == ["a/b"]
+
+    def test_what_a_kill_left_is_never_listed(self, store: PosixStore) -> None:
+        store.put_if_absent("a/b", b"x")
+        (store.root / "a" / ".tmp-0123").write_bytes(b"ha")
+        assert store.list("") == ["a/b"]
+
+    def test_a_key_is_not_the_folder_of_another(self, store: PosixStore) -> None:
+        store.put_if_absent("a/b", b"x")
+        with pytest.raises(Storage):
+            store.put_if_absent("a", b"y")
+        with pytest.raises(Storage):
+            store.put_if_absent("a/b/c", b"y")
+        assert files_below(store.root) == ["a/b"]
+
+    def test_a_symbolic_link_below_the_root_leads_nowhere(self, store: PosixStore, tmp_path: Path) -> None:
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "secret").write_bytes(b"secret")
+        (store.root / "folder").symlink_to(outside)
+        (store.root / "file").symlink_to(outside / "secret")
+        attempts = (
+            lambda: store.get("folder/secret"),
+            lambda: store.get("file"),
+            lambda: store.put_if_absent("folder/new", b"x"),
+            lambda: store.put_if_absent("file", b"x"),
+            lambda: store.delete("folder/secret"),
+            lambda: store.list("folder"),
+            lambda: store.list(""),
+        )
+        for attempt in attempts:
+            with pytest.raises(InvalidInput, match="symbolic link"):
+                attempt()
+        assert files_below(outside) == ["secret"]
+        assert (outside / "secret").read_bytes() == b"secret"
+
+    def test_the_root_itself_may_be_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "disk")
+        store = open_store(str(tmp_path / "link"))
+        assert store.put_if_absent("a/b", b"x") is True
+        assert (store.get("a/b"), store.list("")) == (b"x", ["a/b"])
+
+    def test_a_link_whose_reply_was_lost_is_known_by_its_inode(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.link
+
+        def lost(source: Path, target: Path, **kwargs: object) -> None:
+            real(source, target)
+            raise OSError(errno.EIO, "reply lost")
+
+        (tmp_path / "mine").write_bytes(b"x")
+        monkeypatch.setattr(os, "link", lost)
+        assert link_new(tmp_path / "mine", tmp_path / "target") is True
+
+    def test_a_disk_without_hard_links_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unsupported(source: Path, target: Path, **kwargs: object) -> None:
+            raise OSError(errno.EOPNOTSUPP, "no links here")
+
+        monkeypatch.setattr(os, "link", unsupported)
+        with pytest.raises(Storage, match="not supported"):
+            open_store(str(tmp_path / "exfat"))
+        assert files_below(tmp_path) == []
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_a_put_cut_off_anywhere_is_done_or_not_and_can_be_repeated(self, tmp_path: Path, mode: Mode) -> None:
+        new = b"the whole record"
+
+        def attempt(k: int) -> bool:
+            root = tmp_path / str(k) / "store"
+            store = open_store(str(root))
+            store.put_if_absent("old/1", b"old")
+            acknowledged = False
+            with FaultyDisk(root, fail_at=k, mode=mode) as disk, suppress(Crash):
+                acknowledged = store.put_if_absent("new/folder/2", new)
+            for case, tree in trees_after(disk, root.parent):
+                found = PosixStore(tree)
+                assert found.get("old/1") == b"old", case
+                keys = found.list("")
+                assert keys in (["old/1"], ["new/folder/2", "old/1"]), case
+                assert len(keys) == 1 or found.get("new/folder/2") == new, case
+                assert len(keys) == 2 or not acknowledged, case
+                assert found.put_if_absent("new/folder/2", new) is True, case
+                assert found.get("new/folder/2") == new, case
+            return not acknowledged
+
+        crash_points(attempt, at_least=9)
+
+    def test_a_loser_says_there_only_of_what_lasts(self, tmp_path: Path) -> None:
+        """The winner was cut off between its link and the sync of the folder; who puts the same next makes it last."""
+        root = tmp_path / "store"
+        store = open_store(str(root))
+        (root / "slots").mkdir()
+        with FaultyDisk(root, fail_at=0) as disk:
+            (root / "slots" / "1").write_bytes(b"x")
+            disk._note_file(root / "slots" / "1")
+            assert store.put_if_absent("slots/1", b"x") is True
+        assert PosixStore(disk.after_power_cut(tmp_path / "after", names="synced")).get("slots/1") == b"x"
+
+    def test_a_full_disk_is_a_storage_error_and_leaves_nothing(self, tmp_path: Path) -> None:
+        root = tmp_path / "store"
+        store = open_store(str(root))
+
+        class AlwaysFull(FaultyDisk):
+            def _fsync(self, descriptor: int) -> None:
+                raise OSError(errno.ENOSPC, "full")
+
+        with AlwaysFull(root, fail_at=0), pytest.raises(Storage, match="No space left on device; free space"):
+            store.put_if_absent("b", b"x")
+        assert files_below(root) == []
+
+
+class IgnoresTheCondition(MemoryStore):
+    """Takes every put for a first one."""
+
+    def _create(self, key: str, data: bytes) -> bool:
+        self._records[key] = data
+        return True
+
+
+class SaysNoButOverwrites(MemoryStore):
+    def _create(self, key: str, data: bytes) -> bool:
+        taken = key in self._records
+        self._records[key] = data
+        return not taken
+
+
+class KeepsNothing(MemoryStore):
+    def _create(self, key: str, data: bytes) -> bool:
+        return True
+
+
+class TestOpening:
+    @pytest.mark.parametrize("kind", [IgnoresTheCondition, SaysNoButOverwrites, KeepsNothing])
+    def test_a_store_that_does_not_keep_the_first_is_refused(self, kind: type[MemoryStore]) -> None:
+        store = kind()
+        with pytest.raises(Storage, match="two writers could both win"):
+            probe(store)
+        assert store.list("") == []
+
+    def test_open_store_refuses_it_every_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def overwrite(store: PosixStore, key: str, data: bytes) -> bool:
+            (store.root / key).write_bytes(data)
+            return True
+
+        monkeypatch.setattr(PosixStore, "_create", overwrite)
+        for _ in range(2):
+            with pytest.raises(Storage, match="two writers could both win"):
+                open_store(str(tmp_path))
+        assert files_below(tmp_path) == []
+
+    def test_a_store_is_probed_once_in_a_process(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        probed: list[str] = []
+        monkeypatch.setattr(objects, "probe", lambda store: probed.append(store.url))
+        for url in (str(tmp_path / "s"), str(tmp_path / "s"), (tmp_path / "s").as_uri()):
+            open_store(url)
+        assert probed == [(tmp_path / "s").as_uri()]
+
+    def test_a_reader_may_open_what_it_cannot_write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        open_store(str(tmp_path / "s")).put_if_absent("a/b", b"x")
+        monkeypatch.setattr(objects, "probe", lambda _: pytest.fail("a reader must not write"))
+        store = open_store(str(tmp_path / "s"), read_only=True)
+        assert isinstance(store, ReadOnlyStore)
+        assert (store.get("a/b"), store.list("a")) == (b"x", ["a/b"])
+        for change in (lambda: store.put_if_absent("c", b"y"), lambda: store.delete("a/b")):
+            with pytest.raises(Storage, match="reading only"):
+                change()
+        assert files_below(tmp_path / "s") == ["a/b"]
+
+    def test_a_reader_makes_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(NotFound, match="there is no folder"):
+            open_store(str(tmp_path / "s"), read_only=True)
+        assert not (tmp_path / "s").exists()
+
+    def test_the_folder_is_made_and_a_file_in_its_place_refused(self, tmp_path: Path) -> None:
+        open_store(str(tmp_path / "deep" / "er"))
+        assert (tmp_path / "deep" / "er").is_dir()
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(Storage, match="making the folder"):
+            open_store(str(tmp_path / "file"))
+
+    @pytest.mark.parametrize(
+        ("url", "message"),
+        [
+            ("s3://key:secret@bucket/x", "no store for s3:// URLs"),
+            ("fiel:///x", "Did you mean 'file'"),
+            ("file://host/x", "without host"),
+            ("file:///x?token=secret", "without host"),
+            ("", "empty"),
+            ("a\0b", "NUL"),
+        ],
+    )
+    def test_a_url_without_a_store_is_refused_without_its_secrets(self, url: str, message: str) -> None:
+        with pytest.raises(InvalidInput, match=message) as refusal:
+            open_store(url)
+        assert "secret" not in str(refusal.value)
