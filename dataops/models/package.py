@@ -1,0 +1,230 @@
+"""A model version as files: what is in its folder, and the manifest that binds the files together.
+
+1. A package is whole: the feature program, the model, its figures, its card and where it came from.
+2. Nothing in it is executable: program and figures are JSON, and the model's format is one that its loader parses as
+   data. No pickle.
+3. The manifest names model, version and the size and SHA-256 of every file: a folder that was renamed, a file that was
+   changed, added or taken away, no longer agrees with it.
+4. No parser sees bytes that the manifest doesn't vouch for: sizes and digests first, then meaning, from the same bytes.
+5. Equal packages have equal content digests, whatever version number they get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dataops.errors import Format, Integrity, InvalidInput, near_match
+from dataops.features.program import FeatureProgram
+from dataops.models.predictor import BOOSTED, LINEAR
+from dataops.records import (
+    Record,
+    canonical_bytes,
+    decode_record,
+    digest,
+    digest_bytes,
+    encode_record,
+    format_time,
+    parse_time,
+)
+
+MODEL_FILES: Mapping[str, str] = {LINEAR: "model.json", BOOSTED: "model.ubj"}
+MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.json", "card.md"
+MAX_MANIFEST_BYTES = 1 << 20
+"""A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """Everything that a model version is.
+
+    Attributes
+    ----------
+    program
+        What training ran and every use of the model runs again.
+    model_format, model
+        A key of `MODEL_FILES`, and the model in that format.
+    metrics
+        ``{dataset: {"rows": n, "overall": {metric: value}, "slices": {column: {value: {"rows": n, metric: value}}}}}``.
+    card
+        The model card, Markdown.
+    lineage
+        Where it came from: run, data snapshot, digests of grant, effect, policy and prepare declaration, code version,
+        seed, trainer, params. JSON types.
+    classifications
+        The classes of all the columns that it learned from.
+    """
+
+    program: FeatureProgram
+    model_format: str
+    model: bytes
+    metrics: Mapping[str, Any]
+    card: str
+    lineage: Mapping[str, Any]
+    classifications: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """What the manifest says of one file."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A version's manifest; `digest` is that of its bytes and names the version beyond doubt."""
+
+    model: str
+    version: int
+    registered_at: datetime
+    content: str
+    model_format: str
+    files: Mapping[str, FileEntry]
+    lineage: Mapping[str, Any]
+    classifications: tuple[str, ...]
+    digest: str
+
+
+def files_of(package: Package) -> dict[str, bytes]:
+    """The files of `package` by name, in the order in which they are written.
+
+    Raises
+    ------
+    InvalidInput : figures that JSON can't hold (NaN: write null where a metric is undefined).
+    Format : a model format that no loader reads.
+    """
+    return {
+        PROGRAM: encode_record("feature-program", 1, {"program": package.program.record()}),
+        model_file(package.model_format): package.model,
+        METRICS: encode_record("metrics", 1, {"datasets": dict(package.metrics)}),
+        CARD: package.card.encode("utf-8"),
+    }
+
+
+def model_file(model_format: str) -> str:
+    """The name of the file that holds a model of `model_format`."""
+    if model_format not in MODEL_FILES:
+        raise Format(f"model format {model_format!r} has no loader here.{near_match(model_format, MODEL_FILES)}")
+    return MODEL_FILES[model_format]
+
+
+def content_digest(package: Package, files: Mapping[str, bytes]) -> str:
+    """The digest of all that `package` holds, apart from the version number and the time that it gets."""
+    return digest({"files": {name: digest_bytes(data) for name, data in files.items()}, **_provenance(package)})
+
+
+def manifest_of(package: Package, files: Mapping[str, bytes], *, model: str, version: int, at: datetime) -> bytes:
+    """The manifest of `package` as version `version` of `model`: the same bytes for the same arguments."""
+    entries = {name: {"size_bytes": len(data), "sha256": digest_bytes(data)} for name, data in files.items()}
+    body = {
+        "model": model,
+        "version": version,
+        "registered_at": format_time(at),
+        "content": content_digest(package, files),
+        "files": entries,
+        **_provenance(package),
+    }
+    return encode_record("model-version", 1, body)
+
+
+def _provenance(package: Package) -> Record:
+    return {
+        "model_format": package.model_format,
+        "lineage": dict(package.lineage),
+        "classifications": sorted(package.classifications),
+    }
+
+
+def parse_manifest(data: bytes, *, model: str, version: int) -> Manifest:
+    """The manifest in `data`, which was found in the folder of `version` of `model`.
+
+    Raises
+    ------
+    Format : a format or version of it that isn't read here.
+    Integrity : bytes that nobody here wrote, or the manifest of another model or version (a renamed or copied folder).
+    """
+    where = f"the manifest of {model} version {version}"
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise Integrity(f"{where} has {len(data)} bytes; at most {MAX_MANIFEST_BYTES} are read")
+    manifest = _parse_manifest(_canonical_record(data, where), digest_bytes(data), where)
+    if (manifest.model, manifest.version) != (model, version):
+        raise Integrity(
+            f"{where} says that it is version {manifest.version} of {manifest.model!r}: the folder was moved"
+        )
+    expected = {PROGRAM, METRICS, CARD, model_file(manifest.model_format)}
+    if set(manifest.files) != expected:
+        raise Integrity(f"{where} lists {sorted(manifest.files)}; expected {sorted(expected)}")
+    return manifest
+
+
+def _canonical_record(data: bytes, where: str) -> Record:
+    """The record; bytes that aren't canonical could read differently elsewhere (a key that is there twice)."""
+    try:
+        record = decode_record(data, "model-version", 1)
+        canonical = canonical_bytes(record)
+    except (RecursionError, InvalidInput):
+        canonical = b""
+    if canonical != data:
+        raise Integrity(f"{where} is not in canonical form: it was changed after it was written")
+    return record
+
+
+def _parse_manifest(record: Record, manifest_digest: str, where: str) -> Manifest:
+    try:
+        files = {
+            str(name): FileEntry(size_bytes=int(entry["size_bytes"]), sha256=str(entry["sha256"]))
+            for name, entry in record["files"].items()
+        }
+        return Manifest(
+            model=str(record["model"]),
+            version=int(record["version"]),
+            registered_at=parse_time(record["registered_at"]),
+            content=str(record["content"]),
+            model_format=str(record["model_format"]),
+            files=files,
+            lineage=dict(record["lineage"]),
+            classifications=tuple(str(name) for name in record["classifications"]),
+            digest=manifest_digest,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Integrity(f"{where} lacks a field or holds one of another type") from None
+
+
+def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with `files`, those beside the manifest: missing, unknown, or of another size or digest."""
+    findings = [f"{name} is missing" for name in sorted(manifest.files.keys() - files.keys())]
+    findings += [f"{name} is not in the manifest" for name in sorted(files.keys() - manifest.files.keys())]
+    for name in sorted(manifest.files.keys() & files.keys()):
+        entry, data = manifest.files[name], files[name]
+        if len(data) != entry.size_bytes:
+            findings.append(f"{name} has {len(data)} bytes, not {entry.size_bytes}")
+        elif digest_bytes(data) != entry.sha256:
+            findings.append(f"{name} has another SHA-256 than the manifest says")
+    return findings
+
+
+def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
+    """The package in `files`, parsed only once every byte is accounted for.
+
+    Raises
+    ------
+    Integrity : the files are not those of the manifest; the message lists all findings.
+    """
+    findings = check_files(manifest, files)
+    if findings:
+        raise Integrity(
+            f"{manifest.model} version {manifest.version} is not what was registered: {'; '.join(findings)}"
+        )
+    return Package(
+        program=FeatureProgram.from_record(decode_record(files[PROGRAM], "feature-program", 1)["program"]),
+        model_format=manifest.model_format,
+        model=files[model_file(manifest.model_format)],
+        metrics=decode_record(files[METRICS], "metrics", 1)["datasets"],
+        card=files[CARD].decode("utf-8"),
+        lineage=manifest.lineage,
+        classifications=manifest.classifications,
+    )

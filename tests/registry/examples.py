@@ -1,0 +1,42 @@
+"""Small packages and rules for the tests of registry and promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
+from dataops.features.program import FeatureProgram
+from dataops.features.steps import RowSteps
+from dataops.models.package import Package
+
+AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def make_program() -> FeatureProgram:
+    return FeatureProgram(
+        sources=(("age", "int64"), ("job", "string")),
+        steps=RowSteps(generalise=(), derive=(), where=None),
+        encoder=Encoder(
+            numeric=(NumericColumn(name="age", fill=40.0, mean=41.0, scale=12.0),),
+            categorical=(CategoricalColumn(name="job", categories=("clerk", "nurse")),),
+        ),
+    )
+
+
+def make_metrics(roc_auc: float | None = 0.9, log_loss: float | None = 0.2, rows: int = 1000) -> dict[str, Any]:
+    groups = {"Female": {"rows": 480, "roc_auc": roc_auc}, "Male": {"rows": 520, "roc_auc": roc_auc}}
+    return {"test": {"rows": rows, "overall": {"roc_auc": roc_auc, "log_loss": log_loss}, "slices": {"sex": groups}}}
+
+
+def make_package(run: str = "run-1", metrics: Mapping[str, Any] | None = None) -> Package:
+    return Package(
+        program=make_program(),
+        model_format="linear-json/1",
+        model=b'{"intercept":0.5}',
+        metrics=make_metrics() if metrics is None else metrics,
+        card="# Model card: income\n",
+        lineage={"run": run, "snapshot": "census_training@1", "seed": 0, "trainer": "logistic", "params": {"l2": 1.0}},
+        classifications=("pii.quasi",),
+    )
