@@ -1,0 +1,99 @@
+"""The catalog and the principals: which datasets there are, and who people are.
+
+1. A dataset is a name for a place, a zone and a contract; jobs and policies use the name only.
+2. A URL holds no credentials: those belong to the environment of the workers.
+3. A contract is named by its path inside the workspace, which it can't leave.
+4. A user that isn't listed has no roles, and without roles the policies give nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from dataops.declarations.declaration import DatasetName, Declaration, RoleName, Text
+from dataops.declarations.loader import read_document, validate
+from dataops.errors import InvalidInput
+
+
+class Zone(StrEnum):
+    """Where data stands: what was collected before, or what applications produce now."""
+
+    HISTORICAL = "historical"
+    PRODUCTION = "production"
+
+
+def _require_no_credentials(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidInput("not a URL or path") from None
+    if "@" in parts.netloc or "\x00" in url:
+        raise InvalidInput("holds credentials; leave them out and set them in the environment of the workers")
+    return url
+
+
+def _require_inside(path: str) -> str:
+    """A relative posix path that stays inside the workspace."""
+    parts = PurePosixPath(path).parts
+    if "\\" in path or "\x00" in path or not parts or ".." in parts or path.startswith(("/", "~")) or "://" in path:
+        raise InvalidInput("expected a path inside the workspace, like 'contracts/census.yaml'")
+    return path
+
+
+class CatalogEntry(Declaration):
+    """A dataset of the catalog."""
+
+    name: DatasetName
+    """The dataset's name: lower-case letters, digits, `_` and `-`, 63 characters at most."""
+    url: Annotated[Text, AfterValidator(_require_no_credentials)]
+    """Where its Parquet files lie: a folder, absolute or relative to the workspace, or a URL."""
+    zone: Zone
+    """`historical` (collected before, for training) or `production` (what applications produce now)."""
+    contract: Annotated[Text, AfterValidator(_require_inside)]
+    """The contract's file, relative to the workspace: `contracts/census.yaml`."""
+    description: str = ""
+    """What the data is, in a sentence. Default: empty."""
+
+
+class Principal(Declaration):
+    """What a user may act as."""
+
+    roles: tuple[RoleName, ...]
+    """Names of roles, as the policies use them; an empty list gives nothing."""
+
+
+class Principals(Declaration):
+    """Users of this workspace and their roles."""
+
+    principals: dict[Annotated[str, Field(min_length=1, max_length=255)], Principal]
+    """Operating system user to roles."""
+
+    def roles_of(self, user: str) -> tuple[str, ...]:
+        """The roles of `user`; none for a user that isn't listed."""
+        principal = self.principals.get(user)
+        return principal.roles if principal else ()
+
+
+def read_entry(path: Path) -> CatalogEntry:
+    """The dataset described in the file at `path`.
+
+    Raises
+    ------
+    InvalidInput : all findings, each with file, line and path.
+    """
+    return validate(read_document(path), CatalogEntry)
+
+
+def read_principals(path: Path) -> Principals:
+    """The users and roles in the file at `path`.
+
+    Raises
+    ------
+    InvalidInput : all findings, each with file, line and path.
+    """
+    return validate(read_document(path), Principals)

@@ -1,0 +1,156 @@
+"""Settings of a workspace: where things lie. Read once at the edge, then passed on.
+
+1. Defaults < ``dataops.yaml`` < environment (``DATAOPS_STORAGE`` ...) < overrides (flags).
+2. An unknown key is refused with its near match, wherever it comes from; an empty text is a value, not an absence.
+3. Relative paths are relative to the workspace, never to the present folder; ``~/`` is the user's home.
+4. Keys and cluster files are local: the worker reads its keys itself, and neither holds a URL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dataops.declarations.loader import read_yaml
+from dataops.errors import InvalidInput, NotFound, near_match
+
+SETTINGS_FILE = "dataops.yaml"
+VARIABLE_PREFIX = "DATAOPS_"
+WORKSPACE_VARIABLE = "DATAOPS_WORKSPACE"
+DEFAULTS: Mapping[str, str] = {
+    "storage": "storage",
+    "registry": "registry",
+    "keys": "keys",
+    "cluster": "cluster/local.yaml",
+}
+_LOCAL = frozenset({"keys", "cluster"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where a workspace keeps what.
+
+    Attributes
+    ----------
+    workspace : absolute path of the folder with ``dataops.yaml``.
+    storage : path or URL of datasets, runs and audit. Default: ``storage`` in the workspace.
+    registry : path or URL of the model registry, shared with applications. Default: ``registry`` in the workspace.
+    keys : folder of the pseudonym keys, readable by the workers' user only. Default: ``keys`` in the workspace.
+    cluster : the cluster file of jobs that name none. Default: ``cluster/local.yaml`` in the workspace.
+    """
+
+    workspace: Path
+    storage: str
+    registry: str
+    keys: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    """One value with the place that it comes from, for messages."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def find_workspace(start: Path) -> Path:
+    """The folder named by ``DATAOPS_WORKSPACE``, else the nearest one around `start` that holds a ``dataops.yaml``.
+
+    Raises
+    ------
+    NotFound : there is none.
+    """
+    named = os.environ.get(WORKSPACE_VARIABLE)
+    if named is not None:
+        if named and (Path(named) / SETTINGS_FILE).is_file():
+            return Path(named).resolve()
+        raise NotFound(
+            f"{WORKSPACE_VARIABLE}: no {SETTINGS_FILE} in {named!r}; make a workspace with `dataops init DIR`"
+        )
+    here = start.resolve()
+    for folder in (here, *here.parents):
+        if (folder / SETTINGS_FILE).is_file():
+            return folder
+    raise NotFound(f"no {SETTINGS_FILE} in {here} or above; make a workspace with `dataops init DIR`, or go to one")
+
+
+def read_settings(workspace: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None) -> Settings:
+    """The settings of the workspace, paths made absolute.
+
+    Parameters
+    ----------
+    workspace : the folder that `find_workspace` gave.
+    environ : environment variables; of those that start with ``DATAOPS_`` each must be a setting.
+    overrides : setting to value, from flags.
+
+    Raises
+    ------
+    InvalidInput : all findings at once: unknown keys, values that are no text, empty, or hold credentials.
+    """
+    workspace = workspace.resolve()
+    given = [*_from_file(workspace / SETTINGS_FILE), *_from_environment(environ)]
+    given += [_Setting(key=key, value=value, origin=f"--{key}") for key, value in (overrides or {}).items()]
+    if findings := [finding for setting in given for finding in _findings(setting)]:
+        raise InvalidInput("\n".join(findings))
+    chosen = {**DEFAULTS, **{setting.key: str(setting.value) for setting in given}}
+    return Settings(workspace=workspace, **{key: _absolute(chosen[key], workspace, environ) for key in DEFAULTS})
+
+
+def _from_file(path: Path) -> Iterator[_Setting]:
+    documents = read_yaml(path)
+    if len(documents) > 1:
+        raise InvalidInput(f"{path}: holds {len(documents)} documents; expected one")
+    for document in documents:
+        if not isinstance(document.value, dict):
+            raise InvalidInput(
+                f"{document.where()}: expected settings as 'key: value' lines. Known: {', '.join(DEFAULTS)}."
+            )
+        for key, value in document.value.items():
+            yield _Setting(key=key, value=value, origin=f"{document.where((key,))}: {key}")
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
+    for variable in sorted(environ):
+        if variable.startswith(VARIABLE_PREFIX) and variable != WORKSPACE_VARIABLE:
+            yield _Setting(key=variable.removeprefix(VARIABLE_PREFIX).lower(), value=environ[variable], origin=variable)
+
+
+def _findings(setting: _Setting) -> Iterator[str]:
+    """What is wrong with one setting; its value is never shown, since it may hold a secret."""
+    value = setting.value
+    if setting.key not in DEFAULTS:
+        yield f"{setting.origin}: unknown setting.{near_match(setting.key, DEFAULTS)}"
+    elif not isinstance(value, str) or not value.strip():
+        yield f"{setting.origin}: expected a path{'' if setting.key in _LOCAL else ' or URL'} as text, not empty"
+    elif "\x00" in value:
+        yield f"{setting.origin}: holds a NUL character"
+    elif "://" in value and setting.key in _LOCAL:
+        yield f"{setting.origin}: expected a path on this machine, not a URL"
+    elif "://" in value and _has_credentials(value):
+        yield f"{setting.origin}: holds credentials; leave them out and set them in the environment of the workers"
+
+
+def _has_credentials(url: str) -> bool:
+    try:
+        return "@" in urlsplit(url).netloc
+    except ValueError:
+        return True
+
+
+def _absolute(value: str, workspace: Path, environ: Mapping[str, str]) -> str:
+    """`value` as an absolute path, unless it is a URL; symbolic links stay as they are."""
+    if "://" in value:
+        return value
+    if value == "~" or value.startswith("~/"):
+        value = str(Path(environ.get("HOME") or Path.home()) / value[2:])
+    return os.path.normpath(workspace / value)
+
+
+def resolve_url(workspace: Path, url: str) -> str:
+    """`url` as it stands if it names a scheme, else as an absolute path, relative to `workspace`."""
+    return _absolute(url, workspace, os.environ)

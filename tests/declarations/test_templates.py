@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dataops.declarations.templates import template_folder
+from dataops.errors import NotFound
+
+
+def test_a_checkout_uses_its_own_folders() -> None:
+    assert (template_folder() / "cluster" / "local.yaml").is_file()
+
+
+def test_an_installation_uses_the_folders_in_the_package(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "dataops"
+    for folder in (package / "templates", package.parent):  # a stranger's folders beside the package do not count
+        (folder / "jobs").mkdir(parents=True)
+        (folder / "cluster").mkdir()
+    assert template_folder(package) == package / "templates"
+
+
+def test_a_broken_installation_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "dataops" / "templates" / "jobs").mkdir(parents=True)
+    with pytest.raises(NotFound, match="install dataops again"):
+        template_folder(tmp_path / "dataops")
