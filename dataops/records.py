@@ -1,6 +1,7 @@
 """Records: canonical JSON, digests, names and ids.
 
-1. A record is one JSON object with a ``format`` (``dataops/<kind>/<version>``); a reader refuses a kind or version it doesn't know.
+1. A record is one JSON object with a ``format`` (``dataops/<kind>/<version>``); a reader refuses a kind or version it
+   doesn't know.
 2. Its bytes are canonical (sorted keys, no spaces, UTF-8, no NaN), so equal values have equal bytes and digests.
 3. A digest is written ``sha256:<64 hex digits>``: the algorithm is part of it.
 4. Names that reach a path match one grammar, so that no name can leave its folder.
@@ -48,7 +49,9 @@ def digest(value: Any) -> str:
 
 
 def merkle_root(digests: Iterable[str]) -> str:
-    """One digest over an ordered list of digests (RFC 6962 shape: leaves and nodes are hashed under different prefixes)."""
+    """One digest over an ordered list of digests (RFC 6962 shape: leaves and nodes are hashed under different
+    prefixes).
+    """
     level = [hashlib.sha256(b"\x00" + leaf.encode()).digest() for leaf in digests]
     if not level:
         return digest_bytes(b"")
@@ -82,7 +85,8 @@ def decode_record(data: bytes, kind: str, version: int) -> Record:
 
 
 def require_name(name: str, what: str) -> str:
-    """`name`, if it may name a `what` (``dataset``, ``model`` ...): lower-case letters, digits, ``_`` and ``-``, 63 at most.
+    """`name`, if it may name a `what` (``dataset``, ``model`` ...): lower-case letters, digits, ``_`` and ``-``, 63 at
+    most.
 
     Raises
     ------
@@ -90,8 +94,8 @@ def require_name(name: str, what: str) -> str:
     """
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidInput(
-            f"{name!r} can't name a {what}: use lower-case letters, digits, '_' and '-', starting with a letter or digit, "
-            "63 characters at most"
+            f"{name!r} can't name a {what}: use lower-case letters, digits, '_' and '-', starting with a letter or "
+            "digit, 63 characters at most"
         )
     return name
 

@@ -1,0 +1,231 @@
+"""``dataops job``: run, look at, resume, explain."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataops.cli.options import json_option, running_options, workspace_option
+from dataops.cli.output import print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from dataops.runs.execute import Outcome
+    from dataops.runs.ledger import RunState
+
+
+@click.group()
+def job() -> None:
+    """Run jobs, and look at their runs."""
+
+
+@job.command()
+@click.argument("file")
+@click.argument("name", required=False)
+@click.option("--again", is_flag=True, help="Do the work even if a finished run did the same.")
+@running_options
+@workspace_option
+@json_option
+def run(
+    file: str,
+    name: str | None,
+    *,
+    again: bool,
+    quiet: bool,
+    workers: int | None,
+    cluster: str | None,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
+    """Run the job NAME of FILE in the foreground (NAME may be left out where FILE has one job).
+
+    \b
+    Examples:
+      dataops job run jobs/census.yaml census_training
+      dataops job run jobs/census.yaml income --workers 1
+    """
+    from dataops.declarations.jobs import find_job
+    from dataops.engine.progress import Progress
+    from dataops.runs.execute import Options, run_job
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    declared = find_job(_job_file(opened.settings.workspace, file), name)
+    options = Options(cluster=opened.cluster(cluster), workers=workers, again=again)
+    with Progress(sys.stderr, quiet=quiet) as progress:
+        outcome = run_job(opened, declared.job, source=declared.document.source, options=options, progress=progress)
+    print_outcome(outcome, as_json=as_json)
+
+
+def _job_file(workspace: Path, file: str) -> Path:
+    """`file` as given, else in the workspace."""
+    path = Path(file)
+    return path if path.exists() or path.is_absolute() else workspace / path
+
+
+@job.command()
+@click.argument("run_id", metavar="RUN")
+@running_options
+@workspace_option
+@json_option
+def resume(
+    run_id: str, *, quiet: bool, workers: int | None, cluster: str | None, workspace: str | None, as_json: bool
+) -> None:
+    """Go on with RUN where it stopped: units that are done are not done again.
+
+    \b
+    Example:
+      dataops job resume income_scores-20260131t120000-1a2b3c
+    """
+    from dataops.engine.progress import Progress
+    from dataops.runs.execute import Options
+    from dataops.runs.execute import resume as resume_run
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    options = Options(cluster=opened.cluster(cluster), workers=workers)
+    with Progress(sys.stderr, quiet=quiet) as progress:
+        outcome = resume_run(opened, run_id, options=options, progress=progress)
+    print_outcome(outcome, as_json=as_json)
+
+
+@job.command(name="list")
+@click.option("--job", "job_name", metavar="NAME", help="Only runs of this job.")
+@workspace_option
+@json_option
+def list_runs(*, job_name: str | None, workspace: str | None, as_json: bool) -> None:
+    """All runs, oldest first."""
+    from dataops.runs.workspace import open_workspace
+
+    ledger = open_workspace(workspace).ledger
+    states = [ledger.state(run_id) for run_id in ledger.ids()]
+    states = [state for state in states if job_name in (None, state.run.job)]
+    if as_json:
+        print_json([_state_record(state) for state in states])
+        return
+    rows = [
+        [s.run.id, s.run.kind, s.state.value, round(sum(s.phase_seconds().values()), 1), s.run.principal]
+        for s in states
+    ]
+    print_table(["run", "kind", "state", "seconds", "by"], rows, empty="no runs yet: `dataops job run FILE`")
+
+
+@job.command()
+@click.argument("run_id", metavar="RUN")
+@workspace_option
+@json_option
+def show(run_id: str, *, workspace: str | None, as_json: bool) -> None:
+    """What RUN read, did and made."""
+    from dataops.runs.workspace import open_workspace
+
+    state = open_workspace(workspace).ledger.state(run_id)
+    if as_json:
+        print_json(_state_record(state))
+        return
+    print_facts(_facts(state))
+
+
+@job.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--standalone", metavar="FILE", help="Write one file that needs no other: to send to somebody.")
+@workspace_option
+@json_option
+def report(run_id: str, *, standalone: str | None, workspace: str | None, as_json: bool) -> None:
+    """Where RUN's report lies (it is written anew, from the run's records)."""
+    from dataops.runs.report import write_run_report
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    path = write_run_report(opened, run_id, standalone=Path(standalone) if standalone else None)
+    print_json({"report": str(path)}) if as_json else click.echo(str(path))
+
+
+@job.command()
+@click.argument("file")
+@click.argument("name", required=False)
+@workspace_option
+@json_option
+def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool) -> None:
+    """What running the job NAME of FILE would read, column by column, and what the policies say. Nothing is read.
+
+    \b
+    Example:
+      dataops job explain jobs/census.yaml income_scores
+    """
+    from dataops.declarations.jobs import find_job
+    from dataops.runs.explain import explain_job
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    declared = find_job(_job_file(opened.settings.workspace, file), name)
+    explained = explain_job(opened, declared.job, source=declared.document.source)
+    if as_json:
+        print_json(explained)
+        return
+    for given in explained["inputs"]:
+        print_facts({key: value for key, value in given.items() if key != "columns"})
+        columns = [[c["column"], c["verdict"], c["mask"], c["classification"], c["rules"]] for c in given["columns"]]
+        print_table(["column", "verdict", "mask", "classification", "rules"], columns)
+        click.echo("")
+    if explained["refused"]:
+        click.echo(f"refused: {explained['refused']}")
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    """The outcome of a run on stdout."""
+    if as_json:
+        print_json({**_state_record(outcome.state), "skipped": outcome.skipped, "report": outcome.report})
+        return
+    print_facts({**_facts(outcome.state), "report": outcome.report})
+
+
+def _state_record(state: RunState) -> dict[str, Any]:
+    return {
+        "run": state.run.id,
+        "job": state.run.job,
+        "kind": state.run.kind,
+        "state": state.state.value,
+        "principal": state.run.principal,
+        "created_at": state.run.created_at,
+        "inputs": {
+            name: {"dataset": pinned["dataset"], "snapshot": pinned["snapshot"], "purpose": pinned["grant"]["purpose"]}
+            for name, pinned in state.run.inputs.items()
+        },
+        "model": state.run.model,
+        "phase_seconds": state.phase_seconds(),
+        "result": state.result,
+        "error": state.error,
+    }
+
+
+def _facts(state: RunState) -> dict[str, object]:
+    facts: dict[str, object] = {"run": state.run.id, "state": state.state.value}
+    result = state.result
+    if "dataset" in result:
+        facts["made"] = f"dataset {result['dataset']}, snapshot {result['snapshot']}"
+    if "model" in result and isinstance(result["model"], dict):
+        facts["model"] = f"{result['model']['model']}@{result['model']['version']}"
+    for version in result.get("versions", ()):
+        figures = [f"{metric} {value:.4f} on {name}" for name, metric, value in _headline(version["metrics"])]
+        facts[f"{result['model']}@{version['version']}"] = f"{version['candidate']}: {', '.join(figures)}"
+    for name, read in result.get("reads", {}).items():
+        facts[f"rows, {name}"] = _row_line(read["counts"])
+    if state.error:
+        facts["error"] = state.error
+    facts["seconds"] = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in state.phase_seconds().items())
+    return facts
+
+
+def _row_line(counts: dict[str, int]) -> str:
+    filtered = counts["filtered_by_policy"] + counts["filtered_by_job"]
+    parts = [f"{counts['passed']:,} passed", f"{filtered:,} filtered", f"{counts['quarantined']:,} quarantined"]
+    if counts["dropped"]:
+        parts.append(f"{counts['dropped']:,} dropped")
+    return f"{counts['read']:,} read = {' + '.join(parts)}"
+
+
+def _headline(metrics: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """The first metric of each dataset."""
+    return [(name, metric, value) for name, of in metrics.items() for metric, value in list(of["overall"].items())[:1]]

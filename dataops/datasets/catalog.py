@@ -1,0 +1,175 @@
+"""The catalog: names of datasets, where they lie, which zone they belong to, which contract holds.
+
+1. A *declared* dataset has an entry ``catalog/<name>.yaml`` and a contract in the workspace; it is read where it lies.
+2. A *made* dataset (the output of a prepare or rescore job) needs no entry: its manifest says its zone and columns,
+   and its columns
+   carry the classifications of what they were made from.
+3. Either way the dataset's contract decides which columns exist; what a contract doesn't list can't be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dataops.datasets.snapshot import DATASETS_FOLDER, Snapshot, read_snapshot
+from dataops.datasets.source import read_fragments, read_schema, refresh_source
+from dataops.declarations.catalog import CatalogEntry
+from dataops.declarations.loader import read_yaml, validate
+from dataops.errors import AlreadyExists, InvalidInput, NotFound, near_match
+from dataops.governance.checking import table_columns_match
+from dataops.governance.contract import Contract
+from dataops.governance.odcs import draft_contract, parse_contract
+from dataops.records import require_name
+from dataops.settings import Settings, resolve_url
+from dataops.storage.files import open_files
+from dataops.storage.objects import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """One dataset as it can be read now; fragments of `snapshot` are relative to `url`."""
+
+    name: str
+    url: str
+    zone: str
+    contract: Contract
+    snapshot: Snapshot
+    declared: bool
+
+    @property
+    def lineage(self) -> Mapping[str, Any]:
+        """What the newest manifest says it was made from; empty for a declared dataset."""
+        return self.snapshot.manifests[-1].lineage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """What `add_dataset` did."""
+
+    name: str
+    files: int
+    rows: int
+    size_bytes: int
+    contract: Path
+    drafted: bool
+
+
+def dataset_names(settings: Settings, store: Store) -> tuple[list[str], list[str]]:
+    """Names of the declared datasets, and of those made by jobs."""
+    declared = sorted(path.stem for path in (settings.workspace / "catalog").glob("*.yaml"))
+    keys = store.list(DATASETS_FOLDER)
+    made = sorted({key.split("/")[1] for key in keys if "/snapshots/" in key} - set(declared))
+    return declared, made
+
+
+def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
+    """The dataset `name` at its newest snapshot (a declared one: as its files lie there now).
+
+    Raises
+    ------
+    NotFound : no such dataset, with the near match.
+    InvalidInput : its entry or contract is wrong, or the files don't have the contract's columns.
+    """
+    require_name(name, "dataset")
+    if (settings.workspace / "catalog" / f"{name}.yaml").is_file():
+        return _open_declared(settings, store, name)
+    snapshot = read_snapshot(store, name)
+    if snapshot is None:
+        declared, made = dataset_names(settings, store)
+        raise NotFound(
+            f"no dataset '{name}' in the catalog, and no job has made one.{near_match(name, [*declared, *made])}"
+        )
+    newest = snapshot.manifests[-1]
+    contract = Contract(name=name, version=str(snapshot.number), columns=newest.columns, rules=())
+    url = f"{settings.storage}/{DATASETS_FOLDER}/{name}"
+    return Dataset(name=name, url=url, zone=newest.zone, contract=contract, snapshot=snapshot, declared=False)
+
+
+def _open_declared(settings: Settings, store: Store, name: str) -> Dataset:
+    entry = read_entry(settings.workspace, name)
+    contract = read_contract(settings.workspace / entry.contract)
+    url = resolve_url(settings.workspace, entry.url)
+    snapshot = refresh_source(store, name, url, entry.zone, contract)
+    schema = read_schema(open_files(url), snapshot.fragments[:1])
+    findings = table_columns_match(contract, schema)
+    if findings:
+        listed = "\n  ".join(findings)
+        raise InvalidInput(f"dataset '{name}' and its contract {entry.contract} don't fit together:\n  {listed}")
+    return Dataset(name=name, url=url, zone=entry.zone, contract=contract, snapshot=snapshot, declared=True)
+
+
+def read_entry(workspace: Path, name: str) -> CatalogEntry:
+    """The catalog's entry of `name`, whose name must be its file's."""
+    path = workspace / "catalog" / f"{name}.yaml"
+    (document,) = read_yaml(path)
+    entry = validate(document, CatalogEntry)
+    if entry.name != name:
+        raise InvalidInput(f"{path}: the entry's name is '{entry.name}', its file says '{name}'")
+    return entry
+
+
+def read_contract(path: Path) -> Contract:
+    """The contract in the ODCS file at `path`."""
+    (document,) = read_yaml(path)
+    return parse_contract(document.value, source=document.source, lines=document.lines)
+
+
+def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract: str | None, draft: bool) -> Added:
+    """A catalog entry for the Parquet at `url`, which stays where it is; only footers are read.
+
+    Parameters
+    ----------
+    contract : an ODCS file, relative to the workspace; ``contracts/<name>.yaml`` by default.
+    draft : write that contract from the footers, with guessed classifications. No policy allows them yet, so all is
+        denied.
+
+    Raises
+    ------
+    AlreadyExists : the entry or the contract to be drafted exists.
+    NotFound : no Parquet there, or no contract and no `draft`.
+    """
+    require_name(name, "dataset")
+    entry_path = settings.workspace / "catalog" / f"{name}.yaml"
+    relative = contract or f"contracts/{name}.yaml"
+    contract_path = settings.workspace / relative
+    if entry_path.exists():
+        raise AlreadyExists(f"the catalog has a dataset '{name}' already: {entry_path}")
+    if draft and contract_path.exists():
+        raise AlreadyExists(
+            f"{contract_path} exists already: leave out --draft-contract to use it, or name another --contract"
+        )
+    if not draft and not contract_path.is_file():
+        raise NotFound(
+            f"no contract {contract_path}: write one, or let --draft-contract write a draft from the footers"
+        )
+    files = open_files(resolve_url(settings.workspace, url))
+    fragments = read_fragments(files)
+    schema = read_schema(files, fragments)
+    if draft:
+        partitions = [pair[0] for pair in fragments[0].partition]
+        _write_new(contract_path, draft_contract(name, schema, partitions=partitions))
+    entry = {"name": name, "url": url, "zone": zone, "contract": relative}
+    findings = table_columns_match(read_contract(contract_path), schema)
+    if findings:
+        listed = "\n  ".join(findings)
+        raise InvalidInput(f"{contract_path} doesn't fit the files at {url}:\n  {listed}")
+    _write_new(entry_path, yaml.safe_dump(entry, sort_keys=False))
+    return Added(
+        name=name,
+        files=len(fragments),
+        rows=sum(fragment.rows for fragment in fragments),
+        size_bytes=sum(fragment.size_bytes for fragment in fragments),
+        contract=contract_path,
+        drafted=draft,
+    )
+
+
+def _write_new(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8") as opened:
+        opened.write(text)

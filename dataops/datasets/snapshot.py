@@ -1,0 +1,225 @@
+"""What a dataset is at one moment: fragments listed by manifests, manifests listed by a snapshot.
+
+1. A *fragment* is one Parquet file. A source's fragment is known by path, size, modification time and footer digest
+   (10 TB are never
+   read just to plan); a part that we wrote is known by the digest of all its bytes.
+2. A *manifest* is written once per run and lists the fragments that the run added, with their columns and where they
+   came from.
+3. A *snapshot* is one record of the dataset's journal: the manifests that make up the dataset from then on.
+   Readers start here, never at a folder listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dataops.errors import Conflict, Integrity
+from dataops.governance.contract import Column
+from dataops.records import Record, decode_record, digest, digest_bytes, encode_record
+from dataops.storage.journal import Entry, Journal
+from dataops.storage.objects import Store
+
+DATASETS_FOLDER = "datasets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowGroup:
+    """Rows and decoded bytes of one row group, from the footer."""
+
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """One Parquet file; `path` is relative to the dataset's URL."""
+
+    path: str
+    size_bytes: int
+    digest: str
+    row_groups: tuple[RowGroup, ...]
+    modified_ns: int | None = None
+    partition: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows in the whole file."""
+        return sum(group.rows for group in self.row_groups)
+
+    @property
+    def identity(self) -> Record:
+        """What must not have changed for this to be the same data (JSON types)."""
+        return {
+            "path": self.path,
+            "size_bytes": self.size_bytes,
+            "digest": self.digest,
+            "modified_ns": self.modified_ns,
+        }
+
+    def record(self) -> Record:
+        """JSON types; `from_record` reads them."""
+        groups = [[group.rows, group.size_bytes] for group in self.row_groups]
+        return {**self.identity, "row_groups": groups, "partition": [list(pair) for pair in self.partition]}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Fragment:
+        """The fragment that `record` was made from."""
+        return cls(
+            path=record["path"],
+            size_bytes=record["size_bytes"],
+            digest=record["digest"],
+            modified_ns=record["modified_ns"],
+            row_groups=tuple(RowGroup(rows=rows, size_bytes=size) for rows, size in record["row_groups"]),
+            partition=tuple((name, value) for name, value in record["partition"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What one run added to a dataset.
+
+    `counts` are the merged receipts (rows), `receipts_root` the Merkle root of them in unit order, `lineage` says what
+    it was made from
+    (input snapshot, effect, steps, model); a source's manifest has none of these.
+    """
+
+    dataset: str
+    run: str
+    zone: str
+    columns: tuple[Column, ...]
+    fragments: tuple[Fragment, ...]
+    counts: Mapping[str, int]
+    receipts_root: str | None
+    lineage: Mapping[str, Any]
+    created_at: str
+
+    @property
+    def rows(self) -> int:
+        """Rows in all fragments."""
+        return sum(fragment.rows for fragment in self.fragments)
+
+    def to_bytes(self) -> bytes:
+        """The stored record."""
+        body = asdict(self) | {
+            "columns": [column.record() for column in self.columns],
+            "fragments": [fragment.record() for fragment in self.fragments],
+            "counts": dict(self.counts),
+            "lineage": dict(self.lineage),
+        }
+        return encode_record("manifest", 1, body)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """The manifest stored in `data`.
+
+        Raises
+        ------
+        Format : not a manifest of a version that we read.
+        """
+        body = decode_record(data, "manifest", 1)
+        body.pop("format")
+        body["columns"] = tuple(Column.from_record(column) for column in body["columns"])
+        body["fragments"] = tuple(Fragment.from_record(fragment) for fragment in body["fragments"])
+        return cls(**body)
+
+    @property
+    def content_digest(self) -> str:
+        """Digest of what was made, without run and time: two runs that made the same agree on it."""
+        return digest(
+            [[fragment.identity for fragment in self.fragments], [column.record() for column in self.columns]]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A dataset as of one entry of its journal; `content_digest` pins it."""
+
+    dataset: str
+    number: int
+    manifests: tuple[Manifest, ...]
+    created_at: str
+
+    @property
+    def fragments(self) -> tuple[Fragment, ...]:
+        """All fragments, in the order of the manifests."""
+        return tuple(fragment for manifest in self.manifests for fragment in manifest.fragments)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns as of the newest manifest."""
+        return self.manifests[-1].columns
+
+    @property
+    def rows(self) -> int:
+        """Rows in all fragments."""
+        return sum(manifest.rows for manifest in self.manifests)
+
+    @property
+    def content_digest(self) -> str:
+        """Digest of fragments and columns."""
+        return digest([manifest.content_digest for manifest in self.manifests])
+
+
+def manifest_key(dataset: str, run: str) -> str:
+    """The key of a run's manifest."""
+    return f"{DATASETS_FOLDER}/{dataset}/runs/{run}/manifest.json"
+
+
+def snapshot_journal(store: Store, dataset: str) -> Journal:
+    """The dataset's journal of snapshots."""
+    return Journal(store, f"{DATASETS_FOLDER}/{dataset}/snapshots", "snapshot")
+
+
+def read_manifest(store: Store, dataset: str, run: str, expected_digest: str | None = None) -> Manifest:
+    """The manifest of `run`.
+
+    Raises
+    ------
+    NotFound : the run published nothing.
+    Integrity : its bytes are not those that the snapshot names.
+    """
+    data = store.get(manifest_key(dataset, run))
+    if expected_digest is not None and digest_bytes(data) != expected_digest:
+        raise Integrity(f"dataset '{dataset}': the manifest of run {run} is not the one that its snapshot names")
+    return Manifest.from_bytes(data)
+
+
+def read_snapshot(store: Store, dataset: str, number: int | None = None) -> Snapshot | None:
+    """The newest snapshot (or the one of `number`); None where the dataset has none."""
+    journal = snapshot_journal(store, dataset)
+    if number is None:
+        entry = journal.tail()
+    else:
+        entry = next((found for found in journal.entries(number) if found.number == number), None)
+    return None if entry is None else _load(store, dataset, entry)
+
+
+def _load(store: Store, dataset: str, entry: Entry) -> Snapshot:
+    manifests = tuple(
+        read_manifest(store, dataset, listed["run"], listed["digest"]) for listed in entry.body["manifests"]
+    )
+    return Snapshot(dataset=dataset, number=entry.number, manifests=manifests, created_at=entry.written_at)
+
+
+def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -> Snapshot:
+    """The snapshot that holds `manifest`: a new one, or the newest where it holds it already (so that publishing twice
+    is harmless).
+
+    Parameters
+    ----------
+    replace : the dataset consists of this manifest alone from now on; else it is added to what there is.
+    """
+    journal = snapshot_journal(store, manifest.dataset)
+    listed = {"run": manifest.run, "digest": digest_bytes(manifest.to_bytes()), "rows": manifest.rows}
+    while True:
+        tail = journal.tail()
+        before = [] if tail is None or replace else list(tail.body["manifests"])
+        if tail is not None and listed in tail.body["manifests"]:
+            return _load(store, manifest.dataset, tail)
+        try:
+            entry = journal.append({"manifests": [*before, listed]}, after=tail)
+        except Conflict:
+            continue
+        return _load(store, manifest.dataset, entry)

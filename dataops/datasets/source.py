@@ -1,0 +1,182 @@
+"""Adopting Parquet that lies somewhere already: footers are read, rows are not, nothing is moved or written there.
+
+1. A tree's fragments are all ``*.parquet`` files below it, in the order of their paths; names that start with ``.`` or
+   ``_`` are not data.
+2. ``name=value`` folders are hive partitions; every file must have the same ones, since a partition column is a column.
+3. All footers must agree on columns and types; what differs is named.
+4. A file seen before with the same path, size and time is not opened again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataops.datasets.snapshot import (
+    Fragment,
+    Manifest,
+    RowGroup,
+    Snapshot,
+    append_snapshot,
+    manifest_key,
+    read_snapshot,
+)
+from dataops.errors import Integrity, InvalidInput, NotFound
+from dataops.governance.contract import Contract
+from dataops.records import digest, digest_bytes, format_time, now_utc
+from dataops.storage.files import DataFiles, FileStat, open_files
+from dataops.storage.objects import Store
+
+FOOTER_READERS = 16
+PARQUET_MAGIC = b"PAR1"
+
+
+def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None) -> tuple[Fragment, ...]:
+    """The fragments of the tree at `files`, by path.
+
+    Parameters
+    ----------
+    known : fragments of an earlier look, by path; those that are unchanged are taken over.
+
+    Raises
+    ------
+    NotFound : no Parquet file there.
+    Integrity : a file that is not Parquet or is cut short (all of them are named).
+    InvalidInput : partitions that differ between files.
+    """
+    found = files.list("")
+    if not found:
+        raise NotFound(f"no *.parquet file below {files.url}")
+    earlier = known or {}
+
+    def look(stat: FileStat) -> Fragment | str:
+        before = earlier.get(stat.path)
+        if before is not None and (before.size_bytes, before.modified_ns) == (stat.size_bytes, stat.mtime_ns):
+            return before
+        try:
+            return _read_fragment(files, stat)
+        except Integrity as error:
+            return str(error)
+
+    with ThreadPoolExecutor(FOOTER_READERS) as pool:
+        looked = list(pool.map(look, found))
+    broken = [item for item in looked if isinstance(item, str)]
+    if broken:
+        shown = "\n  ".join(broken[:10])
+        raise Integrity(f"{len(broken)} of {len(found)} files below {files.url} can't be read as Parquet:\n  {shown}")
+    fragments = tuple(item for item in looked if isinstance(item, Fragment))
+    _require_same_partitions(fragments)
+    return fragments
+
+
+def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
+    try:
+        with files.open(stat.path) as opened:
+            footer_digest = _footer_digest(opened, stat)
+            metadata = pq.read_metadata(opened)
+    except (pa.ArrowException, OSError) as error:
+        raise Integrity(f"{stat.path}: {type(error).__name__} in its footer ({stat.size_bytes} bytes)") from None
+    groups = tuple(
+        RowGroup(rows=metadata.row_group(i).num_rows, size_bytes=metadata.row_group(i).total_byte_size)
+        for i in range(metadata.num_row_groups)
+    )
+    return Fragment(
+        path=stat.path,
+        size_bytes=stat.size_bytes,
+        digest=footer_digest,
+        row_groups=groups,
+        modified_ns=stat.mtime_ns,
+        partition=_partition(stat.path),
+    )
+
+
+def _footer_digest(opened: pa.NativeFile, stat: FileStat) -> str:
+    """Digest of the footer's bytes (Parquet format: footer, 4 bytes of its length, 4 bytes of magic at the end of the
+    file).
+    """
+    if stat.size_bytes < 12:
+        raise Integrity(f"{stat.path}: {stat.size_bytes} bytes are too few for a Parquet file")
+    opened.seek(stat.size_bytes - 8)
+    tail = opened.read(8)
+    (length,) = struct.unpack("<I", tail[:4])
+    if tail[4:] != PARQUET_MAGIC or length + 12 > stat.size_bytes:
+        raise Integrity(f"{stat.path}: doesn't end as a Parquet file does (cut short, or another format)")
+    opened.seek(stat.size_bytes - 8 - length)
+    footer = digest_bytes(opened.read(length))
+    opened.seek(0)
+    return footer
+
+
+def _partition(path: str) -> tuple[tuple[str, str], ...]:
+    pairs = [folder.split("=", 1) for folder in path.split("/")[:-1] if "=" in folder]
+    return tuple((name, unquote(value)) for name, value in pairs)
+
+
+def _require_same_partitions(fragments: Sequence[Fragment]) -> None:
+    first = [name for name, _ in fragments[0].partition]
+    for fragment in fragments:
+        names = [name for name, _ in fragment.partition]
+        if names != first:
+            raise InvalidInput(
+                f"{fragment.path}: its partition folders are {names}, those of {fragments[0].path} are {first}"
+            )
+
+
+def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
+    """The physical columns that all `fragments` share, partition columns (strings) last.
+
+    Raises
+    ------
+    InvalidInput : files that differ in columns or types: the first two that do are named.
+    """
+    schemas = {}
+    for fragment in fragments:
+        with files.open(fragment.path) as opened:
+            schemas[fragment.path] = pq.read_schema(opened).remove_metadata()
+    first_path, first = next(iter(schemas.items()))
+    for path, schema in schemas.items():
+        if not schema.equals(first):
+            differing = sorted({f.name for f in schema if f not in first} | {f.name for f in first if f not in schema})
+            raise InvalidInput(f"{path} and {first_path} differ in columns or types: {', '.join(differing[:8])}")
+    partitions = [pa.field(name, pa.string()) for name, _ in fragments[0].partition]
+    return pa.schema([*first, *partitions])
+
+
+def refresh_source(store: Store, dataset: str, url: str, zone: str, contract: Contract) -> Snapshot:
+    """The snapshot of a source as it lies there now; a new one is recorded only when something changed.
+
+    Raises
+    ------
+    NotFound, Integrity, InvalidInput : as `read_fragments`.
+    """
+    before = read_snapshot(store, dataset)
+    known = {fragment.path: fragment for fragment in before.fragments} if before else {}
+    fragments = read_fragments(open_files(url), known)
+    if before is not None and fragments == before.fragments and contract.columns == before.columns:
+        return before
+    manifest = _source_manifest(dataset, zone, contract, fragments)
+    if not store.put_if_absent(manifest_key(dataset, manifest.run), manifest.to_bytes()):
+        # somebody recorded the same tree a moment ago: theirs differs in nothing but the time
+        manifest = Manifest.from_bytes(store.get(manifest_key(dataset, manifest.run)))
+    return append_snapshot(store, manifest)
+
+
+def _source_manifest(dataset: str, zone: str, contract: Contract, fragments: tuple[Fragment, ...]) -> Manifest:
+    # named by its content, so that two who look at once record one manifest
+    content = digest([[fragment.identity for fragment in fragments], [column.record() for column in contract.columns]])
+    return Manifest(
+        dataset=dataset,
+        run=f"source-{content.removeprefix('sha256:')[:16]}",
+        zone=zone,
+        columns=contract.columns,
+        fragments=fragments,
+        counts={"rows": sum(fragment.rows for fragment in fragments)},
+        receipts_root=None,
+        lineage={},
+        created_at=format_time(now_utc()),
+    )

@@ -1,0 +1,110 @@
+"""Units of work: ranges of row groups of one Parquet file, planned from footers alone.
+
+1. Each row group of each fragment is in exactly one unit; a unit never spans two fragments.
+2. The plan depends on the fragments and the target size only, never on workers or time; it is frozen in the run before
+   anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataops.datasets.snapshot import Fragment, RowGroup
+from dataops.records import Record
+
+TARGET_BYTES = 64 * 2**20  # decoded; a unit's memory is a small multiple of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """Row groups `start_group` to `stop_group` (exclusive) of `fragment`; `first_row` is their offset in the file."""
+
+    id: str
+    fragment: Fragment
+    start_group: int
+    stop_group: int
+    first_row: int
+
+    @property
+    def groups(self) -> tuple[RowGroup, ...]:
+        """The row groups of this unit."""
+        return self.fragment.row_groups[self.start_group : self.stop_group]
+
+    @property
+    def rows(self) -> int:
+        """Rows to read."""
+        return sum(group.rows for group in self.groups)
+
+    @property
+    def size_bytes(self) -> int:
+        """Decoded bytes of all columns, as the footer says."""
+        return sum(group.size_bytes for group in self.groups)
+
+    def record(self) -> Record:
+        """JSON types, with the fragment by its path: `plan_from_record` puts both together again."""
+        return {
+            "id": self.id,
+            "path": self.fragment.path,
+            "start_group": self.start_group,
+            "stop_group": self.stop_group,
+            "first_row": self.first_row,
+        }
+
+
+def plan_units(fragments: Iterable[Fragment], target_bytes: int = TARGET_BYTES) -> tuple[Unit, ...]:
+    """Units of about `target_bytes` decoded bytes each, in the order of `fragments`; a fragment without rows has
+    none.
+    """
+    ranges = [
+        (fragment, start, stop)
+        for fragment in fragments
+        for start, stop in _ranges(fragment.row_groups, target_bytes)
+        if any(group.rows for group in fragment.row_groups[start:stop])
+    ]
+    return tuple(
+        Unit(
+            id=f"u{number:06d}",
+            fragment=fragment,
+            start_group=start,
+            stop_group=stop,
+            first_row=sum(group.rows for group in fragment.row_groups[:start]),
+        )
+        for number, (fragment, start, stop) in enumerate(ranges)
+    )
+
+
+def _ranges(groups: Sequence[RowGroup], target_bytes: int) -> Iterable[tuple[int, int]]:
+    start, collected = 0, 0
+    for index, group in enumerate(groups):
+        if index > start and collected + group.size_bytes > target_bytes:
+            yield start, index
+            start, collected = index, 0
+        collected += group.size_bytes
+    if start < len(groups):
+        yield start, len(groups)
+
+
+def plan_record(units: Sequence[Unit]) -> Record:
+    """The plan as JSON types: fragments once, units by path."""
+    fragments = {unit.fragment.path: unit.fragment for unit in units}
+    return {
+        "fragments": [fragment.record() for fragment in fragments.values()],
+        "units": [unit.record() for unit in units],
+    }
+
+
+def plan_from_record(record: Mapping[str, Any]) -> tuple[Unit, ...]:
+    """The units that `plan_record` wrote."""
+    fragments = {item["path"]: Fragment.from_record(item) for item in record["fragments"]}
+    return tuple(
+        Unit(
+            id=item["id"],
+            fragment=fragments[item["path"]],
+            start_group=item["start_group"],
+            stop_group=item["stop_group"],
+            first_row=item["first_row"],
+        )
+        for item in record["units"]
+    )

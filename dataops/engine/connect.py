@@ -1,0 +1,78 @@
+"""From a cluster file to a Dask client.
+
+1. The embedded cluster is made of worker processes on this machine, bound to loopback, with a private spill folder
+   that is wiped.
+2. Scoring takes one process per core with one native thread each; training takes few processes with more threads
+   (cluster file).
+3. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dataops.declarations.clusters import ClusterFile, Shape
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A client and what people want to know of its cluster."""
+
+    client: Client
+    dashboard: str
+    workers: int
+    threads: int
+
+
+def usable_cores() -> int:
+    """Cores that this process may use (affinity counts, not what the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def connect(cluster: ClusterFile, shape: Shape, *, workers: int | None = None) -> Iterator[Connection]:
+    """A connection to the cluster that the file describes, closed at the end.
+
+    Parameters
+    ----------
+    shape : `cluster.score` or `cluster.train`.
+    workers : worker processes, instead of what `shape` says.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    n_workers, threads = shape.resolve(usable_cores())
+    n_workers = workers or n_workers
+    with (
+        tempfile.TemporaryDirectory(prefix="dataops-spill-", dir=cluster.local_directory) as spill,
+        dask.config.set({**_environment(threads), **cluster.config}),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=cluster.dashboard,
+            memory_limit=cluster.memory_limit,
+            local_directory=spill,
+            silence_logs=logging.CRITICAL,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield Connection(client=client, dashboard=str(client.dashboard_link), workers=n_workers, threads=threads)
+
+
+def _environment(threads: int) -> dict[str, Any]:
+    variables = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in NATIVE_THREAD_VARIABLES}
+    # children of a long-lived driver must not inherit its import lock or arrow threads
+    return {**variables, "distributed.worker.multiprocessing-method": "spawn"}

@@ -1,0 +1,210 @@
+"""Units on Dask: submitted in a window, results small and released at once, failures as values, retries, progress.
+
+1. A task is `function(context, unit)`. The context is computed once per worker from a task of its own, so a worker
+   that dies takes
+   nothing with it that Dask can't make again (scattered data would be lost).
+2. A task never raises: it returns a failure by family, so that no traceback with arguments reaches a worker's log.
+3. What may pass (storage faults) is tried again with a growing pause; what can't pass stops the phase.
+4. Results come back in the order of the units, whatever the order in which they were done.
+5. Task keys are opaque: run, phase, unit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from dataops import errors
+from dataops.datasets.units import Unit
+from dataops.engine.progress import Progress
+from dataops.errors import Compute, DataopsError, Storage
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+RETRIES = 3
+PAUSE_SECONDS = 0.5
+WINDOW_PER_THREAD = 4  # enough to hide the round trip, few enough to stop early
+
+Task = Callable[[Any, Unit], Any]
+
+
+class Emit(Protocol):
+    """Where events of a run go."""
+
+    def __call__(self, event: str, /, **fields: Any) -> None:
+        """Record `event` with JSON `fields`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a task failed: a family of `dataops.errors` and its message."""
+
+    family: str
+    message: str
+
+    def error(self) -> DataopsError:
+        """The error to raise on the driver's side."""
+        family = getattr(errors, self.family, Compute)
+        return family(self.message)  # type: ignore[no-any-return]
+
+
+def attempt(function: Task, context: Any, unit: Unit) -> Any:
+    """The result of `function(context, unit)`, or a `Failure`."""
+    try:
+        return function(context, unit)
+    except DataopsError as error:
+        return Failure(family=type(error).__name__, message=str(error))
+    except MemoryError:
+        return Failure(
+            family="Compute", message=f"unit {unit.id}: out of memory on its worker ({unit.size_bytes} bytes decoded)"
+        )
+    except OSError as error:
+        return Failure(family="Storage", message=f"unit {unit.id}: {type(error).__name__}, errno {error.errno}")
+    except Exception as error:  # noqa: BLE001  # its text may hold values, and must not leave the worker
+        return Failure(family="Compute", message=f"unit {unit.id}: {type(error).__name__}{_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    """Where in our code an unexpected error came from: file name and line, no values."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        if f"{__package__.split('.')[0]}/" in trace.tb_frame.f_code.co_filename:
+            name = trace.tb_frame.f_code.co_filename.rsplit("dataops/", 1)[-1]
+            place = f" at {name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What a job is done with: a client, a run's name, a place for events, a progress display."""
+
+    client: Client
+    run: str
+    emit: Emit
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def phase(self, name: str, total: int = 0, rows: int = 0) -> Phase:
+        """A context manager that times a phase, shows it, records it and marks its tasks with a Dask span."""
+        return Phase(work=self, name=name, total=total, rows=rows)
+
+    def map_units(
+        self, phase: str, function: Task, context: Any, units: Sequence[Unit], *, done: Mapping[str, Any] | None = None
+    ) -> list[Any]:
+        """`function(context, unit)` for each of `units`, in their order.
+
+        Parameters
+        ----------
+        done : results that exist already, by unit; these units are not run.
+
+        Raises
+        ------
+        DataopsError : of the family that a task reported, after retries where that could help.
+        """
+        results: dict[str, Any] = dict(done or {})
+        waiting = [unit for unit in units if unit.id not in results]
+        with self.phase(phase, total=len(units), rows=sum(unit.rows for unit in waiting)) as shown:
+            shown.advance(len(units) - len(waiting), 0)
+            if waiting:
+                self._run(phase, function, context, waiting, results, shown)
+        return [results[unit.id] for unit in units]
+
+    def _run(
+        self,
+        phase: str,
+        function: Task,
+        context: Any,
+        waiting: list[Unit],
+        results: dict[str, Any],
+        shown: Phase,
+    ) -> None:
+        from distributed import as_completed
+
+        held = self.client.submit(_same, context, key=f"{self.run}-{phase}-context", pure=False)
+        queue = [(unit, 0) for unit in reversed(waiting)]
+        flying: dict[Future, tuple[Unit, int]] = {}
+        finished = as_completed()
+        window = WINDOW_PER_THREAD * max(1, sum(self.client.nthreads().values()))
+
+        def fly() -> None:
+            while queue and len(flying) < window:
+                unit, tries = queue.pop()
+                key = f"{self.run}-{phase}-{unit.id}-{tries}"
+                future = self.client.submit(partial(attempt, function), held, unit, key=key, pure=False)
+                flying[future] = (unit, tries)
+                finished.add(future)
+
+        try:
+            fly()
+            while flying:
+                future = next(finished)
+                unit, tries = flying.pop(future)
+                outcome = _outcome(future, unit)
+                future.release()
+                if isinstance(outcome, Failure):
+                    self._again_or_raise(phase, outcome, unit, tries)
+                    queue.append((unit, tries + 1))
+                else:
+                    results[unit.id] = outcome
+                    shown.advance(1, unit.rows)
+                fly()
+        finally:
+            self.client.cancel([held, *flying])
+
+    def _again_or_raise(self, phase: str, failure: Failure, unit: Unit, tries: int) -> None:
+        if failure.family != Storage.__name__ or tries >= RETRIES:
+            raise failure.error()
+        self.emit("unit_retried", phase=phase, unit=unit.id, reason=failure.message, tries=tries + 1)
+        time.sleep(PAUSE_SECONDS * 2**tries)
+
+
+def _outcome(future: Future, unit: Unit) -> Any:
+    if future.status == "finished":
+        return future.result()
+    error = future.exception() if future.status == "error" else None
+    reason = type(error).__name__ if error is not None else future.status
+    if reason == "KilledWorker":
+        return Failure(
+            family="Compute",
+            message=f"unit {unit.id} ({unit.fragment.path}) killed its worker several times; is memory_limit too small "
+            f"for {unit.size_bytes} decoded bytes?",
+        )
+    return Failure(family="Compute", message=f"unit {unit.id}: the cluster answered '{reason}'")
+
+
+class Phase:
+    """A part of a run with a name: timed, shown, recorded."""
+
+    def __init__(self, *, work: Work, name: str, total: int, rows: int) -> None:
+        self._work, self._name, self._total, self._rows = work, name, total, rows
+
+    def __enter__(self) -> Self:
+        from distributed import span
+
+        self._started = time.monotonic()
+        self._span = span(self._work.run, self._name)
+        self._span.__enter__()
+        self._work.progress.start(self._name, self._total)
+        self._work.emit("phase_started", phase=self._name, units=self._total, rows=self._rows)
+        return self
+
+    def advance(self, units: int, rows: int) -> None:
+        """Count `units` and `rows` as done."""
+        self._work.progress.advance(units, rows)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        seconds = time.monotonic() - self._started
+        self._work.seconds[self._name] = seconds
+        self._span.__exit__(kind, error, trace)
+        self._work.progress.stop(ok=kind is None)
+        outcome = "done" if kind is None else "failed"
+        self._work.emit("phase_ended", phase=self._name, outcome=outcome, seconds=round(seconds, 3))

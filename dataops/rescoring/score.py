@@ -1,0 +1,240 @@
+"""Rescoring: one model version over a whole dataset, each row scored once.
+
+1. A model version carries its feature program: raw data goes through the very preparation that made the training set.
+   Data that this preparation made goes straight to the encoder; data prepared otherwise is refused.
+2. Parts hold keys and scores, no time and no attempt: the same version on the same units gives the same bytes.
+3. The predictor is loaded once per worker process, by digest, with the threads of one unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataops.datasets.access import GovernedInput
+from dataops.datasets.publish import UnitRecord, commit_unit, committed_units, publish
+from dataops.datasets.scan import Source, read_unit
+from dataops.datasets.snapshot import Manifest, Snapshot
+from dataops.datasets.units import Unit
+from dataops.declarations.jobs import RescoreJob
+from dataops.engine.work import Work
+from dataops.errors import ContractViolation, Integrity, InvalidInput, near_match
+from dataops.features.program import FeatureProgram
+from dataops.governance.contract import Column
+from dataops.models.predictor import Predictor, load_predictor
+from dataops.preparation.prepare import granted_after_masks, inherited_classification, require_within_thresholds
+from dataops.records import Record
+from dataops.registry.versions import LoadedVersion, Registry
+from dataops.storage.files import open_files
+from dataops.storage.objects import open_store
+
+PROBABILITY, PREDICTION = "probability", "prediction"
+THRESHOLD = 0.5
+SCORE_BINS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePlan:
+    """A rescore job, resolved against the model version and what may be read."""
+
+    program: FeatureProgram
+    read: tuple[str, ...]
+    keep: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+
+def plan_rescore(job: RescoreJob, given: GovernedInput, version: LoadedVersion, *, where: str) -> ScorePlan:
+    """`job` over `given` with `version`.
+
+    Raises
+    ------
+    AccessDenied : the model or `keep` needs a column that the policies deny for scoring.
+    InvalidInput : the data lacks a column, or was prepared by another declaration than the model's training set.
+    """
+    program = program_for(given, version, where=where)
+    granted = {column.name: column for column in granted_after_masks(given)}
+    for names, place in (
+        (program.source_columns(), f"{where}: model {version.version.reference}"),
+        (job.keep, f"{where}: keep"),
+    ):
+        require_columns(given, names, place)
+    clash = sorted({PROBABILITY, PREDICTION} & set(job.keep))
+    if clash:
+        raise InvalidInput(f"{where}: keep: '{clash[0]}' is a column that scores have themselves")
+    scored = inherited_classification([granted[name] for name in program.source_columns()])
+    outputs = (
+        Column(name=PROBABILITY, type=pa.float32(), required=True, classification=scored),
+        Column(name=PREDICTION, type=pa.bool_(), required=True, classification=scored),
+    )
+    read = tuple(name for name in granted if name in {*program.source_columns(), *job.keep})
+    return ScorePlan(
+        program=program, read=read, keep=tuple(job.keep), columns=(*(granted[name] for name in job.keep), *outputs)
+    )
+
+
+def require_columns(given: GovernedInput, names: Sequence[str], where: str) -> None:
+    """Nothing, unless one of `names` is unknown or denied."""
+    known = {column.name for column in given.dataset.contract.columns}
+    for name in names:
+        if name not in known:
+            raise InvalidInput(
+                f"{where}: no column '{name}' in dataset '{given.dataset.name}'.{near_match(name, known)}"
+            )
+    given.grant.require_columns(names, what=where)
+
+
+def program_for(given: GovernedInput, version: LoadedVersion, *, where: str) -> FeatureProgram:
+    """The model's program as `given` needs it: whole for raw data, without steps for data that its own preparation
+    made.
+    """
+    trained_on = version.package.lineage.get("preparation_digest")
+    made_by = given.dataset.lineage.get("preparation_digest")
+    if made_by is None:
+        return version.package.program
+    if made_by != trained_on:
+        raise InvalidInput(
+            f"{where}: dataset '{given.dataset.name}' was prepared by another declaration than the training set of "
+            f"{version.version.reference}; rescore the raw data, or prepare it as the model's training set was"
+        )
+    return version.package.program.after_preparation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreContext:
+    """What a worker needs to score units."""
+
+    source: Source
+    plan: ScorePlan
+    storage: str
+    registry: str
+    model: str
+    version: int
+    manifest_digest: str
+    output: str
+    run: str
+
+
+@lru_cache(maxsize=4)
+def _predictor(registry: str, model: str, version: int, manifest_digest: str) -> Predictor:
+    loaded = Registry(open_store(registry)).read(model, version)
+    if loaded.version.digest != manifest_digest:
+        raise Integrity(f"{loaded.version.reference} changed after the run was planned")
+    return load_predictor(loaded.package.model_format, loaded.package.model, threads=1)
+
+
+def score_unit(context: ScoreContext, unit: Unit) -> UnitRecord:
+    """The record of `unit`, scored and written by this attempt or by an earlier one."""
+    plan = context.plan
+    read = read_unit(context.source, unit, plan.read)
+    table, encoded = plan.program.run(read.table)
+    predictor = _predictor(context.registry, context.model, context.version, context.manifest_digest)
+    probability = predictor.predict(encoded)
+    if len(probability) != table.num_rows:
+        raise ContractViolation(f"unit {unit.id}: {table.num_rows} rows went in, {len(probability)} scores came out")
+    scores = {
+        **{name: table.column(name) for name in plan.keep},
+        PROBABILITY: pa.array(probability, pa.float32()),
+        PREDICTION: pa.array(probability >= THRESHOLD, pa.bool_()),
+    }
+    return commit_unit(
+        open_store(context.storage),
+        open_files(context.storage),
+        dataset=context.output,
+        run=context.run,
+        input_dataset=context.source.dataset,
+        table=pa.table(scores),
+        quarantined=read.quarantined,
+        receipt=read.receipt.with_filtered_by_job(read.table.num_rows - table.num_rows),
+        summary={"scores": score_histogram(probability), "unknown": dict(encoded.unknown)},
+    )
+
+
+def score_histogram(probability: np.ndarray) -> list[int]:
+    """Rows in each of `SCORE_BINS` equal bins of [0, 1]."""
+    counts, _ = np.histogram(probability, bins=SCORE_BINS, range=(0.0, 1.0))
+    return [int(count) for count in counts]
+
+
+def run_rescore(
+    job: RescoreJob,
+    given: GovernedInput,
+    version: LoadedVersion,
+    work: Work,
+    *,
+    storage: str,
+    registry: str,
+    where: str,
+) -> tuple[Manifest, Snapshot, Record]:
+    """The published scores of `job`, and figures for its report.
+
+    Raises
+    ------
+    ContractViolation : more rows were set aside than ``errors.max_rate`` or a rule allows; nothing is published.
+    """
+    store = open_store(storage)
+    plan = plan_rescore(job, given, version, where=where)
+    context = ScoreContext(
+        source=given.source,
+        plan=plan,
+        storage=storage,
+        registry=registry,
+        model=version.version.model,
+        version=version.version.version,
+        manifest_digest=version.version.digest,
+        output=job.output,
+        run=work.run,
+    )
+    done = committed_units(store, job.output, work.run)
+    records = work.map_units("score", score_unit, context, given.units, done=done)
+    with work.phase("publish"):
+        require_within_thresholds(given, records)
+        _require_error_rate(job, given, records)
+        manifest, snapshot = publish(
+            store,
+            dataset=job.output,
+            run=work.run,
+            zone=given.dataset.zone,
+            columns=plan.columns,
+            units=given.units,
+            records={record.unit: record for record in records},
+            lineage=_lineage(given, version),
+        )
+    return manifest, snapshot, _figures(records)
+
+
+def _require_error_rate(job: RescoreJob, given: GovernedInput, records: Sequence[UnitRecord]) -> None:
+    aside = sum(record.receipt.quarantined for record in records)
+    checked = sum(record.receipt.read - record.receipt.filtered_by_policy for record in records)
+    if checked and aside / checked > job.errors.max_rate:
+        raise ContractViolation(
+            f"{aside} of {checked} rows of '{given.dataset.name}' were quarantined, {aside / checked:.3%}; "
+            f"errors.max_rate allows {job.errors.max_rate:.3%}. Nothing was published: mend the data, or raise errors.max_rate"
+        )
+
+
+def _lineage(given: GovernedInput, version: LoadedVersion) -> Record:
+    return {
+        "kind": "rescore",
+        "input": given.dataset.name,
+        "input_snapshot": given.dataset.snapshot.number,
+        "input_digest": given.dataset.snapshot.content_digest,
+        "effect": given.grant.effect.digest,
+        "policy": given.grant.policy_digest,
+        "model": version.version.model,
+        "model_version": version.version.version,
+        "model_digest": version.version.digest,
+    }
+
+
+def _figures(records: Sequence[UnitRecord]) -> dict[str, Any]:
+    histogram = np.sum([record.summary["scores"] for record in records] or [[0] * SCORE_BINS], axis=0)
+    unknown: dict[str, int] = {}
+    for record in records:
+        for name, count in record.summary["unknown"].items():
+            unknown[name] = unknown.get(name, 0) + count
+    return {"scores": [int(count) for count in histogram], "unknown_categories": unknown}

@@ -1,0 +1,278 @@
+"""The journey of a job: declaration -> grants -> run record -> audit intent -> cluster -> work -> audit result ->
+report.
+
+1. Everything that can be refused is refused before a run exists: columns, types, grants, the model.
+2. The audit's intent is written before the first row is read; if it can't be, nothing is read.
+3. Work that was done before on the same data, under the same effect, with the same code is not done again unless asked.
+4. A run that ends, ends with a state and a report, also when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dataops.datasets.access import GovernedInput, require_same
+from dataops.declarations.clusters import ClusterFile, Shape
+from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
+from dataops.engine.code import code_identity
+from dataops.engine.connect import connect
+from dataops.engine.progress import Progress
+from dataops.engine.work import Work
+from dataops.errors import Conflict, DataopsError, InvalidInput
+from dataops.governance.audit import record_intent, record_result
+from dataops.preparation.prepare import plan_prepare, run_prepare
+from dataops.records import digest, format_time, now_utc
+from dataops.registry.aliases import resolve_reference
+from dataops.registry.versions import LoadedVersion
+from dataops.rescoring.score import plan_rescore, run_rescore
+from dataops.runs.ledger import Run, RunState, State, new_run_id
+from dataops.runs.report import report_path, write_run_report
+from dataops.runs.workspace import Workspace
+
+INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to run, apart from what.
+
+    Attributes
+    ----------
+    cluster : the cluster file's content.
+    workers : worker processes, instead of what the cluster file says.
+    again : do the work even if a finished run did the same.
+    hold : called with the dashboard's address after the work, before the cluster ends (``--watch``).
+    """
+
+    cluster: ClusterFile
+    workers: int | None = None
+    again: bool = False
+    hold: Callable[[str], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A job whose inputs were opened and whose every column was checked."""
+
+    job: Job
+    source: str
+    inputs: Mapping[str, GovernedInput]
+    model: LoadedVersion | None = None
+
+    @property
+    def work_digest(self) -> str:
+        """Digest of all that decides the outcome: declaration, data, effects, model version, code."""
+        inputs = {
+            name: [given.dataset.snapshot.content_digest, given.grant.effect.digest]
+            for name, given in self.inputs.items()
+        }
+        version = self.model.version.digest if self.model else None
+        return digest(
+            {"job": job_record(self.job), "inputs": inputs, "model": version, "code": code_identity()["digest"]}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of `run_job` or `resume`; `skipped` when an earlier run had done the same."""
+
+    state: RunState
+    skipped: bool = False
+    report: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plan_job(workspace: Workspace, job: Job, *, source: str) -> Planned:
+    """`job` with its inputs opened under the present policies, checked down to the last column.
+
+    Raises
+    ------
+    NotFound, AccessDenied, InvalidInput : what would make the run fail, before it exists.
+    """
+    match job:
+        case PrepareJob():
+            given = workspace.open_input(job.input, job.purpose)
+            plan_prepare(job, given, where=source)
+            return Planned(job=job, source=source, inputs={INPUT: given})
+        case TrainJob():
+            from dataops.training.train import open_evaluations, plan_train
+
+            given = workspace.open_input(job.input, "train")
+            inputs = {INPUT: given, **open_evaluations(job, workspace.open_input)}
+            plan_train(job, inputs, where=source)
+            return Planned(job=job, source=source, inputs=inputs)
+        case RescoreJob():
+            given = workspace.open_input(job.input, "score")
+            version = resolve_reference(workspace.registry, job.model)
+            loaded = workspace.registry.read(version.model, version.version)
+            plan_rescore(job, given, loaded, where=source)
+            return Planned(job=job, source=source, inputs={INPUT: given}, model=loaded)
+
+
+def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, progress: Progress) -> Outcome:
+    """The finished run of `job`, or the earlier run that makes a new one needless.
+
+    Raises
+    ------
+    DataopsError : of the family that says what to do; the run is recorded as failed, and can be resumed.
+    """
+    planned = plan_job(workspace, job, source=source)
+    earlier = None if options.again else workspace.ledger.find_done(planned.work_digest)
+    if earlier is not None:
+        progress.say(f"{job.name}: nothing changed since run {earlier.run.id}; --again does it anew")
+        return Outcome(state=earlier, skipped=True, report=str(report_path(workspace, earlier.run.id)))
+    reader = workspace.reader()
+    at = now_utc()
+    run = Run(
+        id=new_run_id(job.name, at),
+        job=job.name,
+        kind=job.job,
+        declaration=job_record(job),
+        source=source,
+        principal=reader.principal,
+        roles=reader.roles,
+        inputs={name: given.pinned() for name, given in planned.inputs.items()},
+        model=_pinned_model(planned.model),
+        code=code_identity(),
+        work_digest=planned.work_digest,
+        created_at=format_time(at),
+    )
+    workspace.ledger.start(run)
+    return _carry_out(workspace, run, planned, options, progress, event="run_started")
+
+
+def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Progress) -> Outcome:
+    """The run, taken up where it stopped: units with a record are not done again.
+
+    Raises
+    ------
+    Conflict : the run was done to its end.
+    Integrity, AccessDenied : its data or what the policies let its reader see changed since.
+    """
+    found = workspace.ledger.state(run_id)
+    if found.state is State.DONE:
+        raise Conflict(f"run {run_id} is done; there is nothing to resume")
+    run = found.run
+    job = job_from_record(run.declaration)
+    planned = _replan(workspace, job, run)
+    return _carry_out(workspace, run, planned, options, progress, event="run_resumed")
+
+
+def _replan(workspace: Workspace, job: Job, run: Run) -> Planned:
+    if isinstance(job, RescoreJob) and run.model is not None:
+        # an alias may have moved since: the run goes on with the version it began with
+        job = job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
+    planned = plan_job(workspace, job, source=run.source)
+    inputs = {name: require_same(given, run.inputs[name]) for name, given in planned.inputs.items()}
+    return Planned(job=planned.job, source=planned.source, inputs=inputs, model=planned.model)
+
+
+def _pinned_model(model: LoadedVersion | None) -> Mapping[str, Any] | None:
+    if model is None:
+        return None
+    return {"model": model.version.model, "version": model.version.version, "digest": model.version.digest}
+
+
+def _carry_out(
+    workspace: Workspace, run: Run, planned: Planned, options: Options, progress: Progress, *, event: str
+) -> Outcome:
+    def emit(name: str, /, **fields: Any) -> None:
+        workspace.ledger.emit(run.id, name, **fields)
+
+    emit(event, principal=workspace.reader().principal)
+    _record_intents(workspace, run, planned)
+    try:
+        with _working(planned.job, run, options, progress, emit) as work:
+            result = _do(workspace, planned, work)
+    except BaseException as error:
+        family = type(error).__name__
+        # only our own messages are known to hold no values
+        message = str(error) if isinstance(error, DataopsError) else "unexpected; the terminal has the details"
+        if isinstance(error, KeyboardInterrupt):
+            message = "interrupted"
+        emit("run_failed", family=family, message=message)
+        _record_results(workspace, run, planned, outcome="failed", result={})
+        write_run_report(workspace, run.id)
+        raise
+    emit("run_done", result=result)
+    _record_results(workspace, run, planned, outcome="done", result=result)
+    report = str(write_run_report(workspace, run.id))
+    return Outcome(state=workspace.ledger.state(run.id), report=report)
+
+
+@contextmanager
+def _working(job: Job, run: Run, options: Options, progress: Progress, emit: Callable[..., None]) -> Iterator[Work]:
+    shape: Shape = options.cluster.train if isinstance(job, TrainJob) else options.cluster.score
+    progress.say(f"{job.name}: run {run.id}")
+    with connect(options.cluster, shape, workers=options.workers) as connection:
+        size = f"{connection.workers} worker{'s' * (connection.workers > 1)} x {connection.threads} threads"
+        progress.say(f"  dashboard    {connection.dashboard}  ({size})")
+        emit("cluster_ready", workers=connection.workers, threads=connection.threads)
+        yield Work(client=connection.client, run=run.id, emit=emit, progress=progress)
+        if options.hold is not None:
+            options.hold(connection.dashboard)
+
+
+def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
+    """The job's result: small, JSON, without a value of any row."""
+    settings = workspace.settings
+    given = planned.inputs[INPUT]
+    match planned.job:
+        case PrepareJob() as job:
+            manifest, snapshot = run_prepare(job, given, work, storage=settings.storage, where=planned.source)
+            return _published(manifest.dataset, snapshot.number, manifest.counts, manifest.receipts_root)
+        case TrainJob() as job:
+            from dataops.training.train import run_train
+
+            return run_train(job, planned.inputs, work, registry=workspace.registry, where=planned.source)
+        case RescoreJob() as job if planned.model is not None:
+            manifest, snapshot, figures = run_rescore(
+                job,
+                given,
+                planned.model,
+                work,
+                storage=settings.storage,
+                registry=settings.registry,
+                where=planned.source,
+            )
+            done = _published(manifest.dataset, snapshot.number, manifest.counts, manifest.receipts_root)
+            return {**done, **figures, "model": dict(_pinned_model(planned.model) or {})}
+    raise InvalidInput(f"{planned.source}: no way to run a job of kind '{planned.job.job}'")
+
+
+def _published(dataset: str, snapshot: int, counts: Mapping[str, int], root: str | None) -> dict[str, Any]:
+    return {"dataset": dataset, "snapshot": snapshot, "reads": {INPUT: {"counts": dict(counts), "receipts_root": root}}}
+
+
+def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:
+    for given in planned.inputs.values():
+        record_intent(
+            workspace.audit,
+            run=run.id,
+            principal=run.principal,
+            roles=run.roles,
+            purpose=given.grant.purpose,
+            dataset=given.dataset.name,
+            snapshot=given.dataset.snapshot.content_digest,
+            effect_digest=given.grant.effect.digest,
+            policy_digest=given.grant.policy_digest,
+        )
+
+
+def _record_results(
+    workspace: Workspace, run: Run, planned: Planned, *, outcome: str, result: Mapping[str, Any]
+) -> None:
+    reads = result.get("reads", {})
+    for name, given in planned.inputs.items():
+        read = reads.get(name, {})
+        record_result(
+            workspace.audit,
+            run=run.id,
+            dataset=given.dataset.name,
+            outcome=outcome,
+            counts=read.get("counts", {}),
+            receipts_root=read.get("receipts_root"),
+        )

@@ -1,0 +1,73 @@
+"""What a job would read, and what the policies say of every column, before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dataops.datasets.access import GovernedInput, totals
+from dataops.declarations.jobs import Job, RescoreJob, TrainJob
+from dataops.errors import DataopsError
+from dataops.runs.execute import INPUT, plan_job
+from dataops.runs.report import describe_mask
+from dataops.runs.workspace import Workspace
+
+
+def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any]:
+    """The inputs of `job` as its reader would get them, and why the job would be refused, if it would.
+
+    Raises
+    ------
+    NotFound, AccessDenied, InvalidInput : an input that can't be opened at all.
+    """
+    purposes = _purposes(job)
+    inputs = [(name, workspace.open_input(dataset, purpose)) for name, dataset, purpose in purposes]
+    refused = None
+    try:
+        plan_job(workspace, job, source=source)
+    except DataopsError as error:
+        refused = str(error)
+    return {
+        "job": job.name,
+        "kind": job.job,
+        "inputs": [_explained(name, given) for name, given in inputs],
+        "refused": refused,
+    }
+
+
+def _purposes(job: Job) -> list[tuple[str, str, str]]:
+    match job:
+        case TrainJob():
+            judged = dict.fromkeys([job.input, *job.evaluate.datasets])
+            return [(INPUT, job.input, "train"), *((f"evaluate:{name}", name, "evaluate") for name in judged)]
+        case RescoreJob():
+            return [(INPUT, job.input, "score")]
+        case _:
+            return [(INPUT, job.input, job.purpose)]
+
+
+def _explained(name: str, given: GovernedInput) -> dict[str, Any]:
+    rows, size_bytes = totals(given.units)
+    classes = {column.name: column.classification for column in given.dataset.contract.columns}
+    return {
+        "input": name,
+        "dataset": given.dataset.name,
+        "snapshot": given.dataset.snapshot.number,
+        "purpose": given.grant.purpose,
+        "zone": given.dataset.zone,
+        "as": f"{given.grant.principal} ({', '.join(given.grant.roles)})",
+        "units": len(given.units),
+        "rows": rows,
+        "decoded_bytes": size_bytes,
+        "row filters": "; ".join(given.grant.effect.filters) or "none",
+        "contract rules": len(given.dataset.contract.rules),
+        "columns": [
+            {
+                "column": decision.column,
+                "verdict": decision.verdict.value,
+                "mask": describe_mask(decision.mask.record()) if decision.mask else "",
+                "classification": classes[decision.column],
+                "rules": ", ".join(decision.rules) or "no rule allows it",
+            }
+            for decision in given.grant.decisions
+        ],
+    }

@@ -1,0 +1,150 @@
+"""The ledger of runs: what each run was asked to do, what it read, how far it came.
+
+1. ``run.json`` is put once: declaration, reader, pinned inputs, policy, code. A run id never means two things.
+2. Events are a journal; the state of a run is the fold of it: nothing is ever overwritten.
+3. A run whose driver died simply stops having events; `resume` goes on under the same id.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from dataops.errors import AlreadyExists, NotFound, near_match
+from dataops.records import Record, decode_record, encode_record, format_time, now_utc
+from dataops.storage.journal import Journal
+from dataops.storage.objects import Store
+
+RUNS_FOLDER = "runs"
+
+
+class State(StrEnum):
+    """Where a run stands. ``running`` is also what a run says whose driver died: resume it."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The record of one run; `inputs` are what `GovernedInput.pinned` says, by role (``input``,
+    ``evaluate:<dataset>``).
+    """
+
+    id: str
+    job: str
+    kind: str
+    declaration: Mapping[str, Any]
+    source: str
+    principal: str
+    roles: tuple[str, ...]
+    inputs: Mapping[str, Any]
+    model: Mapping[str, Any] | None
+    code: Mapping[str, str]
+    work_digest: str
+    created_at: str
+
+    def to_bytes(self) -> bytes:
+        """The stored record."""
+        body = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return encode_record("run", 1, {**body, "roles": list(self.roles)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Run:
+        """The run stored in `data`."""
+        body = decode_record(data, "run", 1)
+        body.pop("format")
+        return cls(**{**body, "roles": tuple(body["roles"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """A run with what its events say."""
+
+    run: Run
+    state: State
+    events: tuple[Record, ...]
+    result: Mapping[str, Any]
+    error: str | None
+
+    def phase_seconds(self) -> dict[str, float]:
+        """Seconds of each phase that ended, in order; of a resumed run, all its attempts together."""
+        seconds: dict[str, float] = {}
+        for event in self.events:
+            if event["event"] == "phase_ended":
+                seconds[event["phase"]] = seconds.get(event["phase"], 0.0) + event["seconds"]
+        return seconds
+
+
+def new_run_id(job: str, at: datetime) -> str:
+    """``<job>-<UTC time>-<6 random hex digits>``: sorts by job, then by time."""
+    return f"{job}-{at.strftime('%Y%m%dt%H%M%S')}-{secrets.token_hex(3)}"
+
+
+class Ledger:
+    """The runs in a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def start(self, run: Run) -> None:
+        """Record `run`.
+
+        Raises
+        ------
+        AlreadyExists : another run has its id.
+        """
+        if not self._store.put_if_absent(_run_key(run.id), run.to_bytes()):
+            raise AlreadyExists(f"run {run.id} exists already")
+
+    def emit(self, run_id: str, event: str, /, **fields: Any) -> None:
+        """Append an event to the run's journal."""
+        self._events(run_id).append({"event": event, "at": format_time(now_utc()), **fields})
+
+    def read(self, run_id: str) -> Run:
+        """The record of a run; NotFound names the near match."""
+        try:
+            return Run.from_bytes(self._store.get(_run_key(run_id)))
+        except NotFound:
+            raise NotFound(f"no run '{run_id}'.{near_match(run_id, self.ids())}") from None
+
+    def state(self, run_id: str) -> RunState:
+        """The run with its state as of now."""
+        run = self.read(run_id)
+        events = tuple(dict(entry.body) for entry in self._events(run_id).entries())
+        state, result, error = State.RUNNING, {}, None
+        for event in events:
+            match event["event"]:
+                case "run_started" | "run_resumed":
+                    state, error = State.RUNNING, None
+                case "run_done":
+                    state, result = State.DONE, event["result"]
+                case "run_failed":
+                    state, error = State.FAILED, f"{event['family']}: {event['message']}"
+        return RunState(run=run, state=state, events=events, result=result, error=error)
+
+    def ids(self) -> list[str]:
+        """All run ids, oldest first."""
+        keys = self._store.list(RUNS_FOLDER)
+        ids = [key.split("/")[1] for key in keys if key.endswith("/run.json")]
+        return sorted(ids, key=lambda run_id: run_id.split("-")[-2:])
+
+    def find_done(self, work_digest: str) -> RunState | None:
+        """The newest run that did the same work on the same data to the end; None where there is none."""
+        for run_id in reversed(self.ids()):
+            run = self.read(run_id)
+            if run.work_digest == work_digest and (found := self.state(run_id)).state is State.DONE:
+                return found
+        return None
+
+    def _events(self, run_id: str) -> Journal:
+        return Journal(self._store, f"{RUNS_FOLDER}/{run_id}/events", "event")
+
+
+def _run_key(run_id: str) -> str:
+    return f"{RUNS_FOLDER}/{run_id}/run.json"

@@ -1,0 +1,89 @@
+"""From a run's records to the page that people look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dataops.datasets.access import totals
+from dataops.datasets.units import plan_from_record
+from dataops.runs.ledger import RUNS_FOLDER, RunState
+from dataops.runs.workspace import Workspace
+
+SCRIPTS_FOLDER = "scripts"
+
+
+def report_path(workspace: Workspace, run_id: str) -> Path:
+    """Where the report of a run lies."""
+    return Path(workspace.settings.storage) / RUNS_FOLDER / run_id / "report.html"
+
+
+def write_run_report(workspace: Workspace, run_id: str, *, standalone: Path | None = None) -> Path:
+    """The page of a run, written from its records; `standalone` needs no other file beside it."""
+    from dataops.monitoring.report import render_report, write_scripts
+
+    figures = report_figures(workspace.ledger.state(run_id))
+    if standalone is not None:
+        standalone.write_text(render_report(figures, scripts=None), encoding="utf-8")
+        return standalone
+    path = report_path(workspace, run_id)
+    write_scripts(path.parent.parent / SCRIPTS_FOLDER)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(figures, scripts=f"../{SCRIPTS_FOLDER}"), encoding="utf-8")
+    return path
+
+
+def report_figures(state: RunState) -> dict[str, Any]:
+    """What the page shows, as JSON; no value of any row is among it."""
+    run = state.run
+    return {
+        "run": run.id,
+        "job": run.job,
+        "kind": run.kind,
+        "state": state.state.value,
+        "principal": run.principal,
+        "created_at": run.created_at,
+        "code": dict(run.code),
+        "error": state.error,
+        "phases": [
+            {"phase": event["phase"], "seconds": event["seconds"], "outcome": event["outcome"]}
+            for event in state.events
+            if event["event"] == "phase_ended"
+        ],
+        "inputs": [_input_figures(name, pinned) for name, pinned in run.inputs.items()],
+        "reads": dict(state.result.get("reads", {})),
+        "result": dict(state.result),
+    }
+
+
+def _input_figures(name: str, pinned: Mapping[str, Any]) -> dict[str, Any]:
+    units = plan_from_record(pinned["plan"])
+    grant = pinned["grant"]
+    decisions = grant["decisions"]
+    return {
+        "name": name,
+        "dataset": pinned["dataset"],
+        "snapshot": pinned["snapshot"],
+        "purpose": grant["purpose"],
+        "zone": grant["zone"],
+        "units": len(units),
+        "rows": totals(units)[0],
+        "masked": [
+            {"column": d["column"], "mask": describe_mask(d["mask"])} for d in decisions if d["verdict"] == "masked"
+        ],
+        "denied": [d["column"] for d in decisions if d["verdict"] == "denied"],
+        "filters": list(grant["effect"]["filters"]),
+        "policy": grant["policy_digest"],
+        "effect": grant["effect"]["digest"],
+    }
+
+
+def describe_mask(mask: Mapping[str, Any] | None) -> str:
+    """A mask's record in words: ``generalise width 5``, ``pseudonym domain person``."""
+    if mask is None:
+        return ""
+    details = [
+        f"{name} {value}" for name, value in mask.items() if name not in ("kind", "key_id") and value is not None
+    ]
+    return " ".join([str(mask["kind"]), *details])

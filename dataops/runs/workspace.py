@@ -1,0 +1,96 @@
+"""A workspace, opened: settings, stores, the person at the keyboard with roles, the policies in force."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataops.datasets.access import GovernedInput, Reader, open_input
+from dataops.declarations.catalog import Principals
+from dataops.declarations.clusters import ClusterFile, read_cluster
+from dataops.declarations.loader import read_yaml, validate
+from dataops.errors import AccessDenied, InvalidInput
+from dataops.governance.policy import Policy, parse_policy
+from dataops.registry.versions import Registry
+from dataops.runs.ledger import Ledger
+from dataops.settings import Settings, find_workspace, read_settings
+from dataops.storage.journal import Journal
+from dataops.storage.objects import Store, open_store
+
+AUDIT_PREFIX = "audit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """What every verb of the command line works on."""
+
+    settings: Settings
+    store: Store
+    registry: Registry
+    ledger: Ledger
+    audit: Journal
+
+    def reader(self) -> Reader:
+        """The operating system's user, with the roles of ``principals.yaml`` and the policies of ``policies/``.
+
+        Raises
+        ------
+        AccessDenied : the user has no role.
+        InvalidInput : a policy or the principals file is wrong.
+        """
+        principal = os_user()
+        path = self.settings.workspace / "principals.yaml"
+        (document,) = read_yaml(path)
+        known = validate(document, Principals).principals
+        if principal not in known:
+            raise AccessDenied(f"the user '{principal}' has no role: add '{principal}' to {path}")
+        return Reader(principal=principal, roles=tuple(known[principal].roles), policies=self.policies())
+
+    def policies(self) -> tuple[Policy, ...]:
+        """All policies of the workspace, by file name."""
+        documents = [one for path in sorted(self.settings.workspace.glob("policies/*.yaml")) for one in read_yaml(path)]
+        return tuple(parse_policy(one.value, source=one.source, lines=one.lines) for one in documents)
+
+    def open_input(self, dataset: str, purpose: str) -> GovernedInput:
+        """`dataset`, as the person at the keyboard may read it for `purpose`."""
+        return open_input(self.settings, self.store, self.reader(), dataset, purpose)
+
+    def cluster(self, path: str | None) -> ClusterFile:
+        """The cluster file at `path`, or the one that the settings name."""
+        return read_cluster(Path(path or self.settings.cluster))
+
+
+def os_user() -> str:
+    """The name of the user that the operating system runs this process as; the environment has no say in it."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):
+        return getpass.getuser()
+
+
+def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None = None) -> Workspace:
+    """The workspace at `folder`, or the one that the present folder lies in.
+
+    Raises
+    ------
+    NotFound : no workspace there.
+    InvalidInput : its settings are wrong.
+    """
+    variables = os.environ if environ is None else environ
+    root = Path(folder).resolve() if folder else find_workspace(Path.cwd())
+    if folder and not (root / "dataops.yaml").is_file():
+        raise InvalidInput(f"{root} is no workspace: it has no dataops.yaml; `dataops init {folder}` makes one")
+    settings = read_settings(root, variables)
+    store = open_store(settings.storage)
+    return Workspace(
+        settings=settings,
+        store=store,
+        registry=Registry(open_store(settings.registry)),
+        ledger=Ledger(store),
+        audit=Journal(store, AUDIT_PREFIX, "audit"),
+    )

@@ -1,0 +1,180 @@
+"""From governed units to what trainers and evaluation take: summaries on the way, encoded parts in worker memory.
+
+1. A dataset with a ``split`` column is parted by it. Else every fifth row of a file, by its place in the file, is held
+   out:
+   the same rows for every trainer, run and policy.
+2. Rows without a known target are set aside and counted (`filtered_by_job`), as are those of the other side.
+3. Parts are made by pure tasks: a lost worker costs their recomputation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataops.datasets.scan import GovernedRead, Receipt, Source, merge_receipts, read_unit
+from dataops.datasets.units import Unit
+from dataops.engine.work import Failure, Work, attempt
+from dataops.errors import InvalidInput
+from dataops.features.encoder import Encoder, encode
+from dataops.features.steps import RowSteps
+from dataops.features.summary import Summary, summarise
+from dataops.governance.expressions import Expression, evaluate, evaluate_predicate
+from dataops.preparation.split import TEST
+from dataops.records import merkle_root
+from dataops.training.parts import EncodedPart, PartsOnCluster
+
+HOLDOUT_EVERY = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """How rows of a unit become rows to learn from, or to be judged on.
+
+    Attributes
+    ----------
+    steps : row-wise preparation in front; none for prepared data.
+    labelled : rows whose outcome is known.
+    side : ``train``, ``test``, or None for all rows.
+    split_column : the column that says the side; None: by place in the file.
+    target, weight, slices : what is read beside the features.
+    """
+
+    source: Source
+    read: tuple[str, ...]
+    steps: RowSteps
+    labelled: Expression | None
+    side: str | None
+    split_column: str | None
+    target: Expression
+    weight: str | None = None
+    slices: tuple[str, ...] = ()
+
+
+def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray, Receipt]:
+    """The selected rows of `unit`, their targets (float32, 0 or 1), and what became of the others."""
+    read = read_unit(selection.source, unit, selection.read)
+    table = _one_side(selection, read)
+    table, _ = selection.steps.apply(table)
+    if selection.labelled is not None:
+        table = table.filter(evaluate_predicate(selection.labelled, table))
+    target = _targets(selection.target, table)
+    known = pc.is_valid(target)
+    if not pc.all(known).as_py() and table.num_rows:
+        table, target = table.filter(known), target.filter(known)
+    receipt = read.receipt.with_filtered_by_job(read.table.num_rows - table.num_rows)
+    return table, target.to_numpy(zero_copy_only=False).astype(np.float32), receipt
+
+
+def _one_side(selection: Selection, read: GovernedRead) -> pa.Table:
+    if selection.side is None:
+        return read.table
+    if selection.split_column is not None:
+        return read.table.filter(pc.equal(read.table.column(selection.split_column), selection.side))
+    held_out = read.positions % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
+    return read.table.filter(pa.array(held_out if selection.side == TEST else ~held_out))
+
+
+def _targets(target: Expression, table: pa.Table) -> pa.Array:
+    values = evaluate(target, table)
+    numbers = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
+    return numbers.cast(pa.float64(), safe=False).combine_chunks()
+
+
+def require_target_type(kind: pa.DataType, where: str) -> None:
+    """Nothing, unless a column of type `kind` can't say yes or no."""
+    if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise InvalidInput(
+            f"{where}: target: a target is true/false or 1/0, this one is {kind}; "
+            "compare it with something, as in \"column = 'yes'\""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryContext:
+    """What a worker needs to summarise units."""
+
+    selection: Selection
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+
+
+def summarise_unit(context: SummaryContext, unit: Unit) -> tuple[Summary, Receipt]:
+    """The summary of the features of the selected rows, and the receipt."""
+    table, _, receipt = select_rows(context.selection, unit)
+    return summarise(table, context.numeric, context.categorical), receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartContext:
+    """What a worker needs to encode units."""
+
+    selection: Selection
+    encoder: Encoder
+
+
+def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]:
+    """The selected rows of `unit`, encoded, and the receipt."""
+    selection = context.selection
+    table, target, receipt = select_rows(selection, unit)
+    weight = None if selection.weight is None else table.column(selection.weight).cast(pa.float32()).to_numpy()
+    part = EncodedPart(
+        encoded=encode(context.encoder, table),
+        target=target,
+        weight=weight,
+        slices={name: table.column(name).combine_chunks() for name in selection.slices},
+    )
+    return part, receipt
+
+
+def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]:
+    """`encode_unit`, raising only our own errors, which hold no values."""
+    outcome = attempt(encode_unit, context, unit)
+    if isinstance(outcome, Failure):
+        raise outcome.error() from None
+    return outcome  # type: ignore[no-any-return]
+
+
+def load_parts(
+    work: Work, phase: str, context: PartContext, units: Sequence[Unit]
+) -> tuple[PartsOnCluster, list[Receipt]]:
+    """The units, encoded and held in worker memory, and their receipts."""
+    from distributed import as_completed
+
+    client, keys = work.client, f"{work.run}-{phase.replace(' ', '-')}"
+    with work.phase(phase, total=len(units), rows=sum(unit.rows for unit in units)) as shown:
+        held = client.submit(_as_is, context, key=f"{keys}-context", pure=False)
+        read = [client.submit(encode_or_raise, held, unit, key=f"{keys}-{unit.id}", pure=False) for unit in units]
+        # the part and the receipt are futures of their own: one stays where it is, the other comes home
+        parts = [client.submit(itemgetter(0), one, key=f"{one.key}-part", pure=False) for one in read]
+        receipts = {
+            client.submit(itemgetter(1), one, key=f"{one.key}-receipt", pure=False): unit
+            for one, unit in zip(read, units, strict=True)
+        }
+        found: dict[str, Receipt] = {}
+        for future in as_completed(receipts):
+            if future.status == "error":
+                raise future.exception()
+            found[receipts[future].id] = future.result()
+            shown.advance(1, receipts[future].rows)
+    ordered = [found[unit.id] for unit in units]
+    rows = tuple(receipt.passed for receipt in ordered)
+    return PartsOnCluster(client=client, futures=tuple(parts), rows=rows, encoder=context.encoder), ordered
+
+
+def _as_is(value: PartContext) -> PartContext:
+    return value
+
+
+def read_figures(receipts: Sequence[Receipt]) -> Mapping[str, Any]:
+    """What a run's result says of one reading: merged counts and the receipts' Merkle root."""
+    return {
+        "counts": merge_receipts(receipts),
+        "receipts_root": merkle_root(receipt.digest for receipt in receipts),
+    }
