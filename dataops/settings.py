@@ -20,6 +20,7 @@ from dataops.errors import InvalidInput, NotFound, near_match
 SETTINGS_FILE = "dataops.yaml"
 VARIABLE_PREFIX = "DATAOPS_"
 WORKSPACE_VARIABLE = "DATAOPS_WORKSPACE"
+CACHE_VARIABLE = "DATAOPS_CACHE"
 DEFAULTS: Mapping[str, str] = {
     "storage": "storage",
     "registry": "registry",
@@ -27,6 +28,7 @@ DEFAULTS: Mapping[str, str] = {
     "cluster": "cluster/local.yaml",
 }
 _LOCAL = frozenset({"keys", "cluster"})
+_NOT_SETTINGS = frozenset({WORKSPACE_VARIABLE, CACHE_VARIABLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,8 @@ def read_settings(workspace: Path, environ: Mapping[str, str], overrides: Mappin
     Parameters
     ----------
     workspace : the folder that `find_workspace` gave.
-    environ : environment variables; of those that start with ``DATAOPS_`` each must be a setting.
+    environ : environment variables; of those that start with ``DATAOPS_`` each must be a setting
+        (or name the workspace or the download cache).
     overrides : setting to value, from flags.
 
     Raises
@@ -99,6 +102,14 @@ def read_settings(workspace: Path, environ: Mapping[str, str], overrides: Mappin
         raise InvalidInput("\n".join(findings))
     chosen = {**DEFAULTS, **{setting.key: str(setting.value) for setting in given}}
     return Settings(workspace=workspace, **{key: _absolute(chosen[key], workspace, environ) for key in DEFAULTS})
+
+
+def resolve_url(workspace: Path, url: str) -> str:
+    """`url` as it stands, or the absolute path if it is one; relative paths are relative to `workspace`.
+
+    Symbolic links stay as they are, so a dataset keeps its address when a link is moved on.
+    """
+    return url if "://" in url else os.path.normpath(workspace / url)
 
 
 def _from_file(path: Path) -> Iterator[_Setting]:
@@ -116,7 +127,7 @@ def _from_file(path: Path) -> Iterator[_Setting]:
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_Setting]:
     for variable in sorted(environ):
-        if variable.startswith(VARIABLE_PREFIX) and variable != WORKSPACE_VARIABLE:
+        if variable.startswith(VARIABLE_PREFIX) and variable not in _NOT_SETTINGS:
             yield _Setting(key=variable.removeprefix(VARIABLE_PREFIX).lower(), value=environ[variable], origin=variable)
 
 
@@ -143,14 +154,7 @@ def _has_credentials(url: str) -> bool:
 
 
 def _absolute(value: str, workspace: Path, environ: Mapping[str, str]) -> str:
-    """`value` as an absolute path, unless it is a URL; symbolic links stay as they are."""
-    if "://" in value:
-        return value
+    """`value` with the home of the user put in for ``~``, else as `resolve_url` has it."""
     if value == "~" or value.startswith("~/"):
         value = str(Path(environ.get("HOME") or Path.home()) / value[2:])
-    return os.path.normpath(workspace / value)
-
-
-def resolve_url(workspace: Path, url: str) -> str:
-    """`url` as it stands if it names a scheme, else as an absolute path, relative to `workspace`."""
-    return _absolute(url, workspace, os.environ)
+    return resolve_url(workspace, value)

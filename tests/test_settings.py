@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataops.errors import InvalidInput, NotFound
-from dataops.settings import DEFAULTS, find_workspace, read_settings
+from dataops.settings import DEFAULTS, find_workspace, read_settings, resolve_url
 
 
 @pytest.fixture
@@ -45,6 +45,18 @@ def test_urls_stay_and_paths_become_absolute(workspace: Path) -> None:
     assert settings.registry == str(workspace.parent / "shared" / "registry")
     assert settings.keys == "/home/ada/keys"
     assert settings.cluster == "/etc/c.yaml"
+
+
+def test_addresses_are_resolved_against_the_workspace(workspace: Path) -> None:
+    assert resolve_url(workspace, "data/x") == str(workspace / "data" / "x")
+    assert resolve_url(workspace, "../x/") == str(workspace.parent / "x")
+    assert resolve_url(workspace, "/srv/x") == "/srv/x"
+    assert resolve_url(workspace, "s3://bucket/../x") == "s3://bucket/../x"
+
+
+def test_variables_that_are_no_settings_are_let_be(workspace: Path) -> None:
+    environ = {"DATAOPS_WORKSPACE": "elsewhere", "DATAOPS_CACHE": "/srv/cache", "PATH": "/bin"}
+    assert read_settings(workspace, environ) == read_settings(workspace, {})
 
 
 def test_unknown_settings_of_all_origins_are_refused_at_once(workspace: Path) -> None:

@@ -4,12 +4,20 @@ from pathlib import Path
 
 import pytest
 
+from dataops.declarations.jobs import read_jobs
+from dataops.declarations.promotion import read_promotion
 from dataops.declarations.templates import template_folder
 from dataops.errors import NotFound
 
 
 def test_a_checkout_uses_its_own_folders() -> None:
     assert (template_folder() / "cluster" / "local.yaml").is_file()
+
+
+def test_the_demos_jobs_and_gate_load() -> None:
+    jobs = template_folder() / "jobs"
+    assert [declared.job.job for declared in read_jobs(jobs / "census.yaml")] == ["prepare", "train", "rescore"]
+    assert read_promotion(jobs / "promotion.yaml").rules
 
 
 def test_an_installation_uses_the_folders_in_the_package(tmp_path: Path) -> None:
