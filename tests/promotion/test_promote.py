@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from dataops.declarations.promotion import Promotion
+from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
+from dataops.promotion.promote import promote, verdict_key
+from dataops.records import digest_bytes
+from dataops.registry.aliases import current, history, move, resolve
+from dataops.registry.versions import Registry
+from dataops.storage.journal import Journal
+from dataops.storage.objects import MemoryStore, PosixStore
+from tests.registry.examples import AT, make_metrics, make_package
+from tests.storage.faulty import MODES, Crash, FaultyStore, Mode, crash_points
+
+RULES = Promotion.model_validate(
+    {
+        "model": "income",
+        "rules": [{"metric": "roc_auc", "minimum": 0.85}, {"metric": "roc_auc", "max_loss": 0.005}],
+    }
+)
+
+
+def register(registry: Registry, roc_auc: float, run: str = "run") -> int:
+    package = make_package(f"{run}-{roc_auc}", make_metrics(roc_auc=roc_auc))
+    return registry.register("income", package, at=AT).version
+
+
+def promoted(registry: Registry, version: int, **options):
+    options = {"promotion": RULES, "actor": "ada", "reason": "spring data", "clock": lambda: AT, **options}
+    return promote(registry, "income", version, **options)
+
+
+@pytest.fixture
+def registry():
+    return Registry(MemoryStore())
+
+
+def verdicts(registry: Registry) -> list[dict]:
+    keys = registry.store.list("income/verdicts")
+    pages, records = ([key for key in keys if key.endswith(end)] for end in (".md", ".json"))
+    assert [page[:-3] for page in pages] == [record[:-5] for record in records]
+    return [json.loads(registry.store.get(key)) for key in records]
+
+
+def test_a_version_that_passes_becomes_the_champion_and_the_alias_names_its_verdict(registry):
+    result = promoted(registry, register(registry, 0.9))
+    assert result.moved
+    assert resolve(registry, "income").version == 1
+    moved = current(registry, "income")
+    assert moved == result.move
+    data = registry.store.get(f"{verdict_key('income', moved.verdict_digest)}.json")
+    assert digest_bytes(data) == moved.verdict_digest == result.verdict_digest
+    record = json.loads(data)
+    assert (record["passed"], record["champion"], record["actor"]) == (True, None, "ada")
+    assert record["judged_at"] == "2026-01-31T12:00:00.000000Z"
+    assert record["promotion"]["rules"][0]["minimum"] == 0.85
+
+
+def test_a_refusal_names_each_limit_leaves_a_verdict_and_moves_nothing(registry):
+    promoted(registry, register(registry, 0.9))
+    with pytest.raises(Conflict) as refusal:
+        promoted(registry, register(registry, 0.84))
+    message = str(refusal.value)
+    assert "income@2 is not promoted to champion: 2 of 2 limits failed" in message
+    assert "rule 1, roc_auc on test: 0.84, minimum 0.85" in message
+    assert "rule 2, roc_auc on test: 0.84, max_loss 0.005 (here 0.895)" in message
+    assert [m.version for m in history(registry, "income")] == [1]
+    [refused] = [record for record in verdicts(registry) if not record["passed"]]
+    assert refused["champion"]["version"] == 1
+    assert [(f["value"], f["bound"], f["champion"], f["outcome"]) for f in refused["findings"]] == [
+        (0.84, 0.85, 0.9, "failed"),
+        (0.84, 0.9 - 0.005, 0.9, "failed"),
+    ]
+    page = message.rpartition("verdict: ")[2]
+    assert "is not promoted" in registry.store.get(page).decode()
+
+
+def test_the_champion_is_compared_by_value_and_by_number(registry):
+    promoted(registry, register(registry, 0.9))
+    promoted(registry, register(registry, 0.896))
+    assert [m.version for m in history(registry, "income")] == [1, 2]
+    with pytest.raises(Conflict):
+        promoted(registry, register(registry, 0.89))
+
+
+def test_without_rules_it_is_refused_and_the_verdict_says_why(registry):
+    with pytest.raises(Conflict, match="not gated, so not promoted"):
+        promoted(registry, register(registry, 0.99), promotion=Promotion(model="income", rules=()))
+    assert verdicts(registry)[0]["reasons"] == ["no rules: not gated, so not promoted"]
+    assert current(registry, "income") is None
+
+
+def test_promoting_the_champion_again_changes_nothing(registry):
+    version = register(registry, 0.9)
+    first = promoted(registry, version)
+    again = promoted(registry, version)
+    assert not again.moved
+    assert again.move == first.move
+    assert len(list(history(registry, "income"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"promotion": Promotion(model="delay", rules=())}, InvalidInput),
+        ({"actor": ""}, InvalidInput),
+        ({"reason": "  "}, InvalidInput),
+        ({"alias": "../x"}, InvalidInput),
+        ({"alias": "7"}, InvalidInput),
+        ({"version": 9}, NotFound),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_verdict(registry, options, error):
+    version = register(registry, 0.9)
+    with pytest.raises(error):
+        promoted(registry, **{"version": version, **options})
+    assert registry.store.list("income/verdicts") == registry.store.list("income/aliases") == []
+
+
+def test_a_broken_candidate_is_never_promoted(registry):
+    version = register(registry, 0.9)
+    registry.store.delete("income/versions/1/model.json")
+    with pytest.raises(Integrity):
+        promoted(registry, version)
+    assert current(registry, "income") is None
+
+
+def test_a_broken_champion_is_not_a_missing_one(registry):
+    promoted(registry, register(registry, 0.9))
+    registry.store.delete("income/versions/1/metrics.json")
+    with pytest.raises(Conflict, match="the champion can't be read"):
+        promoted(registry, register(registry, 0.99))
+    absolute = Promotion(model="income", rules=RULES.rules[:1])
+    assert promoted(registry, 2, promotion=absolute).moved
+
+
+def test_figures_may_come_from_a_fresh_evaluation_of_both(registry):
+    promoted(registry, register(registry, 0.9))
+    fresh = {1: make_metrics(roc_auc=0.86, rows=50), 2: make_metrics(roc_auc=0.87, rows=50)}
+    promoted(registry, register(registry, 0.5), figures=lambda loaded: fresh[loaded.version.version])
+    assert resolve(registry, "income").version == 2
+
+
+def test_a_champion_that_changed_in_between_is_judged_against_anew(registry):
+    for figure in (0.9, 0.95, 0.91):
+        register(registry, figure)
+    promoted(registry, 1)
+    rivals = iter([2])
+
+    def figures(loaded):
+        if loaded.version.version == 1:  # somebody promotes version 2 while version 3 is compared with version 1
+            for rival in rivals:
+                move(registry, "income", "champion", rival, actor="bob", reason="faster")
+        return loaded.package.metrics
+
+    with pytest.raises(Conflict, match="max_loss"):
+        promoted(registry, 3, figures=figures)
+    assert [m.version for m in history(registry, "income")] == [1, 2]
+    passed_then_failed = [(r["champion"]["version"], r["passed"]) for r in verdicts(registry) if r["version"] == 3]
+    assert sorted(passed_then_failed) == [(1, True), (2, False)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_crash_at_any_storage_operation_leaves_the_old_or_the_new_champion(mode: Mode):
+    def attempt(fail_at: int) -> bool:
+        registry = Registry(MemoryStore())
+        promoted(registry, register(registry, 0.9))
+        version = register(registry, 0.91)
+        dying = FaultyStore(registry.store, fail_at, mode)
+        with suppress(Crash):
+            promoted(Registry(dying), version)
+        assert [m.version for m in history(registry, "income")] in ([1], [1, 2])
+        promoted(registry, version)
+        moves = list(history(registry, "income"))
+        assert [m.version for m in moves] == [1, 2]
+        assert all(f"{verdict_key('income', m.verdict_digest)}.json" in registry.store.list("") for m in moves)
+        return dying.fault.operations >= fail_at
+
+    crash_points(attempt, at_least=15)
+
+
+def register_and_promote_ten(root: Path, writer: int) -> list[str]:
+    registry = Registry(PosixStore(root))
+    return [promoted(registry, register(registry, 0.9, f"{writer}-{run}")).move.version_digest for run in range(10)]
+
+
+def test_processes_that_promote_at_once_lose_nothing(tmp_path):
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        digests = [one for made in pool.map(register_and_promote_ten, [tmp_path] * 4, range(4)) for one in made]
+    registry = Registry(PosixStore(tmp_path))
+    moves = list(history(registry, "income"))
+    assert [m.generation for m in moves] == list(range(1, 41))
+    assert sorted(m.version_digest for m in moves) == sorted(digests) == sorted(set(digests))
+    assert Journal(registry.store, "income/aliases/champion", "alias").verify() == []
+    judged = {
+        digest_bytes(registry.store.get(key)): json.loads(registry.store.get(key)) for key in verdict_keys(registry)
+    }
+    for before, after in zip([None, *moves], moves, strict=False):
+        champion = judged[after.verdict_digest]["champion"]
+        assert (champion and champion["generation"]) == (before and before.generation)
+
+
+def verdict_keys(registry: Registry) -> list[str]:
+    return [key for key in registry.store.list("income/verdicts") if key.endswith(".json")]

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+
+from dataops.declarations.promotion import Promotion
+from dataops.promotion.gates import judge
+from dataops.promotion.verdict import verdict_page, verdict_record
+from dataops.records import canonical_bytes
+from tests.registry.examples import make_metrics
+
+RULES = Promotion.model_validate(
+    {
+        "model": "income",
+        "rules": [{"metric": "roc_auc", "minimum": 0.85}, {"metric": "log_loss", "max_loss": 0.01}],
+    }
+)
+CIRCUMSTANCES = {
+    "model": "income",
+    "version": 2,
+    "version_digest": "sha256:22",
+    "alias": "champion",
+    "champion": {"version": 1, "digest": "sha256:11", "generation": 4},
+    "promotion": RULES.model_dump(mode="json"),
+    "actor": "ada",
+    "reason": "spring data",
+    "judged_at": "2026-01-31T12:00:00.000000Z",
+}
+
+
+def record(metrics=None, champion=None, **changes):
+    verdict = judge(metrics or make_metrics(roc_auc=0.84), champion, RULES)
+    return json.loads(canonical_bytes(verdict_record(verdict, **{**CIRCUMSTANCES, **changes})))
+
+
+def test_the_page_says_each_rule_with_value_limit_and_champion():
+    page = verdict_page(record(champion=make_metrics(log_loss=0.195)))
+    assert page == (
+        "# income version 2 is not promoted to champion\n"
+        "\n"
+        "- **Why:** 1 of 2 limits failed\n"
+        "- **Compared with:** version 1, generation 4 of the alias (sha256:11)\n"
+        "- **Asked for by:** ada, at 2026-01-31T12:00:00.000000Z: spring data\n"
+        "- **Version digest:** sha256:22\n"
+        "\n"
+        "## Rules\n"
+        "\n"
+        "| rule | dataset | metric | value | limit | champion | outcome |\n"
+        "| --- | --- | --- | --- | --- | --- | --- |\n"
+        "| 1 | test | roc_auc | 0.84 | at least 0.85 | 0.9 | **FAILED** |\n"
+        "| 2 | test | log_loss | 0.2 | may lose 0.01 against the champion (to 0.205) | 0.195 | passed |\n"
+    )
+
+
+def test_a_first_champion_is_said_to_be_the_first():
+    page = verdict_page(record(metrics=make_metrics(), champion=None) | {"champion": None})
+    assert "# income version 2 may be promoted to champion" in page
+    assert "nothing, there is no champion yet" in page
+    assert "| n/a | skipped: no champion yet |" in page
+
+
+def test_a_verdict_without_rules_says_that_none_were_set():
+    empty = verdict_record(judge(make_metrics(), None, Promotion(model="income", rules=())), **CIRCUMSTANCES)
+    assert verdict_page(empty).endswith("## Rules\n\nNone were set.\n")
+
+
+def test_a_reason_can_neither_add_a_line_nor_a_cell_nor_markup():
+    hostile = "fine |\n| 9 | test | roc_auc | 1 | \x1b[32mpassed <img src=x>\u202e\n# income version 2 may be promoted"
+    page = verdict_page(record(reason=hostile, actor="a|b\n"))
+    assert len(page.splitlines()) == len(verdict_page(record()).splitlines())
+    assert "<img" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert r"fine \| \| 9 \| test" in page
