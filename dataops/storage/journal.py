@@ -100,17 +100,16 @@ class Journal:
 
     def tail(self) -> Entry | None:
         """The last entry; None for an empty journal."""
-        for start in dict.fromkeys((self._seen, 0)):
-            last = self._last_number(start)
-            if last == 0:
-                return None
-            try:
-                entry = self.read(last)
-            except NotFound:  # what was seen is gone: somebody cut the journal, look from the start
-                continue
-            self._seen = last
-            return entry
-        return None
+        last = self._last_number(self._seen)
+        try:
+            entry = self.read(last) if last else None
+        except NotFound:
+            if not self._seen:
+                raise
+            self._seen = 0  # what was seen is gone: somebody cut the journal off, so look from the start
+            return self.tail()
+        self._seen = last
+        return entry
 
     def entries(self, start: int = 1) -> Iterator[Entry]:
         """The entries from number `start` on, in order, each following the one before.

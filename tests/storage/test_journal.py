@@ -166,6 +166,19 @@ class TestReading:
             store.delete(key(number))
         assert journal.tail() is None
 
+    def test_a_record_that_goes_while_it_is_read_is_an_error_not_an_end(
+        self, journal: Journal, store: MemoryStore
+    ) -> None:
+        class CutMeanwhile(FaultyStore):
+            def get(self, key: str) -> bytes:
+                data = self.inner.get(key)
+                self.inner.delete(key)
+                return data
+
+        filled(journal, 1)
+        with pytest.raises(NotFound):
+            Journal(CutMeanwhile(store, fail_at=0), "income/aliases/champion", "alias").tail()
+
     def test_entries_start_where_they_are_asked_to(self, journal: Journal) -> None:
         entries = filled(journal, 4)
         assert list(journal.entries(3)) == entries[2:]

@@ -45,6 +45,22 @@ class TestPosixStore(SharedStoreSuite):
         (store.root / "a" / ".tmp-0123").write_bytes(b"ha")
         assert store.list("") == ["a/b"]
 
+    def test_a_listing_takes_files_only_and_bears_a_folder_that_goes_meanwhile(
+        self, store: PosixStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.put_if_absent("a/b", b"x")
+        store.put_if_absent("gone/b", b"x")
+        os.mkfifo(store.root / "a" / "pipe")
+        real = os.scandir
+
+        def gone_meanwhile(folder: Path) -> object:
+            if Path(folder).name == "gone":
+                raise FileNotFoundError
+            return real(folder)
+
+        monkeypatch.setattr(os, "scandir", gone_meanwhile)
+        assert store.list("") == ["a/b"]
+
     def test_a_key_is_not_the_folder_of_another(self, store: PosixStore) -> None:
         store.put_if_absent("a/b", b"x")
         with pytest.raises(Storage):
