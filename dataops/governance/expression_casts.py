@@ -43,8 +43,10 @@ def cast_values(array: pa.Array, target: str) -> pa.Array:
 
     Parameters
     ----------
-    array : of a type of the language (`expression_values`).
-    target : boolean, tinyint, smallint, int, bigint, double, string, date or timestamp.
+    array
+        Of a type of the language (`expression_values`).
+    target
+        One of boolean, tinyint, smallint, int, bigint, double, string, date or timestamp.
 
     Raises
     ------

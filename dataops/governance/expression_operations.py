@@ -222,6 +222,16 @@ def _like(name: str, *, ignore_case: bool) -> Operation:
     return run
 
 
+def _matches(values: Sequence[Value], pattern: Any) -> pa.Array:
+    """Whether the whole text matches an RE2 pattern, in linear time; for contracts, the grammar has no word for it."""
+    whole = rf"\A(?:{pattern})\z"
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern=whole)
+    except pa.ArrowInvalid:
+        raise RefusedError("the pattern can't be read: RE2 has no look-around and no back-references") from None
+    return pc.match_substring_regex(typed(values, "pattern", TEXT)[0], pattern=whole)
+
+
 def _substring(values: Sequence[Value], bounds: Any) -> pa.Array:
     start, stop = bounds
     return pc.utf8_slice_codeunits(typed(values, "substring", TEXT)[0], start=start, stop=stop)
@@ -302,6 +312,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "concat": _joined("concat", null_handling="replace", null_replacement=""),
     "like": _like("like", ignore_case=False),
     "ilike": _like("ilike", ignore_case=True),
+    "matches": _matches,
     "extract": _extract,
     "cut": _cut,
     "cast": lambda values, target: cast_values(values[0], target),

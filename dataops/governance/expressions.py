@@ -42,8 +42,10 @@ def parse_expression(text: str, *, where: str) -> Expression:
 
     Parameters
     ----------
-    text : SQL, at most 4096 characters.
-    where : the place of the text (``jobs/x.yaml:12``), for messages.
+    text
+        SQL, at most 4096 characters.
+    where
+        The place of the text (``jobs/x.yaml:12``), for messages.
 
     Raises
     ------
@@ -98,8 +100,33 @@ def evaluate_predicate(expression: Expression, table: pa.Table) -> pa.ChunkedArr
 
 
 @lru_cache(maxsize=1024)
-def _tree(sql: str) -> Node:
+def tree_of(sql: str) -> Node:
+    """The tree of an expression that was parsed before, from memory where it can.
+
+    Raises
+    ------
+    InvalidInput : it isn't in the language.
+    """
     return parse_tree(sql, where="expression")
+
+
+def compute_tree(node: Node, columns: Mapping[str, pa.Array], *, rows: int) -> pa.Array:
+    """The value of `node` in each of `rows` rows; below `evaluate`, for conditions that were built, not written.
+
+    Parameters
+    ----------
+    node
+        A tree of `expression_tree`.
+    columns
+        The columns that it reads, each of `rows` values that went through `expression_values.plain`.
+    rows
+        How many rows there are.
+
+    Raises
+    ------
+    RefusedError : types that don't fit.
+    """
+    return _filled(_value(node, columns, rows), rows)
 
 
 def _require_columns(expression: Expression, schema: pa.Schema, *, where: str) -> None:
@@ -121,7 +148,7 @@ def _column_findings(name: str, schema: pa.Schema) -> Iterable[str]:
 def _computed(expression: Expression, columns: Mapping[str, pa.Array], *, rows: int, where: str) -> pa.Array:
     try:
         values = {name: plain(array) for name, array in columns.items()}
-        return _filled(_value(_tree(expression.sql), values, rows), rows)
+        return compute_tree(tree_of(expression.sql), values, rows=rows)
     except RefusedError as refused:
         raise InvalidInput(f"{where}: {refused}") from None
     except pa.ArrowException as error:

@@ -1,0 +1,243 @@
+"""Contracts: what a dataset's rows must look like, as values. Pure.
+
+1. A column that a contract doesn't list does not exist for anybody.
+2. Every rule is a condition on one row. A row breaks it where the condition is false; unknown (null) passes, as in
+   SQL's CHECK, so `required` says that there must be a value.
+3. What happens to a row that breaks a rule is the rule's action. Beyond a rule's limit the whole run fails.
+4. The digest covers what a contract does, not its descriptions: mending a typo rescores nothing.
+
+`odcs` reads contracts from Open Data Contract Standard files, `checking` checks rows.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+from dataops.errors import DataopsError, Format, InvalidInput, NotFound, near_match
+from dataops.governance.column_types import parse_type, spell_type
+from dataops.records import Record, digest
+
+UNCLASSIFIED = "unclassified"
+
+
+class Action(StrEnum):
+    """What happens to a row that breaks a rule."""
+
+    WARN = "warn"  # it is counted and kept
+    DROP = "drop"  # it is counted and left out
+    QUARANTINE = "quarantine"  # it is set aside with the rule's id
+    FAIL = "fail"  # nothing of the run is published
+
+
+class RuleKind(StrEnum):
+    """What a rule asks of a row; the keys of its arguments in brackets."""
+
+    NOT_NULL = "not_null"
+    NOT_MISSING = "not_missing"  # [values]: neither null nor one of these
+    VALID_VALUES = "valid_values"  # [values]
+    PATTERN = "pattern"  # [value]: an RE2 expression that the whole text matches
+    MINIMUM = "minimum"  # [value]
+    MAXIMUM = "maximum"  # [value]
+    EXCLUSIVE_MINIMUM = "exclusive_minimum"  # [value]
+    EXCLUSIVE_MAXIMUM = "exclusive_maximum"  # [value]
+    MULTIPLE_OF = "multiple_of"  # [value]
+    MIN_LENGTH = "min_length"  # [value]: characters
+    MAX_LENGTH = "max_length"  # [value]: characters
+    EXPRESSION = "expression"  # [sql]: a condition over the row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a dataset.
+
+    Attributes
+    ----------
+    name, type : as in the files; `type` is flat.
+    required : whether null breaks the contract.
+    classification : what policies speak of (``pii.direct``, ``public`` ...).
+    partitioned : whether the value stands in the folder's name instead of in the file.
+    masks : digests of the masks that the stored values carry already (columns that we made).
+    """
+
+    name: str
+    type: pa.DataType
+    required: bool = False
+    classification: str = UNCLASSIFIED
+    partitioned: bool = False
+    description: str = ""
+    masks: tuple[str, ...] = ()
+
+    def record(self) -> Record:
+        """The column in JSON types."""
+        return {
+            "name": self.name,
+            "type": spell_type(self.type),
+            "required": self.required,
+            "classification": self.classification,
+            "partitioned": self.partitioned,
+            "description": self.description,
+            "masks": list(self.masks),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Column:
+        """The column that `record` was made from.
+
+        Raises
+        ------
+        Format : not the record of a column.
+        """
+        try:
+            return cls(**{**record, "type": parse_type(record["type"]), "masks": tuple(record["masks"])})
+        except (KeyError, TypeError, AttributeError, DataopsError):
+            raise Format("expected the record of a column, found something else") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A condition on every row, what happens to rows that break it, and how many may.
+
+    Attributes
+    ----------
+    id : unique in its contract; what receipts, quarantine and reports name.
+    column : whose rule it is; None for a rule of the whole row.
+    arguments : by `RuleKind`, JSON types.
+    max_rows, max_percent : beyond so many broken rows (or percent of the rows checked) the run fails; None is no limit.
+    """
+
+    id: str
+    kind: RuleKind
+    column: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    action: Action = Action.QUARANTINE
+    max_rows: int | None = None
+    max_percent: float | None = None
+    description: str = ""
+
+    def record(self) -> Record:
+        """The rule in JSON types."""
+        return {
+            "id": self.id,
+            "kind": str(self.kind),
+            "column": self.column,
+            "arguments": dict(self.arguments),
+            "action": str(self.action),
+            "max_rows": self.max_rows,
+            "max_percent": self.max_percent,
+            "description": self.description,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Rule:
+        """The rule that `record` was made from.
+
+        Raises
+        ------
+        Format : not the record of a rule.
+        """
+        try:
+            return cls(**{**record, "kind": RuleKind(record["kind"]), "action": Action(record["action"])})
+        except (KeyError, TypeError, ValueError):
+            raise Format("expected the record of a contract rule, found something else") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a dataset's rows must look like: its columns in order, and the rules of its rows."""
+
+    name: str
+    version: str
+    columns: tuple[Column, ...]
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """``sha256:...`` of what the contract does: all of its record but the descriptions."""
+        record = self.record()
+        for part in (*record["columns"], *record["rules"]):
+            del part["description"]
+        return digest(record)
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The columns as an Arrow schema; required ones are not nullable."""
+        return pa.schema([pa.field(column.name, column.type, nullable=not column.required) for column in self.columns])
+
+    def column(self, name: str) -> Column:
+        """The column of this name.
+
+        Raises
+        ------
+        NotFound : there is none; with its near match.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        known = [column.name for column in self.columns]
+        raise NotFound(f"contract '{self.name}' has no column {name!r}.{near_match(name, known)}")
+
+    def record(self) -> Record:
+        """The contract in JSON types."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "columns": [column.record() for column in self.columns],
+            "rules": [rule.record() for rule in self.rules],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Contract:
+        """The contract that `record` was made from.
+
+        Raises
+        ------
+        Format : not the record of a contract.
+        """
+        try:
+            name, version, columns, rules = (record[key] for key in ("name", "version", "columns", "rules"))
+        except (KeyError, TypeError):
+            raise Format("expected the record of a contract, found something else") from None
+        return cls(
+            name=name,
+            version=version,
+            columns=tuple(Column.from_record(column) for column in columns),
+            rules=tuple(Rule.from_record(rule) for rule in rules),
+        )
+
+
+def derived_contract(name: str, columns: Sequence[Column]) -> Contract:
+    """The contract of a dataset that we made: its columns, and no rules.
+
+    Raises
+    ------
+    InvalidInput : two columns whose names look alike, or a name that can't be a column's.
+    """
+    if findings := name_findings([column.name for column in columns]):
+        raise InvalidInput("\n".join(f"dataset '{name}': {finding}" for finding in findings.values()))
+    return Contract(name=name, version="1", columns=tuple(columns))
+
+
+def name_findings(names: Sequence[str]) -> Mapping[int, str]:
+    """What is wrong with column names, by position: odd characters, and names that a reader takes for one another.
+
+    Parquet allows ``ssn``, ``SSN``, ``ssn`` in full-width letters and ``ssn`` twice side by side; a policy on one would
+    miss the others.
+    """
+    findings: dict[int, str] = {}
+    seen: dict[str, str] = {}
+    for position, name in enumerate(names):
+        folded = unicodedata.normalize("NFKC", name).casefold().strip()
+        if not name or name != name.strip() or len(name) > 255 or not name.isprintable():
+            findings[position] = (
+                f"{name!r} can't name a column: empty, too long, blank at an end, or with hidden characters"
+            )
+        elif folded in seen:
+            findings[position] = f"column {name!r} can't be told from column {seen[folded]!r}"
+        seen.setdefault(folded, name)
+    return findings
