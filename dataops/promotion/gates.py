@@ -29,7 +29,7 @@ HIGHER_IS_BETTER: Mapping[Metric, bool] = {
     Metric.LOG_LOSS: False,
 }
 
-TEST_ROWS = "test"
+HOLDOUT = "holdout"
 """Where a rule names no dataset: the rows that training held back."""
 
 TOLERANCE = 1e-12
@@ -140,7 +140,7 @@ def judge(
     candidate, champion
         Figures in the shape of a package's metrics; None: there is no champion.
     promotion
-        The rules. One that names no dataset is about `TEST_ROWS`.
+        The rules. One that names no dataset is about `HOLDOUT`.
     champion_unreadable
         Why the figures of a champion that is there can't be had; whatever is relative to them fails.
     """
@@ -177,7 +177,7 @@ def _reasons(findings: tuple[Finding, ...], without_champion: bool, unreadable: 
 def _judge_rule(
     index: int, rule: PromotionRule, candidate: Metrics, champion: Metrics | None, unreadable: str
 ) -> Iterator[Finding]:
-    dataset = rule.dataset or TEST_ROWS
+    dataset = rule.dataset or HOLDOUT
     figures = _figures(rule.metric, dataset, candidate, champion, unreadable)
     limits = {Limit.MINIMUM: rule.minimum, Limit.MAXIMUM: rule.maximum, Limit.MAX_LOSS: rule.max_loss}
     for limit, declared in limits.items():

@@ -63,6 +63,10 @@ def test_a_loss_is_measured_in_the_direction_of_its_metric(rule, candidate, pass
     assert verdict.findings[0].champion in (0.9, 0.2)
 
 
+def test_rules_without_a_dataset_are_about_the_rows_that_training_held_back():
+    assert judge(make_metrics(), None, rules(AUC_FLOOR)).findings[0].dataset == "holdout"
+
+
 def test_every_metric_that_can_be_declared_has_a_direction():
     assert set(HIGHER_IS_BETTER) == set(Metric)
 
@@ -80,7 +84,7 @@ def test_every_rule_is_judged_also_after_one_failed():
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, True, "0.99"])
 def test_an_undefined_figure_never_passes(value):
     metrics = make_metrics()
-    metrics["test"]["overall"]["roc_auc"] = value
+    metrics["holdout"]["overall"]["roc_auc"] = value
     verdict = judge(metrics, None, rules(AUC_FLOOR))
     assert not verdict.passed
     assert verdict.findings[0].value is None
@@ -94,18 +98,20 @@ def test_an_undefined_figure_of_the_champion_is_no_free_pass():
 
 
 def test_what_was_not_evaluated_fails_with_its_near_match():
-    verdict = judge(make_metrics(), None, rules({**AUC_FLOOR, "dataset": "tests"}, {"metric": "brier", "maximum": 1}))
+    verdict = judge(
+        make_metrics(), None, rules({**AUC_FLOOR, "dataset": "holdouts"}, {"metric": "brier", "maximum": 1})
+    )
     assert not verdict.passed
-    assert "Did you mean 'test'" in verdict.findings[0].note
-    assert "the candidate has no brier on test" in verdict.findings[1].note
+    assert "Did you mean 'holdout'" in verdict.findings[0].note
+    assert "the candidate has no brier on holdout" in verdict.findings[1].note
 
 
 @pytest.mark.parametrize(
     ("champion", "why"),
     [
         (make_metrics(rows=999), "other rows (999, here 1000)"),
-        ({"test": {**make_metrics()["test"], "snapshot": "census@1"}}, "another snapshot"),
-        ({"other": make_metrics()["test"]}, "the champion wasn't evaluated on test"),
+        ({"holdout": {**make_metrics()["holdout"], "snapshot": "census@1"}}, "another snapshot"),
+        ({"other": make_metrics()["holdout"]}, "the champion wasn't evaluated on holdout"),
     ],
 )
 def test_figures_of_other_data_are_not_compared(champion, why):

@@ -69,8 +69,8 @@ def test_a_refusal_names_each_limit_leaves_a_verdict_and_moves_nothing(registry)
         promoted(registry, register(registry, 0.84))
     message = str(refusal.value)
     assert "income@2 is not promoted to champion: 2 of 2 limits failed" in message
-    assert "rule 1, roc_auc on test: 0.84, minimum 0.85" in message
-    assert "rule 2, roc_auc on test: 0.84, max_loss 0.005 (here 0.895)" in message
+    assert "rule 1, roc_auc on holdout: 0.84, minimum 0.85" in message
+    assert "rule 2, roc_auc on holdout: 0.84, max_loss 0.005 (here 0.895)" in message
     assert [m.version for m in history(registry, "income")] == [1]
     [refused] = [record for record in verdicts(registry) if not record["passed"]]
     assert refused["champion"]["version"] == 1

@@ -46,8 +46,8 @@ def test_the_page_says_each_rule_with_value_limit_and_champion():
         "\n"
         "| rule | dataset | metric | value | limit | champion | outcome |\n"
         "| --- | --- | --- | --- | --- | --- | --- |\n"
-        "| 1 | test | roc_auc | 0.84 | at least 0.85 | 0.9 | **FAILED** |\n"
-        "| 2 | test | log_loss | 0.2 | may lose 0.01 against the champion (to 0.205) | 0.195 | passed |\n"
+        "| 1 | holdout | roc_auc | 0.84 | at least 0.85 | 0.9 | **FAILED** |\n"
+        "| 2 | holdout | log_loss | 0.2 | may lose 0.01 against the champion (to 0.205) | 0.195 | passed |\n"
     )
 
 
@@ -64,7 +64,9 @@ def test_a_verdict_without_rules_says_that_none_were_set():
 
 
 def test_a_reason_can_neither_add_a_line_nor_a_cell_nor_markup():
-    hostile = "fine |\n| 9 | test | roc_auc | 1 | \x1b[32mpassed <img src=x>\u202e\n# income version 2 may be promoted"
+    hostile = (
+        "fine |\n| 9 | holdout | roc_auc | 1 | \x1b[32mpassed <img src=x>\u202e\n# income version 2 may be promoted"
+    )
     page = verdict_page(record(reason=hostile, actor="a|b\n"))
     assert len(page.splitlines()) == len(verdict_page(record()).splitlines())
     assert "<img" not in page
