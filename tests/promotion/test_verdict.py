@@ -72,4 +72,4 @@ def test_a_reason_can_neither_add_a_line_nor_a_cell_nor_markup():
     assert "<img" not in page
     assert "\x1b" not in page
     assert "\u202e" not in page
-    assert r"fine \| \| 9 \| test" in page
+    assert r"fine \| \| 9 \| holdout" in page
