@@ -47,17 +47,18 @@ def require_columns(known: Collection[str], names: Sequence[str], *, what: str) 
     ------
     InvalidInput : naming every column that is missing, with its near match.
     """
-    missing = [name for name in names if name not in known]
+    missing = sorted(set(names) - set(known))
     if missing:
         listed = "; ".join(f"'{name}'.{near_match(name, known)}" for name in missing)
         raise InvalidInput(f"{what} needs {len(missing)} column(s) that the data hasn't: {listed}")
 
 
 def column_of(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """The column called `name`; refuses a table that has two of that name."""
-    if table.column_names.count(name) > 1:
-        raise InvalidInput(f"the table has {table.column_names.count(name)} columns named '{name}': rename all but one")
-    return table.column(name)
+    """The column called `name`; refuses a table that has none or two of that name."""
+    places = table.schema.get_all_field_indices(name)
+    if len(places) != 1:
+        raise InvalidInput(f"the table has {len(places)} columns named '{name}'; expected one")
+    return table.column(places[0])
 
 
 def read_numbers(name: str, column: pa.ChunkedArray) -> Floats:
@@ -90,6 +91,15 @@ def is_number(data_type: pa.DataType) -> bool:
     )
 
 
+def is_category(data_type: pa.DataType) -> bool:
+    """Whether `data_type` can be a categorical feature."""
+    if pt.is_dictionary(data_type):
+        return is_category(data_type.value_type)
+    texts = (pt.is_string, pt.is_large_string, pt.is_string_view)
+    moments = (pt.is_date, pt.is_time, pt.is_timestamp)
+    return is_number(data_type) or any(test(data_type) for test in (*texts, *moments))
+
+
 def read_categories(name: str, column: pa.ChunkedArray) -> Categories:
     """`column` as codes into its distinct texts.
 
@@ -97,8 +107,12 @@ def read_categories(name: str, column: pa.ChunkedArray) -> Categories:
     ------
     InvalidInput : values of this type have no text that could name a category.
     """
+    if not is_category(column.type):
+        raise InvalidInput(
+            f"column '{name}' is {column.type}, which can't be a category: use a string, boolean, number, date or time"
+        )
     encoded = _dictionary_encode(column)
-    texts = _texts_of(name, encoded.dictionary)
+    texts = _texts_of(encoded.dictionary)
     indices = encoded.indices.cast(pa.int32())
     if indices.null_count:
         indices = pc.fill_null(indices, pa.scalar(len(texts), pa.int32()))
@@ -118,27 +132,13 @@ def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return column.unify_dictionaries().combine_chunks()
 
 
-def _texts_of(name: str, values: pa.Array) -> pa.StringArray:
+def _texts_of(values: pa.Array) -> pa.StringArray:
     kind = values.type
     if pt.is_floating(kind):
         return _float_texts(pc.cast(values, pa.float64()))
     if pt.is_timestamp(kind):
         values = pc.cast(values, pa.timestamp("us", tz=None if kind.tz is None else "UTC"), safe=False)
-    elif not (_is_text(kind) or _is_plain(kind)):
-        raise InvalidInput(
-            f"column '{name}' is {kind}, which can't be a category: use a string, boolean, number, date or time"
-        )
     return pc.cast(values, pa.string())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    """Types whose Arrow text is canonical."""
-    tests = (pt.is_boolean, pt.is_integer, pt.is_decimal, pt.is_date, pt.is_time, pt.is_null)
-    return any(test(kind) for test in tests)
 
 
 def _float_texts(values: pa.DoubleArray) -> pa.StringArray:

@@ -95,7 +95,10 @@ class Encoder:
 
     def record(self) -> Record:
         """The encoder as JSON; floats keep every bit."""
-        numeric = [{"name": c.name, "fill": c.fill, "mean": c.mean, "scale": c.scale} for c in self.numeric]
+        numeric = [  # 0 and 0.0 are equal, and must have equal digests
+            {"name": c.name, "fill": float(c.fill), "mean": float(c.mean), "scale": float(c.scale)}
+            for c in self.numeric
+        ]
         categorical = [{"name": c.name, "categories": list(c.categories)} for c in self.categorical]
         return {"numeric": numeric, "categorical": categorical}
 
@@ -111,7 +114,7 @@ class Encoder:
             numeric = tuple(_numeric_column(column) for column in record["numeric"])
             categorical = tuple(_categorical_column(column) for column in record["categorical"])
             return cls(numeric=numeric, categorical=categorical)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Format(f"not an encoder: {type(error).__name__} while reading it") from None
 
 

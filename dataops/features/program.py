@@ -2,8 +2,7 @@
 
 1. Training, rescoring and applications run the same program, so there is no skew between them.
 2. Source columns are cast to the types fixed at fit before anything looks at them: a column that arrives as float
-   because of nulls, or as a dictionary, changes nothing. What can't be cast without loss is refused by name, without its
-   values.
+   because of nulls, or as a dictionary, changes nothing. What can't be cast without loss is refused by name.
 3. It is JSON and nothing else: equal programs have equal digests.
 """
 
@@ -62,7 +61,8 @@ class FeatureProgram:
         require_columns(table.column_names, self.source_columns(), what="the feature program")
         for name, fitted in self.sources:
             column = column_of(table, name)
-            table = table.set_column(table.schema.get_field_index(name), name, _as_fitted(name, column, fitted))
+            if str(column.type) != fitted:
+                table = table.set_column(table.schema.get_field_index(name), name, _as_fitted(name, column, fitted))
         kept, _ = self.steps.apply(table)
         return kept, encode(self.encoder, kept)
 
@@ -131,8 +131,6 @@ def _parse_type(name: str, text: str) -> pa.DataType:
 
 def _as_fitted(name: str, column: pa.ChunkedArray, fitted: str) -> pa.ChunkedArray:
     """`column` in the type that it had at fit."""
-    if str(column.type) == fitted:
-        return column
     column, target = plain_column(column), _parse_type(name, fitted)
     if not (column.type == target or pt.is_null(column.type) or _family(column.type) == _family(target) != ""):
         raise InvalidInput(

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Probabilities = npt.NDArray[np.float32]
 
 LINEAR, BOOSTED = "linear-json/1", "xgboost-ubj/1"
 
+_OBJECTIVE = "binary:logistic"
+_UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
 _BLOCK = 1 << 14  # rows: a block's sums stay in a core's cache while columns are added
 
 
@@ -106,7 +109,7 @@ class LinearModel:
             categorical = tuple(_weights(weights) for weights in record["categorical"])
             (intercept,) = _weights([record["intercept"]])
             return cls(intercept=intercept, numeric=_weights(record["numeric"]), categorical=categorical)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Format(f"not a linear model: {type(error).__name__} while reading its {len(data)} bytes") from None
 
 
@@ -124,21 +127,23 @@ class BoostedModel:
 
         Raises
         ------
-        Format : XGBoost can't read it, or it doesn't give one probability per row.
+        Format : XGBoost can't read it, or its objective isn't ``binary:logistic``.
         """
         import xgboost
 
+        unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
+        if not data.startswith(_UBJ_START):
+            raise Format(unreadable)
         try:
             booster = xgboost.Booster({"nthread": threads})
             booster.load_model(bytearray(data))
-            columns = booster.num_features()
-            found = booster.inplace_predict(np.zeros((1, columns), np.float32))
-        except (xgboost.core.XGBoostError, ValueError, TypeError, UnicodeDecodeError):
+            objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+        except (xgboost.core.XGBoostError, ValueError, KeyError):
             # the library's message isn't passed on: it quotes bytes of the model
-            raise Format(f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)") from None
-        if found.shape != (1,) or not 0.0 <= found[0] <= 1.0:
+            raise Format(unreadable) from None
+        if objective != _OBJECTIVE:
             raise Format(
-                "the XGBoost model doesn't give one probability per row: train with a binary logistic objective"
+                f"the XGBoost model has objective {objective!r}; {_OBJECTIVE} gives a probability and is expected"
             )
         return cls(booster, data, threads)
 
@@ -183,8 +188,8 @@ def _require_shape(encoded: Encoded, numeric: int, categorical: int) -> None:
     found = (encoded.numeric.shape[1], encoded.codes.shape[1])
     if found != (numeric, categorical):
         raise InvalidInput(
-            f"the model takes {numeric} numeric and {categorical} categorical columns, the encoder gives {found[0]} and "
-            f"{found[1]}: they don't belong together"
+            f"the model takes {numeric} numeric and {categorical} categorical columns, "
+            f"the encoder gives {found[0]} and {found[1]}: they don't belong together"
         )
 
 
