@@ -1,0 +1,275 @@
+"""Policies: from the text of a policy file to a decision about every column. Pure.
+
+How a request is decided, always in this order, whatever the order of rules and files:
+
+1. An unknown purpose or zone is refused. Rules that don't concern the request (`rules.Rule.concerns`) play no part.
+2. A column that a ``deny`` rule covers is denied. Deny wins over everything.
+3. A column that no ``allow`` rule covers is denied: no policy, no rule, a classification that no rule knows.
+4. A column that ``mask`` rules cover is masked by the strictest of them (`masking.STRICTNESS`). Two different masks of
+   one kind, a mask that can't take the column's type, a pseudonym without a key: denied, since any choice might show
+   too much. A mask that the stored values carry already is listed and not applied again.
+5. The ``where`` of every ``filter`` rule must hold. It sees true values: where a column of it is missing or stored
+   masked, the request is refused.
+6. If no column is left, the request is refused.
+
+So adding a deny, a mask or a filter never shows anybody more than before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from dataops.errors import AccessDenied, DataopsError, InvalidInput, near_match
+from dataops.governance.contract import Column, Contract
+from dataops.governance.expressions import result_type
+from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
+from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
+from dataops.governance.policy_file import parse_policy
+from dataops.governance.rules import Policy, Request, Rule, RuleEffect, classifications_of, folded
+from dataops.records import digest
+
+__all__ = ["Policy", "decide", "parse_policy"]
+
+
+def decide(
+    policies: Sequence[Policy],
+    *,
+    principal: str,
+    roles: Collection[str],
+    purpose: str,
+    dataset: str,
+    zone: str,
+    contract: Contract,
+    key_id: str | None = None,
+) -> Grant:
+    """What `principal` may read of `dataset` for `purpose`.
+
+    Parameters
+    ----------
+    policies
+        All that hold, in any order, each under its own name.
+    principal, roles
+        Who asks, and the roles of that person.
+    purpose, zone
+        One of `Purpose`, one of `Zone`.
+    dataset, contract
+        What is asked for; columns that the contract doesn't list don't exist here.
+    key_id
+        The current key, by which pseudonyms are made; None where there is none.
+
+    Raises
+    ------
+    AccessDenied : an unknown purpose or zone, a filter that can't be applied, or no column that may be read: says why.
+    InvalidInput : two policies of one name (a message could not say which one decided).
+    """
+    _require_own_names(policies)
+    request = Request(principal=principal, roles=tuple(sorted(set(roles))), purpose=purpose, dataset=dataset, zone=zone)
+    _require_known(request)
+    rules = sorted(
+        (rule for policy in policies for rule in policy.rules if rule.concerns(request)),
+        key=lambda rule: rule.qualified,
+    )
+    decisions = tuple(_decide_column(column, rules, contract, purpose, key_id) for column in contract.columns)
+    _require_any(request, decisions, rules)
+    return Grant(
+        principal=principal,
+        roles=request.roles,
+        purpose=purpose,
+        dataset=dataset,
+        zone=zone,
+        decisions=decisions,
+        effect=Effect(
+            columns=_columns(decisions, contract),
+            filters=_filters(request, rules, contract),
+            contract_digest=contract.digest,
+        ),
+        policy_digest=digest(sorted(policy.digest for policy in policies)),
+    )
+
+
+def _require_own_names(policies: Sequence[Policy]) -> None:
+    names = [policy.name for policy in policies]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInput(f"more than one policy is named {_quoted(twice)}: give each file a name of its own")
+
+
+def _require_known(request: Request) -> None:
+    asked = f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}'"
+    if request.purpose not in set(Purpose):
+        raise AccessDenied(f"{asked}: no purpose is called '{request.purpose}'.{near_match(request.purpose, Purpose)}")
+    if request.zone not in set(Zone):
+        raise AccessDenied(f"{asked}: no zone is called '{request.zone}'.{near_match(request.zone, Zone)}")
+
+
+def _decide_column(
+    column: Column, rules: Sequence[Rule], contract: Contract, purpose: str, key_id: str | None
+) -> ColumnDecision:
+    covering = {effect: [r for r in rules if r.effect == effect and r.covers(column)] for effect in RuleEffect}
+    alike = sorted(other.name for other in contract.columns if folded(other.name) == folded(column.name))
+    if len(alike) > 1:
+        return _denied(
+            column, [], f"{len(alike)} columns of the contract read the same ({', '.join(map(ascii, alike))})"
+        )
+    if denying := covering[RuleEffect.DENY]:
+        return _denied(column, denying, f"denied by {_named(denying)}")
+    allowing = covering[RuleEffect.ALLOW]
+    if finding := _allow_finding(column, allowing):
+        return _denied(column, [], finding)
+    if masking := covering[RuleEffect.MASK]:
+        return _decide_mask(column, masking, purpose, key_id)
+    return ColumnDecision(
+        column=column.name,
+        verdict=Verdict.VISIBLE,
+        rules=_qualified(allowing),
+        classification=column.classification,
+        reason=f"allowed by {_named(allowing)}",
+    )
+
+
+def _allow_finding(column: Column, allowing: Sequence[Rule]) -> str | None:
+    """Why `allowing` isn't enough, if so. Of a column made of several, every classification must be allowed."""
+    if not allowing:
+        return "no rule allows it"
+    if any(rule.mentions(column) for rule in allowing):
+        return None
+    left = classifications_of(column).difference(*(rule.covered(column) for rule in allowing))
+    return f"no rule allows {_quoted(sorted(left))}, which it was made of" if left else None
+
+
+def _denied(column: Column, rules: Sequence[Rule], reason: str) -> ColumnDecision:
+    return ColumnDecision(
+        column=column.name,
+        verdict=Verdict.DENIED,
+        rules=_qualified(rules),
+        classification=column.classification,
+        reason=reason,
+    )
+
+
+def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: str | None) -> ColumnDecision:
+    masks = {rule.qualified: _bound(rule.mask, purpose, key_id) for rule in rules if rule.mask is not None}
+    finding = _mask_finding(column, list(masks.values()))
+    if finding:
+        return _denied(column, rules, f"{finding}: {_named(rules)}")
+    strictest = _strictest(masks.values())
+    deciding = [rule for rule in rules if masks[rule.qualified] == strictest]
+    return ColumnDecision(
+        column=column.name,
+        verdict=Verdict.MASKED,
+        mask=strictest,
+        rules=_qualified(deciding),
+        classification=column.classification,
+        reason=f"masked ({strictest}) by {_named(deciding)}",
+    )
+
+
+def _bound(mask: Mask, purpose: str, key_id: str | None) -> Mask:
+    """`mask` with the key that holds for this request: it differs by purpose, so that purposes can't be joined."""
+    if mask.kind != MaskKind.PSEUDONYM or key_id is None:
+        return mask
+    return replace(mask, key_id=key_id, purpose=purpose)
+
+
+def _mask_finding(column: Column, masks: Sequence[Mask]) -> str | None:
+    """Why no mask can be chosen, if so.
+
+    All masks are looked at, also those that a stricter one overrules: else one more rule could turn a no into a view.
+    """
+    for kind in STRICTNESS:
+        different = sorted({str(mask) for mask in masks if mask.kind == kind})
+        if len(different) > 1:
+            return f"the policies ask for different masks ({', '.join(different)}) and none is the stricter"
+    strictest = _strictest(masks)
+    if strictest.kind == MaskKind.PSEUDONYM and strictest.key_id is None:
+        return "its pseudonym needs a key and there is none (`dataops keys init` makes one)"
+    if strictest.digest in column.masks:
+        return None
+    for mask in masks:
+        try:
+            _ = mask.kind == MaskKind.DROP or output_type(mask, column.type)
+        except InvalidInput as error:
+            return str(error)
+    return None
+
+
+def _strictest(masks: Iterable[Mask]) -> Mask:
+    return min(masks, key=lambda mask: STRICTNESS.index(mask.kind))
+
+
+def _columns(decisions: Sequence[ColumnDecision], contract: Contract) -> Mapping[str, Mask | None]:
+    return {
+        decision.column: None if decision.mask is None or decision.mask.digest in column.masks else decision.mask
+        for decision, column in zip(decisions, contract.columns, strict=True)
+        if decision.readable
+    }
+
+
+def _filters(request: Request, rules: Sequence[Rule], contract: Contract) -> tuple[str, ...]:
+    """The predicates of all filter rules; findings of all that can't be applied are raised at once."""
+    filtering = [rule for rule in rules if rule.effect == RuleEffect.FILTER]
+    findings = [finding for rule in filtering if (finding := _filter_finding(rule, contract))]
+    if findings:
+        raise AccessDenied(
+            f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}': "
+            "a row filter can't be applied\n"
+            + "\n".join(f"  {finding}" for finding in findings)
+            + "\nMend the rule, or limit it by `datasets` to those that hold what it looks at."
+        )
+    return tuple(sorted({rule.where.sql for rule in filtering if rule.where is not None}))
+
+
+def _filter_finding(rule: Rule, contract: Contract) -> str | None:
+    known = {column.name: column for column in contract.columns}
+    columns = rule.where.columns if rule.where is not None else ()
+    missing = [name for name in columns if name not in known]
+    masked = [name for name in columns if name in known and known[name].masks]
+    if rule.where is None or missing:
+        return f"{_named([rule])}: the contract has no column {_quoted(missing)}.{near_match(missing[0], known)}"
+    if masked:
+        return f"{_named([rule])}: column {_quoted(masked)} is stored masked, so its true values can't be compared"
+    try:
+        schema = pa.schema([(column.name, column.type) for column in contract.columns])
+        type_ = result_type(rule.where, schema, where=_named([rule]))
+    except DataopsError as error:
+        return str(error)
+    return (
+        None if pa.types.is_boolean(type_) else f"{_named([rule])}: gives {type_}, where a row filter is true or false"
+    )
+
+
+def _require_any(request: Request, decisions: Sequence[ColumnDecision], rules: Sequence[Rule]) -> None:
+    if any(decision.readable for decision in decisions):
+        return
+    asked = (
+        f"{who(request.principal, request.roles)} may read nothing of dataset '{request.dataset}' ({request.zone}) "
+        f"for purpose '{request.purpose}'"
+    )
+    if not any(rule.effect == RuleEffect.ALLOW for rule in rules):
+        raise AccessDenied(
+            f"{asked}: no policy allows any of it to these roles for this purpose in this zone. "
+            "Ask whoever keeps the policies for a rule that does."
+        )
+    reasons: dict[str, list[str]] = {}
+    for decision in decisions:
+        reasons.setdefault(decision.reason, []).append(decision.column)
+    listed = "\n".join(f"  {', '.join(columns)}: {reason}" for reason, columns in reasons.items())
+    raise AccessDenied(f"{asked}:\n{listed}\nAsk whoever keeps the policies for a rule that allows what you need.")
+
+
+def _qualified(rules: Sequence[Rule]) -> tuple[str, ...]:
+    return tuple(rule.qualified for rule in rules)
+
+
+def _named(rules: Sequence[Rule]) -> str:
+    """``rule 'a' of policy 'p' (its reason)``, for all of them."""
+    return ", ".join(
+        f"rule '{rule.id}' of policy '{rule.policy}'{f' ({rule.reason})' if rule.reason else ''}" for rule in rules
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
