@@ -75,13 +75,13 @@ def decode_record(data: bytes, kind: str, version: int) -> Record:
     """
     expected = f"dataops/{kind}/{version}"
     try:
-        record = json.loads(data)
-    except ValueError:
+        record: Any = json.loads(data)
+    except (ValueError, RecursionError):
         raise Format(f"expected a record of format {expected}, found {len(data)} bytes that are not JSON") from None
     found = record.get("format") if isinstance(record, dict) else None
     if found != expected:
         raise Format(f"expected a record of format {expected}, found {found!r}")
-    return record
+    return dict(record)
 
 
 def require_name(name: str, what: str) -> str:

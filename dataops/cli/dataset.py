@@ -77,6 +77,7 @@ def list_datasets(*, workspace: str | None, as_json: bool) -> None:
     listed = []
     for name in [*declared, *made]:
         snapshot = read_snapshot(opened.store, name)
+        zone: str | None
         if name in declared:
             zone = read_entry(opened.settings.workspace, name).zone
         else:

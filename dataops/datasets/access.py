@@ -17,7 +17,8 @@ from dataops.errors import AccessDenied, Integrity, NotFound
 from dataops.governance.contract import Column
 from dataops.governance.grant import Grant
 from dataops.governance.keys import current_key_id
-from dataops.governance.policy import Policy, decide
+from dataops.governance.policy import decide
+from dataops.governance.rules import Policy
 from dataops.records import Record
 from dataops.settings import Settings
 from dataops.storage.objects import Store

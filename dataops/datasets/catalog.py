@@ -19,7 +19,8 @@ import yaml
 from dataops.datasets.snapshot import DATASETS_FOLDER, Snapshot, read_snapshot
 from dataops.datasets.source import read_fragments, read_schema, refresh_source
 from dataops.declarations.catalog import CatalogEntry
-from dataops.declarations.loader import read_yaml, validate
+from dataops.declarations.catalog import read_entry as parse_entry
+from dataops.declarations.loader import read_document
 from dataops.errors import AlreadyExists, InvalidInput, NotFound, near_match
 from dataops.governance.checking import table_columns_match
 from dataops.governance.contract import Contract
@@ -106,8 +107,7 @@ def _open_declared(settings: Settings, store: Store, name: str) -> Dataset:
 def read_entry(workspace: Path, name: str) -> CatalogEntry:
     """The catalog's entry of `name`, whose name must be its file's."""
     path = workspace / "catalog" / f"{name}.yaml"
-    (document,) = read_yaml(path)
-    entry = validate(document, CatalogEntry)
+    entry = parse_entry(path)
     if entry.name != name:
         raise InvalidInput(f"{path}: the entry's name is '{entry.name}', its file says '{name}'")
     return entry
@@ -115,7 +115,7 @@ def read_entry(workspace: Path, name: str) -> CatalogEntry:
 
 def read_contract(path: Path) -> Contract:
     """The contract in the ODCS file at `path`."""
-    (document,) = read_yaml(path)
+    document = read_document(path)
     return parse_contract(document.value, source=document.source, lines=document.lines)
 
 

@@ -189,10 +189,7 @@ def read_manifest(store: Store, dataset: str, run: str, expected_digest: str | N
 def read_snapshot(store: Store, dataset: str, number: int | None = None) -> Snapshot | None:
     """The newest snapshot (or the one of `number`); None where the dataset has none."""
     journal = snapshot_journal(store, dataset)
-    if number is None:
-        entry = journal.tail()
-    else:
-        entry = next((found for found in journal.entries(number) if found.number == number), None)
+    entry = journal.tail() if number is None else journal.read(number)
     return None if entry is None else _load(store, dataset, entry)
 
 

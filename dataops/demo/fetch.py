@@ -4,9 +4,8 @@
    unpacks them, and we hash the file again.
 2. No code of the archive runs. pip asks an sdist for its metadata by running its ``setup.py``; a build backend of our
    own (`_BACKEND`), found first on ``PYTHONPATH``, answers in its place.
-3. pip is whichever answers first: this interpreter's, that of the interpreter a virtual environment was made from,
-   uv's, or one unpacked by ``ensurepip``. Only pip knows the indexes, mirrors and credentials of the place it runs at,
-   so no address stands here.
+3. pip is whichever answers first: this interpreter's, that of the interpreter a virtual environment was made from, or
+   uv's. Only pip knows the indexes, mirrors and credentials of the place it runs at, so no address stands here.
 4. A file in the cache with the right digest is used as it is, so an archive laid there by hand does for a machine
    without network.
 """
@@ -89,30 +88,27 @@ def fetch(archive: Archive, cache: Path) -> Path:
     return kept
 
 
-def find_pip(scratch: Path) -> list[str]:
-    """The command that runs a pip; `scratch` is a folder in which one may be unpacked.
+def find_pip() -> list[str]:
+    """The command that runs a pip.
 
     Raises
     ------
     NotFound : there is none.
     """
-    for command in _candidates(scratch):
+    for command in _candidates():
         if _answers([*command, "--version"]):
             return command
     raise NotFound(
-        "no pip was found to fetch the demo's data with (tried: this interpreter's, its base's, uv's, ensurepip's). "
-        "Install it (`python -m ensurepip`, or your system's python3-pip or python3-venv) and call again"
+        "no pip was found to fetch the demo's data with (tried: this interpreter's, its base's, uv's). "
+        "Install it (`python -m ensurepip`, or your system's python3-pip) and call again"
     )
 
 
-def _candidates(scratch: Path) -> Iterator[list[str]]:
+def _candidates() -> Iterator[list[str]]:
     yield [sys.executable, "-m", "pip"]
     yield [getattr(sys, "_base_executable", sys.executable), "-m", "pip"]
     if uv := shutil.which("uv"):
         yield [uv, "tool", "run", "--quiet", "pip"]
-    home = scratch / "pip"
-    if _answers([sys.executable, "-m", "venv", str(home)]):
-        yield [str(next(home.glob("[bS]*/python*"))), "-m", "pip"]
 
 
 def _answers(command: list[str]) -> bool:
@@ -123,7 +119,7 @@ def _answers(command: list[str]) -> bool:
 
 
 def _download(archive: Archive, scratch: Path, cache: Path) -> Path:
-    command = find_pip(scratch)
+    command = find_pip()
     requirements, backend = scratch / "requirements.txt", scratch / "backend" / "setuptools"
     requirements.write_text(f"{archive.name}=={archive.version} --hash=sha256:{archive.sha256}\n")
     backend.mkdir(parents=True)

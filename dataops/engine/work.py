@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from dataops import errors
@@ -49,7 +50,7 @@ class Failure:
     def error(self) -> DataopsError:
         """The error to raise on the driver's side."""
         family = getattr(errors, self.family, Compute)
-        return family(self.message)  # type: ignore[no-any-return]
+        return family(self.message)
 
 
 def attempt(function: Task, context: Any, unit: Unit) -> Any:
@@ -132,7 +133,7 @@ class Work:
         held = self.client.submit(_same, context, key=f"{self.run}-{phase}-context", pure=False)
         queue = [(unit, 0) for unit in reversed(waiting)]
         flying: dict[Future, tuple[Unit, int]] = {}
-        finished = as_completed()
+        finished = as_completed(loop=self.client.loop)
         window = WINDOW_PER_THREAD * max(1, sum(self.client.nthreads().values()))
 
         def fly() -> None:
@@ -201,7 +202,7 @@ class Phase:
         """Count `units` and `rows` as done."""
         self._work.progress.advance(units, rows)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         seconds = time.monotonic() - self._started
         self._work.seconds[self._name] = seconds
         self._span.__exit__(kind, error, trace)

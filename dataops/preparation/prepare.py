@@ -24,7 +24,7 @@ from dataops.errors import InvalidInput, near_match
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
-from dataops.governance.masking import MaskKind, output_type
+from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.preparation.split import SPLIT_COLUMN, assign_split
 from dataops.records import Record, digest
 from dataops.storage.files import open_files
@@ -54,21 +54,17 @@ class PreparePlan:
 def granted_after_masks(given: GovernedInput) -> tuple[Column, ...]:
     """The columns of `given` as its reader gets them: masked types, masks noted."""
     masks = given.grant.effect.columns
-    return tuple(
-        column
-        if masks[column.name] is None
-        else replace(
-            column,
-            type=output_type(mask, column.type),
-            masks=tuple(dict.fromkeys([*column.masks, mask.digest])),
-            required=False,
-        )
-        for column in given.granted_columns()
-        for mask in [masks[column.name]]
-    )
+    return tuple(_after_mask(column, masks[column.name]) for column in given.granted_columns())
 
 
-def generalisations(given: GovernedInput) -> tuple[tuple[str, object], ...]:
+def _after_mask(column: Column, mask: Mask | None) -> Column:
+    if mask is None:
+        return column
+    applied = tuple(dict.fromkeys([*column.masks, mask.digest]))
+    return replace(column, type=output_type(mask, column.type), masks=applied, required=False)
+
+
+def generalisations(given: GovernedInput) -> tuple[tuple[str, Mask], ...]:
     """The generalising masks of the grant, by column: the ones that a feature may be made of."""
     masks = given.grant.effect.columns.items()
     return tuple((name, mask) for name, mask in masks if mask is not None and mask.kind is MaskKind.GENERALISE)
@@ -87,7 +83,7 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     InvalidInput : an unknown column, a type that doesn't fit, a name given twice.
     """
     steps = RowSteps(
-        generalise=generalisations(given),  # type: ignore[arg-type]
+        generalise=generalisations(given),
         derive=tuple(
             (name, parse_expression(text, where=f"{where}: derive.{name}")) for name, text in job.derive.items()
         ),
@@ -149,6 +145,8 @@ def _derived_columns(
             type=result_type(expression, schema, where=place),
             required=False,
             classification=inherited_classification(sources),
+            # made from masked values: what was masked there is masked here
+            masks=tuple(dict.fromkeys(mask for source in sources for mask in source.masks)),
         )
     return {name: column for name, column in known.items() if name not in available}
 

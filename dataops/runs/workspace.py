@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataops.datasets.access import GovernedInput, Reader, open_input
-from dataops.declarations.catalog import Principals
+from dataops.declarations.catalog import read_principals
 from dataops.declarations.clusters import ClusterFile, read_cluster
-from dataops.declarations.loader import read_yaml, validate
+from dataops.declarations.loader import read_yaml
 from dataops.errors import AccessDenied, InvalidInput
-from dataops.governance.policy import Policy, parse_policy
+from dataops.governance.policy_file import parse_policy
+from dataops.governance.rules import Policy
 from dataops.registry.versions import Registry
 from dataops.runs.ledger import Ledger
 from dataops.settings import Settings, find_workspace, read_settings
@@ -43,11 +44,10 @@ class Workspace:
         """
         principal = os_user()
         path = self.settings.workspace / "principals.yaml"
-        (document,) = read_yaml(path)
-        known = validate(document, Principals).principals
-        if principal not in known:
+        roles = read_principals(path).roles_of(principal)
+        if not roles:
             raise AccessDenied(f"the user '{principal}' has no role: add '{principal}' to {path}")
-        return Reader(principal=principal, roles=tuple(known[principal].roles), policies=self.policies())
+        return Reader(principal=principal, roles=roles, policies=self.policies())
 
     def policies(self) -> tuple[Policy, ...]:
         """All policies of the workspace, by file name."""

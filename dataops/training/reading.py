@@ -158,7 +158,7 @@ def load_parts(
             for one, unit in zip(read, units, strict=True)
         }
         found: dict[str, Receipt] = {}
-        for future in as_completed(receipts):
+        for future in as_completed(receipts, loop=client.loop):
             if future.status == "error":
                 raise future.exception()
             found[receipts[future].id] = future.result()

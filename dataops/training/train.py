@@ -167,7 +167,7 @@ def _model_steps(job: TrainJob, given: GovernedInput, where: str) -> RowSteps:
     masks = tuple(pair for pair in generalisations(given) if pair[0] in job.features.columns)
     made_by = _preparation(given)
     if made_by is None:
-        return RowSteps(generalise=masks)  # type: ignore[arg-type]
+        return RowSteps(generalise=masks)
     later = [name for name, mask in masks if (name, mask) not in made_by.generalise]
     if later:
         raise InvalidInput(

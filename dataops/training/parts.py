@@ -1,0 +1,232 @@
+"""Encoded units in worker memory, and the one way that trainers and evaluation run over them.
+
+1. Each unit's part is the future of a pure task, so that a lost worker costs its recomputation and nothing else.
+2. A task takes the parts that lie on one worker, as many tasks as that worker has threads: rows never travel.
+3. Results come back in unit order, one for each unit, or merged on the workers where merging is exact: nothing
+   depends on the number of workers or on where a part lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from dataops.errors import Compute, DataopsError, InvalidInput
+from dataops.features.encoder import Encoded, Encoder
+from dataops.records import new_nonce
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+Result = TypeVar("Result")
+SliceValues: TypeAlias = pa.Array | np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncodedPart:
+    """One unit, encoded.
+
+    Parameters
+    ----------
+    encoded : its features, n_rows rows.
+    target : float32 (n_rows,), 0 or 1.
+    weight : float32 (n_rows,), finite and not negative; None weighs each row 1.
+    slices : per column that evaluation reports by, n_rows strings in an Arrow or NumPy array; null is a value.
+    """
+
+    encoded: Encoded
+    target: FloatArray
+    weight: FloatArray | None = None
+    slices: Mapping[str, SliceValues] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = {"numeric": len(self.encoded.numeric), "codes": len(self.encoded.codes)}
+        lengths |= {} if self.weight is None else {"weight": len(self.weight)}
+        lengths |= {f"slice {name}": len(values) for name, values in self.slices.items()}
+        wrong = {name: n for name, n in lengths.items() if n != self.rows}
+        if wrong:
+            raise InvalidInput(f"a part of {self.rows} targets holds arrays of other lengths: {wrong}")
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.target)
+
+    def __sizeof__(self) -> int:
+        # Dask weighs results by this: without it a part would count as some 100 bytes and be moved about freely
+        arrays = [self.encoded.numeric, self.encoded.codes, self.target, self.weight, *self.slices.values()]
+        return 256 + sum(array.nbytes for array in arrays if array is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PartsOnCluster:
+    """The units of one training or evaluation set, in worker memory.
+
+    Parameters
+    ----------
+    client : the cluster's client.
+    futures : each resolves to an `EncodedPart`; in unit order; pure tasks.
+    rows : rows of each part.
+    encoder : what made the parts.
+    """
+
+    client: Client
+    futures: tuple[Future[Any], ...]
+    rows: tuple[int, ...]
+    encoder: Encoder
+
+    def __post_init__(self) -> None:
+        if len(self.futures) != len(self.rows):
+            raise InvalidInput(f"{len(self.futures)} parts, but row counts of {len(self.rows)}")
+
+    @property
+    def total_rows(self) -> int:
+        """Rows of all units."""
+        return sum(self.rows)
+
+
+def map_parts(
+    parts: PartsOnCluster, function: Callable[[EncodedPart, Any], Result], argument: object = None
+) -> list[Result]:
+    """``function(part, argument)`` of every part, in unit order.
+
+    Raises
+    ------
+    Compute : a task failed with an error that isn't ours.
+    """
+    groups = list(_groups(parts))
+    by_unit: dict[int, Result] = {}
+    for (_, units), results in zip(groups, _run(parts, groups, function, None, argument), strict=True):
+        by_unit.update(zip(units, results, strict=True))
+    return [by_unit[unit] for unit in range(len(parts.futures))]
+
+
+def merge_parts(
+    parts: PartsOnCluster,
+    function: Callable[[EncodedPart, Any], Result],
+    merge: Callable[[Sequence[Result]], Result],
+    argument: object = None,
+) -> Result:
+    """The merged ``function(part, argument)`` of every part; `merge` must be exact, since it merges where parts lie.
+
+    Raises
+    ------
+    Compute : a task failed with an error that isn't ours.
+    """
+    return merge(_run(parts, list(_groups(parts)), function, merge, argument))
+
+
+def measure(client: Client, futures: Sequence[Future[Any]], encoder: Encoder) -> PartsOnCluster:
+    """The parts with their row counts, which are asked from the workers."""
+    unmeasured = PartsOnCluster(client=client, futures=tuple(futures), rows=(0,) * len(futures), encoder=encoder)
+    rows = map_parts(unmeasured, _rows_of)
+    return PartsOnCluster(client=client, futures=tuple(futures), rows=tuple(rows), encoder=encoder)
+
+
+def cut_evenly(rows: Sequence[int], n: int) -> list[range]:
+    """At most `n` runs of units, none empty, with about as many rows each; the same for the same rows."""
+    total, cuts, seen = max(sum(rows), 1), [0], 0
+    for unit, count in enumerate(rows):
+        # a unit belongs to the run in which its middle row falls
+        if unit > cuts[-1] and (seen + count / 2) * n / total >= len(cuts) and len(cuts) < n:
+            cuts.append(unit)
+        seen += count
+    return [range(start, stop) for start, stop in zip(cuts, [*cuts[1:], len(rows)], strict=True) if stop > start]
+
+
+def place_units(rows: Sequence[int], workers: Sequence[str]) -> dict[int, str]:
+    """The worker of each unit that has rows: evenly by rows, each worker a run of units, in the order of `workers`."""
+    units = [unit for unit, count in enumerate(rows) if count]
+    runs = cut_evenly([rows[unit] for unit in units], len(workers))
+    return {units[position]: worker for worker, run in zip(workers, runs, strict=False) for position in run}
+
+
+def _rows_of(part: EncodedPart, _argument: None) -> int:
+    return part.rows
+
+
+def _groups(parts: PartsOnCluster) -> Iterator[tuple[str | None, tuple[int, ...]]]:
+    """Worker and units of each task: parts held by one worker, cut for its threads; an unplaced part goes alone."""
+    from distributed import wait
+
+    with parts.client.as_current():  # wait() asks for the current client
+        wait(list(parts.futures))
+    holders = parts.client.who_has(parts.futures)
+    threads = parts.client.nthreads()
+    held: dict[str, list[int]] = {}
+    for unit, future in enumerate(parts.futures):
+        workers = [worker for worker in holders.get(future.key, ()) if worker in threads]
+        if workers:
+            held.setdefault(min(workers), []).append(unit)
+        else:
+            yield None, (unit,)
+    for worker, units in held.items():
+        for run in cut_evenly([parts.rows[unit] for unit in units], threads[worker]):
+            yield worker, tuple(units[position] for position in run)
+
+
+def _run(
+    parts: PartsOnCluster,
+    groups: Sequence[tuple[str | None, tuple[int, ...]]],
+    function: Callable[[EncodedPart, Any], Any],
+    merge: Callable[[Sequence[Any]], Any] | None,
+    argument: object,
+) -> list[Any]:
+    """The result of each group: a list by unit, or what `merge` makes of it."""
+    name = f"{function.__name__.strip('_')}-{new_nonce()}"
+    # The argument (coefficients, a model) travels as a task of its own: once, and again if its worker is lost.
+    # As a scattered value it would be gone with the worker.
+    given = parts.client.submit(_as_is, argument, key=f"argument-{name}", pure=False)
+    tasks = [
+        parts.client.submit(
+            _run_group,
+            function,
+            merge,
+            [parts.futures[unit] for unit in units],
+            given,
+            key=f"{name}-{number}",
+            workers=None if worker is None else [worker],
+            allow_other_workers=worker is not None,
+            pure=False,
+        )
+        for number, (worker, units) in enumerate(groups)
+    ]
+    return gather(parts.client, tasks, what=function.__name__.strip("_"))
+
+
+def gather(client: Client, futures: Sequence[Future[Any]], *, what: str) -> list[Any]:
+    """The results of `futures`.
+
+    Raises
+    ------
+    DataopsError : as a task raised it.
+    Compute : any other error, by its type alone: its text could hold a row's value.
+    """
+    try:
+        return list(client.gather(list(futures)))
+    except DataopsError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a task raised crosses as one family
+        raise Compute(
+            f"{what} failed on the cluster with {type(error).__name__} ({len(futures)} tasks); "
+            "the workers' logs say where"
+        ) from None
+
+
+def _as_is(value: object) -> object:
+    return value
+
+
+def _run_group(
+    function: Callable[[EncodedPart, Any], Any],
+    merge: Callable[[Sequence[Any]], Any] | None,
+    group: Sequence[EncodedPart],
+    argument: object,
+) -> Any:
+    results = [function(part, argument) for part in group]
+    return results if merge is None else merge(results)

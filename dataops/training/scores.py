@@ -1,0 +1,214 @@
+"""Counts of scores that merge exactly: any split of the rows, in any order, gives the same metrics.
+
+1. A score is counted in a bucket: its float32 bits with all but the top 12 bits of the mantissa cut. The bits of
+   numbers that are not negative have the numbers' order, so a bucket is an interval, at most 2**-12 of its value wide,
+   from 1e-30 to 1 alike; 0.5 is an edge of one.
+2. Log loss and squared error are summed in whole multiples of 2**-40, so that their sums are exact too; the mean is
+   off by 2**-41 at most.
+3. What a bucket hides is stated: `roc_auc_error_bound` and `average_precision_error_bound` come with their metric.
+4. Rows count once each: weights are for training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dataops.errors import InvalidInput, near_match
+from dataops.training.parts import FloatArray
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+CUT_BITS = 11  # of float32's 23 bits of mantissa, 12 stay
+UNIT = 2**40  # sums count multiples of 1 / UNIT
+SUM_ROWS = 2**18  # a log loss is below 2**4: so many of them, times UNIT, fit an int64
+CLIP = float(np.finfo(np.float32).eps)  # scikit-learn's bound for the log loss of float32 scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScoreCounts:
+    """Rows by class and score bucket.
+
+    Parameters
+    ----------
+    buckets : int64 (n_buckets,), strictly increasing: those that hold rows.
+    positives, negatives : int64 (n_buckets,), rows of each class.
+    log_loss_units, squared_error_units : sums over all rows, in multiples of ``1 / UNIT``.
+    """
+
+    buckets: IntArray
+    positives: IntArray
+    negatives: IntArray
+    log_loss_units: int
+    squared_error_units: int
+
+    @property
+    def n_positive(self) -> int:
+        """Rows of target 1."""
+        return int(self.positives.sum())
+
+    @property
+    def n_negative(self) -> int:
+        """Rows of target 0."""
+        return int(self.negatives.sum())
+
+    @property
+    def rows(self) -> int:
+        """Rows of either class."""
+        return self.n_positive + self.n_negative
+
+
+def count_scores(scores: FloatArray, target: np.ndarray[Any, Any]) -> ScoreCounts:
+    """The counts of rows with those scores, float32 (n_rows,) from 0 to 1, and targets, 0 or 1.
+
+    Raises
+    ------
+    InvalidInput : other lengths, scores or targets.
+    """
+    _require_scores(scores, target)
+    positive = target == 1
+    buckets, place = np.unique(score_bucket(scores), return_inverse=True)
+    likely = np.clip(scores.astype(np.float64), CLIP, 1 - CLIP)
+    error = scores.astype(np.float64) - positive
+    return ScoreCounts(
+        buckets=buckets,
+        positives=np.bincount(place[positive], minlength=len(buckets)),
+        negatives=np.bincount(place[~positive], minlength=len(buckets)),
+        log_loss_units=_units(-np.log(np.where(positive, likely, 1 - likely))),
+        squared_error_units=_units(error * error),
+    )
+
+
+def _require_scores(scores: FloatArray, target: np.ndarray[Any, Any]) -> None:
+    if len(scores) != len(target):
+        raise InvalidInput(f"{len(scores)} scores for {len(target)} targets")
+    strange = int(np.count_nonzero(~((scores >= 0) & (scores <= 1))))
+    labels = int(np.count_nonzero((target != 0) & (target != 1)))
+    if strange or labels:
+        raise InvalidInput(
+            f"can't evaluate: of {len(scores)} rows, {strange} have a score outside 0 to 1 and {labels} a target other "
+            "than 0 and 1"
+        )
+
+
+def score_bucket(scores: FloatArray) -> IntArray:
+    """The bucket of each score, int64: as ordered as the scores."""
+    positive_zero = np.asarray(scores, np.float32) + np.float32(0)  # -0.0 has a sign bit
+    return (positive_zero.view(np.uint32) >> CUT_BITS).astype(np.int64)
+
+
+def _units(values: np.ndarray[Any, np.dtype[np.float64]]) -> int:
+    whole = np.rint(values * UNIT).astype(np.int64)
+    return sum(int(whole[start : start + SUM_ROWS].sum()) for start in range(0, len(whole), SUM_ROWS))
+
+
+def merge_counts(counts: Sequence[ScoreCounts]) -> ScoreCounts:
+    """The counts of all rows of `counts`: exact, in any order."""
+    nothing: list[IntArray] = [np.zeros(0, np.int64)]
+    buckets, place = np.unique(np.concatenate([one.buckets for one in counts] or nothing), return_inverse=True)
+    positives, negatives = np.zeros(len(buckets), np.int64), np.zeros(len(buckets), np.int64)
+    np.add.at(positives, place, np.concatenate([one.positives for one in counts] or nothing))
+    np.add.at(negatives, place, np.concatenate([one.negatives for one in counts] or nothing))
+    return ScoreCounts(
+        buckets=buckets,
+        positives=positives,
+        negatives=negatives,
+        log_loss_units=sum(one.log_loss_units for one in counts),
+        squared_error_units=sum(one.squared_error_units for one in counts),
+    )
+
+
+def roc_auc(counts: ScoreCounts) -> float:
+    """The area under the ROC curve; rows of one bucket count as ties (Mann-Whitney)."""
+    below = np.cumsum(counts.negatives) - counts.negatives
+    won = int((counts.positives * below).sum()) + int((counts.positives * counts.negatives).sum()) / 2
+    return won / (counts.n_positive * counts.n_negative)
+
+
+def roc_auc_error_bound(counts: ScoreCounts) -> float:
+    """How far `roc_auc` can be from that of the uncut scores: every pair within a bucket counts a half, for 0 or 1."""
+    return int((counts.positives * counts.negatives).sum()) / 2 / (counts.n_positive * counts.n_negative)
+
+
+def average_precision(counts: ScoreCounts) -> float:
+    """The sum of precision over gains in recall, with every bucket's lower edge as a threshold."""
+    found, shown = _found_and_shown(counts)
+    return float((counts.positives[::-1] * found / shown).sum() / counts.n_positive)
+
+
+def average_precision_error_bound(counts: ScoreCounts) -> float:
+    """How far `average_precision` can be from that of the uncut scores.
+
+    Within a bucket of p positives and q negatives, below F found of S shown rows, precision lies between
+    ``(F + 1) / (S + 1 + q)`` and ``(F + p) / (S + p)``.
+    """
+    found, shown = _found_and_shown(counts)
+    positives, negatives = counts.positives[::-1], counts.negatives[::-1]
+    high = positives * found / np.maximum(shown - negatives, 1)
+    low = positives * (found - positives + 1) / (shown - positives + 1)
+    middle = positives * found / shown
+    return float(max((high - middle).sum(), (middle - low).sum()) / counts.n_positive)
+
+
+def _found_and_shown(counts: ScoreCounts) -> tuple[IntArray, IntArray]:
+    """Positives, and all rows, from the highest bucket down to each."""
+    return np.cumsum(counts.positives[::-1]), np.cumsum((counts.positives + counts.negatives)[::-1])
+
+
+def accuracy(counts: ScoreCounts) -> float:
+    """The share of rows whose class is told by ``score >= 0.5``; exact, since 0.5 is an edge."""
+    likely = counts.buckets >= score_bucket(np.array([0.5], np.float32))[0]
+    return int(counts.positives[likely].sum() + counts.negatives[~likely].sum()) / counts.rows
+
+
+def log_loss(counts: ScoreCounts) -> float:
+    """The mean negative log likelihood, of scores kept `CLIP` away from 0 and 1."""
+    return counts.log_loss_units / UNIT / counts.rows
+
+
+def brier(counts: ScoreCounts) -> float:
+    """The mean squared difference of score and target."""
+    return counts.squared_error_units / UNIT / counts.rows
+
+
+def base_rate(counts: ScoreCounts) -> float:
+    """The share of positive rows."""
+    return counts.n_positive / counts.rows
+
+
+METRICS: Mapping[str, Callable[[ScoreCounts], float]] = {
+    function.__name__: function for function in (roc_auc, average_precision, accuracy, log_loss, brier, base_rate)
+}
+BOUNDS: Mapping[str, Callable[[ScoreCounts], float]] = {
+    "roc_auc": roc_auc_error_bound,
+    "average_precision": average_precision_error_bound,
+}
+
+
+def parse_metrics(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, each once.
+
+    Raises
+    ------
+    InvalidInput : unknown ones, all of them at once.
+    """
+    wanted = tuple(dict.fromkeys(names))
+    unknown = [f"there is no metric '{name}'.{near_match(name, METRICS)}" for name in wanted if name not in METRICS]
+    if unknown:
+        raise InvalidInput(" ".join(unknown))
+    return wanted
+
+
+def compute_metrics(counts: ScoreCounts, names: Sequence[str]) -> dict[str, float]:
+    """Each metric with its bound, where it has one. What these rows don't define (no rows, one class) is absent."""
+    both = bool(counts.n_positive and counts.n_negative)
+    figures = {}
+    for name in parse_metrics(names):
+        if both or (counts.rows and name not in BOUNDS):
+            figures[name] = METRICS[name](counts)
+        if both and name in BOUNDS:
+            figures[f"{name}_error_bound"] = BOUNDS[name](counts)
+    return figures

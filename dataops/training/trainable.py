@@ -1,0 +1,97 @@
+"""Whether rows can be trained on: counted for all units in one pass, raised once with every finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataops.errors import InvalidInput
+from dataops.features.encoder import Encoder
+from dataops.training.parts import EncodedPart, PartsOnCluster, merge_parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartFacts:
+    """What decides whether rows can be trained on, counted exactly.
+
+    Parameters
+    ----------
+    rows : all of them.
+    weighted : whether any part has weights.
+    positives, negatives : rows of target 1 and 0 with a weight above 0.
+    strange_targets : targets that are neither 0 nor 1.
+    bad_weights : weights that are negative, infinite or NaN.
+    nonfinite : infinite or NaN values per numeric column.
+    """
+
+    rows: int
+    weighted: bool
+    positives: int
+    negatives: int
+    strange_targets: int
+    bad_weights: int
+    nonfinite: tuple[int, ...]
+
+
+def part_facts(part: EncodedPart, _argument: None = None) -> PartFacts:
+    """The facts of one part."""
+    weight = np.ones(part.rows, np.float32) if part.weight is None else part.weight
+    good = np.isfinite(weight) & (weight >= 0)
+    finite = np.isfinite(part.encoded.numeric)
+    return PartFacts(
+        rows=part.rows,
+        weighted=part.weight is not None,
+        positives=int(np.count_nonzero((part.target == 1) & (weight > 0))),
+        negatives=int(np.count_nonzero((part.target == 0) & (weight > 0))),
+        strange_targets=int(np.count_nonzero((part.target != 0) & (part.target != 1))),
+        bad_weights=int(np.count_nonzero(~good)),
+        nonfinite=tuple(int(n) for n in part.rows - finite.sum(axis=0)),
+    )
+
+
+def merge_facts(facts: Sequence[PartFacts]) -> PartFacts:
+    """The facts of all of them together; of none: zeros."""
+    columns = zip(*(one.nonfinite for one in facts), strict=True)
+    return PartFacts(
+        rows=sum(one.rows for one in facts),
+        weighted=any(one.weighted for one in facts),
+        positives=sum(one.positives for one in facts),
+        negatives=sum(one.negatives for one in facts),
+        strange_targets=sum(one.strange_targets for one in facts),
+        bad_weights=sum(one.bad_weights for one in facts),
+        nonfinite=tuple(sum(column) for column in columns),
+    )
+
+
+def untrainable(facts: PartFacts, encoder: Encoder) -> list[str]:
+    """Findings: why no classifier can be fitted to such rows; [] when one can."""
+    if facts.rows == 0:
+        return ["there are no rows: look at `where`, `labelled` and the policy's filters"]
+    findings = []
+    if facts.strange_targets:
+        findings.append(f"the target is neither 0 nor 1 in {facts.strange_targets} of {facts.rows} rows")
+    elif not (facts.positives and facts.negatives):
+        counts = f"{facts.positives} positive and {facts.negatives} negative rows of weight above 0"
+        findings.append(f"the target has one class only ({counts} of {facts.rows}); both are needed")
+    if facts.bad_weights:
+        findings.append(f"the weight is negative, infinite or missing in {facts.bad_weights} of {facts.rows} rows")
+    for column, count in zip(encoder.numeric, facts.nonfinite, strict=False):
+        if count:
+            findings.append(f"feature '{column.name}' is infinite or not a number in {count} of {facts.rows} rows")
+    return findings
+
+
+def require_trainable(parts: PartsOnCluster) -> PartFacts:
+    """The facts of all parts.
+
+    Raises
+    ------
+    InvalidInput : no rows, one class only, other targets than 0 and 1, bad weights, infinite values; all at once.
+    """
+    facts = merge_parts(parts, part_facts, merge_facts)
+    findings = untrainable(facts, parts.encoder)
+    if findings:
+        raise InvalidInput("can't train: " + "; ".join(findings))
+    return facts

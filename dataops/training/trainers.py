@@ -1,0 +1,96 @@
+"""The seam of trainers: encoded parts in, model bytes of a named format out.
+
+1. A trainer is found by name among the entry points of the group ``dataops.trainers`` and loaded when used.
+2. Its parameters are a closed list, each with a default and bounds; they are checked before any data is read.
+3. The same parts, parameters, seed and shape of cluster give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from dataops.errors import InvalidInput, near_match
+from dataops.training.parts import PartsOnCluster
+
+GROUP = "dataops.trainers"
+
+
+class Trainer(Protocol):
+    """Fits one kind of model."""
+
+    def require_params(self, params: Mapping[str, Any]) -> None:
+        """Nothing, if `fit` will take `params`; else InvalidInput with every finding."""
+
+    def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
+        """The model's format (see `dataops.models.predictor`) and bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One parameter of a trainer: `parse` gives the value or raises ValueError saying what was expected."""
+
+    default: Any
+    parse: Callable[[Any], Any]
+
+
+def load_trainer(name: str) -> Trainer:
+    """The trainer of that name.
+
+    Raises
+    ------
+    InvalidInput : no installed package offers it.
+    """
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        raise InvalidInput(f"there is no trainer '{name}'.{near_match(name, found)}")
+    trainer: Trainer = found[name].load()()
+    return trainer
+
+
+def parse_params(trainer: str, params: Mapping[str, Any], known: Mapping[str, Parameter]) -> dict[str, Any]:
+    """A value for every known parameter: the given one, checked, or its default.
+
+    Raises
+    ------
+    InvalidInput : unknown names and wrong values, all of them at once.
+    """
+    findings = [
+        f"unknown parameter '{name}'.{near_match(name, known)}"
+        for name in sorted(map(str, params))
+        if name not in known
+    ]
+    values = {}
+    for name, parameter in known.items():
+        try:
+            values[name] = parameter.parse(params[name]) if name in params else parameter.default
+        except ValueError as error:
+            findings.append(f"{name}: expected {error}, found {params[name]!r}")
+    if findings:
+        raise InvalidInput(f"trainer {trainer}: " + "; ".join(findings))
+    return values
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """A parser of whole numbers from `low` to `high`."""
+
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float, *, above: bool = False) -> Callable[[Any], float]:
+    """A parser of numbers from `low` (with `above`: more than `low`) to `high`."""
+
+    def parse(value: Any) -> float:
+        right = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+        if not right or (above and value == low):
+            raise ValueError(f"a number {'above' if above else 'from'} {low:g} to {high:g}")
+        return float(value)
+
+    return parse
