@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.errors import Compute, InvalidInput, near_match
-from dataops.governance.column_types import casts_losslessly, spell_type
+from dataops.governance.column_types import casts_losslessly, logical_type, spell_type
 from dataops.governance.contract import Action, Contract, Rule, RuleKind, name_findings
 from dataops.governance.expression_tree import Call, Constant, Name, Node, RefusedError, columns_of
 from dataops.governance.expression_values import BOOLEAN, NULL, plain
@@ -111,7 +111,8 @@ def over_threshold(contract: Contract, broken: Sequence[int], n_rows: int) -> li
 def table_columns_match(contract: Contract, schema: pa.Schema) -> list[str]:
     """What keeps files of `schema` from being read under `contract`: missing, unlisted and other-typed columns.
 
-    Partition columns may be absent: they stand in the folders' names.
+    Partition columns may be absent: they stand in the folders' names. Nested columns need not be listed: no contract
+    can hold them.
     """
     findings = list(name_findings(schema.names).values())
     known = [column.name for column in contract.columns]
@@ -128,7 +129,7 @@ def table_columns_match(contract: Contract, schema: pa.Schema) -> list[str]:
                     f"column {column.name!r} is {spell_type(column.type)} in the contract, and {stored} in the files, "
                     "which doesn't fit without loss"
                 )
-    unknown = dict.fromkeys(name for name in schema.names if name not in known)
+    unknown = dict.fromkeys(field.name for field in schema if field.name not in known and logical_type(field.type))
     findings += [f"column {name!r} is not in the contract: list it, with its classification" for name in unknown]
     return findings
 

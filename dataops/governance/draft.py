@@ -66,7 +66,7 @@ def draft_contract(name: str, schema: pa.Schema, *, partitions: Collection[str] 
         raise InvalidInput("\n".join(f"dataset '{name}': {finding}" for finding in findings.values()))
     if all(logical_type(column.type) is None for column in schema):
         raise InvalidInput(f"dataset '{name}': none of its {len(schema)} columns is flat, so there is nothing to read")
-    quoted = json.dumps(name)
+    quoted = _quoted(name)
     lines = [
         *("apiVersion: v3.1.0", "kind: DataContract", f"id: {quoted}", f"name: {quoted}", 'version: "1.0.0"'),
         *("status: draft", "schema:", f"  - name: {quoted}", "    properties:"),
@@ -81,6 +81,11 @@ def guess_classification(name: str) -> str:
     return next((guess for guess, hints in _HINTS.items() if not words.isdisjoint(hints)), UNCLASSIFIED)
 
 
+def _quoted(text: str) -> str:
+    """`text` in double quotes, as JSON and YAML both read it (JSON's escapes of rare letters are not YAML's)."""
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _words(name: str) -> set[str]:
     """The words of ``first_name``, ``firstName``, ``FIRST NAME2``, singly and in pairs (``zip code``)."""
     plain = unicodedata.normalize("NFKC", name)
@@ -90,14 +95,14 @@ def _words(name: str) -> set[str]:
 
 
 def _column_lines(column: pa.Field, *, partitioned: bool) -> Iterator[str]:
-    quoted = json.dumps(column.name)
+    quoted = _quoted(column.name)
     logical = logical_type(column.type)
     if logical is None:
-        yield f"      # {quoted} is {json.dumps(str(column.type))[1:-1]}: not a flat column, so it can't be read"
+        yield f"      # {quoted} is {_quoted(str(column.type))[1:-1]}: not a flat column, so it can't be read"
         return
     yield f"      - name: {quoted}"
     yield f"        logicalType: {logical}"
-    yield f"        physicalType: {json.dumps(spell_type(column_type(column.type)))}"
+    yield f"        physicalType: {_quoted(spell_type(column_type(column.type)))}"
     if partitioned:
         yield "        partitioned: true"
     yield f"        classification: {guess_classification(column.name)}"
