@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,11 +162,13 @@ def _workers_by_rank(client: Client) -> list[str]:
     return sorted(workers, key=lambda address: f"[xgboost.dask-{workers[address]['name']}]:{address}")
 
 
-def _lost(client: Client, workers: Set[str]) -> set[str]:
-    """Those that the Dask scheduler has dropped, or that don't answer, which it may not have seen yet."""
+def _lost(client: Client, workers: AbstractSet[str]) -> AbstractSet[str]:
+    """Those that the Dask scheduler has dropped; if none, those that don't answer, which it may not have seen yet."""
+    dropped = workers - set(client.nthreads())
+    if dropped:
+        return dropped
     answers = client.run(_answer, workers=list(workers), on_error="return")
-    silent = {worker for worker, answer in answers.items() if answer is not True}
-    return silent | (workers - set(client.nthreads()))
+    return {worker for worker, answer in answers.items() if answer is not True}
 
 
 def _answer() -> bool:

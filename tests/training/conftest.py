@@ -1,0 +1,88 @@
+"""One cluster of two worker processes for the room, and parts to put on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+from dataops.features.encoder import CategoricalColumn, Encoded, Encoder, NumericColumn
+from dataops.training.parts import EncodedPart, PartsOnCluster
+
+SIZES = (3, 40)
+
+MakePart = Callable[..., EncodedPart]
+Place = Callable[..., PartsOnCluster]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Client]:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as started,
+        Client(started) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="session")
+def second_cluster() -> Iterator[Client]:
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as started,
+        Client(started, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def mortal_cluster(second_cluster: Client) -> Client:
+    """A cluster whose workers a test may kill: they are started again."""
+    second_cluster.wait_for_workers(2, timeout=60)
+    return second_cluster
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Encoder:
+    return Encoder(
+        numeric=tuple(NumericColumn(name=name, fill=0.0, mean=0.0, scale=1.0) for name in ("age", "wage", "hours")),
+        categorical=tuple(
+            CategoricalColumn(name=f"c{size}", categories=tuple(f"v{i:03d}" for i in range(size - 1))) for size in SIZES
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_part() -> MakePart:
+    """A part of `rows` rows whose target follows numbers and categories; unscaled numbers, skewed codes."""
+
+    def make(seed: int, rows: int, *, weighted: bool = False) -> EncodedPart:
+        random = np.random.default_rng(seed)
+        numeric = (random.standard_normal((rows, 3)) * [10, 300, 1] + [40, 900, 0]).astype(np.float32)
+        codes = np.stack([(random.random(rows) ** 2 * size).astype(np.int32) for size in SIZES], axis=1)
+        margin = (numeric[:, 0] - 45) / 10 + (codes[:, 0] == 1) - (codes[:, 1] % 5 == 2) * 1.5
+        target = (random.random(rows) < 1 / (1 + np.exp(-margin))).astype(np.float32)
+        return EncodedPart(
+            encoded=Encoded(numeric=numeric, codes=codes, unknown={}),
+            target=target,
+            weight=random.integers(0, 4, rows).astype(np.float32) if weighted else None,
+            slices={"third": np.array(["low", "middle", "high"])[codes[:, 0]]},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def place(encoder: Encoder) -> Place:
+    """Puts parts on a cluster: each on the worker whose number `workers` gives, else wherever Dask likes."""
+
+    def put(client: Client, parts: Sequence[EncodedPart], workers: Sequence[int] | None = None) -> PartsOnCluster:
+        addresses = sorted(client.nthreads())
+        chosen = [None] * len(parts) if workers is None else [[addresses[number]] for number in workers]
+        futures = tuple(
+            client.submit(lambda given: given, part, workers=where, allow_other_workers=where is not None, pure=False)
+            for part, where in zip(parts, chosen, strict=True)
+        )
+        return PartsOnCluster(client=client, futures=futures, rows=tuple(part.rows for part in parts), encoder=encoder)
+
+    return put

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from xgboost import Booster, DMatrix, QuantileDMatrix, train
+from xgboost import dask as xgboost_dask
+
+from dataops.errors import Compute, InvalidInput
+from dataops.models.predictor import load_predictor
+from dataops.training.boosting import BoostingTrainer, fit_xgboost
+
+FEW = {"rounds": 20, "max_depth": 4}
+
+
+@pytest.fixture(scope="module")
+def units(make_part):
+    return [make_part(seed, 600) for seed in range(4)] + [make_part(9, 0), make_part(10, 1)]
+
+
+@pytest.fixture(scope="module")
+def held_out(make_part):
+    return make_part(100, 4000)
+
+
+def auc(model: bytes, part) -> float:
+    return roc_auc_score(part.target, load_predictor("xgboost-ubj/1", model).predict(part.encoded))
+
+
+def test_it_is_as_good_as_xgboost_on_one_machine(cluster, units, place, held_out):
+    model_format, model = BoostingTrainer().fit(place(cluster, units), FEW, seed=1)
+    matrix = QuantileDMatrix(
+        np.concatenate([unit.encoded.matrix() for unit in units]), np.concatenate([unit.target for unit in units])
+    )
+    params = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": 4, "nthread": 1}
+    alone = train(params, matrix, num_boost_round=20)
+    expected = roc_auc_score(held_out.target, alone.predict(DMatrix(held_out.encoded.matrix())))
+    assert model_format == "xgboost-ubj/1"
+    assert auc(model, held_out) == pytest.approx(expected, abs=0.01)
+    assert expected > 0.7
+
+
+def test_the_same_cluster_gives_the_same_bytes_wherever_parts_lay(cluster, units, place):
+    params = {**FEW, "subsample": 0.8, "colsample_bytree": 0.8}
+    first = fit_xgboost(place(cluster, units, workers=[0, 1, 0, 1, 0, 1]), params, 3)
+    second = fit_xgboost(place(cluster, units, workers=[1, 1, 1, 0, 0, 0]), params, 3)
+    other_seed = fit_xgboost(place(cluster, units), params, 4)
+    assert first == second != other_seed
+
+
+def test_all_workers_take_part(cluster, units, place, monkeypatch):
+    seen = []
+
+    class Watched(xgboost_dask.DaskQuantileDMatrix):
+        async def _map_local_data(self, **given):
+            await super()._map_local_data(**given)
+            seen.append({worker: len(held) for worker, held in self.worker_map.items()})
+            return self
+
+    monkeypatch.setattr(xgboost_dask, "DaskQuantileDMatrix", Watched)
+    fit_xgboost(place(cluster, units, workers=[0] * 6), FEW, 0)
+    assert [sorted(counts.values()) for counts in seen] == [[2, 3]]  # the unit without rows is nowhere
+
+
+def test_weights_count(cluster, make_part, place, held_out):
+    part = make_part(0, 800, weighted=True)
+    part.weight[part.target == 1] = 50
+    heavy = load_predictor("xgboost-ubj/1", fit_xgboost(place(cluster, [part]), FEW, 0))
+    assert heavy.predict(held_out.encoded).mean() > held_out.target.mean() + 0.2
+
+
+def test_a_monotone_feature_never_turns(cluster, units, place, held_out):
+    params = {**FEW, "monotone_constraints": {"hours": 1}}
+    booster = load_predictor("xgboost-ubj/1", fit_xgboost(place(cluster, units), params, 0))
+    rows = held_out.encoded
+    low = booster.predict(rows)
+    rows.numeric[:, 2] += 0.5
+    high = booster.predict(rows)
+    rows.numeric[:, 2] -= 0.5
+    assert (high >= low).all()
+    assert (high > low).any()
+
+
+def test_rounds_are_200_unless_said(cluster, make_part, place):
+    model = fit_xgboost(place(cluster, [make_part(0, 50)]), {"max_depth": 1}, 0)
+    assert Booster(model_file=bytearray(model)).num_boosted_rounds() == 200
+
+
+def test_wrong_parameters_are_said_at_once():
+    with pytest.raises(InvalidInput) as refused:
+        BoostingTrainer().require_params({"maxdepth": 3, "subsample": 0, "objective": "x", "monotone_constraints": [1]})
+    message = str(refused.value)
+    assert "unknown parameter 'maxdepth'. Did you mean 'max_depth'?" in message
+    assert "unknown parameter 'objective'" in message
+    assert "subsample: expected a number above 0 to 1, found 0" in message
+    assert "monotone_constraints: expected a mapping of numeric features to -1, 0 or 1" in message
+
+
+def test_a_constraint_on_a_category_or_an_unknown_feature_is_refused(cluster, units, place):
+    with pytest.raises(InvalidInput, match=r"'wages' is no numeric feature. Did you mean 'wage'\?"):
+        fit_xgboost(place(cluster, units), {"monotone_constraints": {"wages": 1, "c3": 1}}, 0)
+
+
+def test_one_class_only_is_refused_with_counts(cluster, make_part, place):
+    part = make_part(0, 30)
+    part.target[:] = 0
+    with pytest.raises(InvalidInput, match=r"one class only \(0 positive and 30 negative"):
+        fit_xgboost(place(cluster, [part]), FEW, 0)
+
+
+def test_no_rows_are_refused(cluster, make_part, place):
+    with pytest.raises(InvalidInput, match="there are no rows"):
+        fit_xgboost(place(cluster, [make_part(0, 0), make_part(0, 0)]), FEW, 0)
+
+
+def test_a_failure_with_all_workers_alive_is_not_tried_again(cluster, units, place, monkeypatch):
+    tried = []
+
+    def fail(*given, **named):
+        tried.append(1)
+        raise RuntimeError("a value of a row")
+
+    monkeypatch.setattr(xgboost_dask, "train", fail)
+    with pytest.raises(Compute, match="xgboost failed with RuntimeError") as refused:
+        fit_xgboost(place(cluster, units), FEW, 0)
+    assert tried == [1]
+    assert "value of a row" not in str(refused.value)
+
+
+def test_a_worker_killed_during_the_fit_costs_a_restart(
+    mortal_cluster, units, place, held_out, monkeypatch, tmp_path, caplog
+):
+    mark = tmp_path / "killed"
+    mine = xgboost_dask.train
+
+    def train_and_kill_once(*given, **named):
+        from xgboost.callback import TrainingCallback
+
+        class KillOnce(TrainingCallback):
+            def after_iteration(self, model, epoch, evals_log):
+                if epoch == 5:
+                    try:
+                        mark.touch(exist_ok=False)
+                    except FileExistsError:
+                        return False
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return False
+
+        return mine(*given, **named, callbacks=[KillOnce()])
+
+    undisturbed = fit_xgboost(place(mortal_cluster, units), FEW, 0)
+    monkeypatch.setattr(xgboost_dask, "train", train_and_kill_once)
+    disturbed = fit_xgboost(place(mortal_cluster, units, workers=[0, 1, 0, 1, 0, 1]), FEW, 0)
+    assert mark.exists()
+    assert "workers lost in attempt 1 of 3" in caplog.text
+    assert auc(disturbed, held_out) == pytest.approx(auc(undisturbed, held_out), abs=0.01)

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from dataops.errors import InvalidInput
+from dataops.features.encoder import Encoded
+from dataops.models.predictor import load_predictor
+from dataops.training import logistic
+from dataops.training.logistic import Layout, LogisticTrainer, fit_logistic, loss_and_gradient
+from dataops.training.parts import EncodedPart
+
+
+def stack(parts) -> EncodedPart:
+    weights = [part.weight for part in parts]
+    return EncodedPart(
+        encoded=Encoded(
+            numeric=np.concatenate([part.encoded.numeric for part in parts]),
+            codes=np.concatenate([part.encoded.codes for part in parts]),
+            unknown={},
+        ),
+        target=np.concatenate([part.target for part in parts]),
+        weight=None if weights[0] is None else np.concatenate(weights),
+    )
+
+
+def one_hot(part: EncodedPart, layout: Layout) -> np.ndarray:
+    columns = [np.eye(size)[part.encoded.codes[:, i]] for i, size in enumerate(layout.sizes)]
+    return np.hstack([part.encoded.numeric.astype(np.float64), *columns])
+
+
+def objective(model, rows: EncodedPart, l2: float, layout: Layout) -> float:
+    coefficients = np.concatenate([[model.intercept], model.numeric, *model.categorical])
+    loss, _ = loss_and_gradient(rows, (layout, coefficients))
+    return loss + l2 / 2 * float(coefficients[1:] @ coefficients[1:])
+
+
+@pytest.fixture(scope="module")
+def units(make_part):
+    return [make_part(seed, 700) for seed in range(4)] + [make_part(9, 0), make_part(10, 1)]
+
+
+@pytest.mark.parametrize("l2", [1.0, 0.01, 50.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_is_that_of_scikit_learn_on_one_hot_columns(cluster, make_part, place, encoder, l2, weighted):
+    parts = [make_part(seed, 500, weighted=weighted) for seed in range(3)]
+    rows, layout = stack(parts), Layout.of(encoder)
+    fitted = fit_logistic(place(cluster, parts), {"l2": l2})
+
+    dense = one_hot(rows, layout)
+    spread = np.r_[dense[:, :3].std(axis=0), np.ones(dense.shape[1] - 3)]  # scikit-learn's search needs it, ours not
+    reference = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    reference.fit(dense, rows.target, sample_weight=rows.weight)
+    theirs = np.r_[reference.intercept_, reference.coef_[0]]
+    expected = loss_and_gradient(rows, (layout, theirs))[0] + l2 / 2 * float(theirs[1:] @ theirs[1:])
+
+    assert fitted.converged
+    assert objective(fitted.model, rows, l2, layout) == pytest.approx(expected, rel=1e-9)
+    assert fitted.loss == pytest.approx(expected, rel=1e-9)
+    ours = np.concatenate([fitted.model.numeric, *fitted.model.categorical])
+    assert np.abs((ours - theirs[1:]) * spread).max() < 1e-4
+
+
+def test_the_kernel_s_loss_is_scikit_learn_s_log_loss(make_part, encoder):
+    part, layout = make_part(0, 2000, weighted=True), Layout.of(encoder)
+    coefficients = np.random.default_rng(1).standard_normal(layout.length) / 100
+    margin = coefficients[0] + one_hot(part, layout) @ coefficients[1:]
+    expected = log_loss(part.target, 1 / (1 + np.exp(-margin)), sample_weight=part.weight, normalize=False)
+    assert loss_and_gradient(part, (layout, coefficients))[0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_gradient_is_the_slope_of_the_loss_across_blocks(make_part, encoder, monkeypatch):
+    monkeypatch.setattr(logistic, "BLOCK_ROWS", 64)
+    part, layout = make_part(0, 200, weighted=True), Layout.of(encoder)
+    at = np.random.default_rng(1).standard_normal(layout.length) / 100
+    _, gradient = loss_and_gradient(part, (layout, at))
+    for place_of in range(layout.length):
+        step = np.zeros(layout.length)
+        step[place_of] = 1e-6
+        high, low = (loss_and_gradient(part, (layout, at + sign * step))[0] for sign in (1, -1))
+        assert gradient[place_of] == pytest.approx((high - low) / 2e-6, rel=1e-4, abs=1e-4)
+
+
+def test_margins_far_from_zero_neither_overflow_nor_lose_the_loss(make_part, encoder):
+    part, layout = make_part(0, 50), Layout.of(encoder)
+    coefficients = np.zeros(layout.length)
+    coefficients[0] = 1e4
+    with np.errstate(all="raise", under="ignore"):
+        loss, gradient = loss_and_gradient(part, (layout, coefficients))
+    negatives = int((part.target == 0).sum())
+    assert loss == pytest.approx(1e4 * negatives)
+    assert gradient[0] == negatives
+
+
+def test_coefficients_are_bit_equal_for_any_placement_and_number_of_workers(cluster, units, place):
+    spread = fit_logistic(place(cluster, units, workers=[0, 1, 0, 1, 0, 1]), {}).model
+    lopsided = fit_logistic(place(cluster, units, workers=[1] * 6), {}).model
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as single,
+        Client(single, set_as_default=False) as client,
+    ):
+        alone = fit_logistic(place(client, units), {}).model
+    assert spread.to_bytes() == lopsided.to_bytes() == alone.to_bytes()
+
+
+def test_another_split_of_the_rows_gives_the_same_coefficients_to_1e_6(cluster, units, place):
+    split = fit_logistic(place(cluster, units), {}).model
+    whole = fit_logistic(place(cluster, [stack(units)]), {}).model
+    for ours, theirs in [(split.numeric, whole.numeric), *zip(split.categorical, whole.categorical, strict=True)]:
+        assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
+
+
+def test_the_trained_bytes_load_and_predict(cluster, units, place):
+    model_format, model = LogisticTrainer().fit(place(cluster, units), {}, seed=0)
+    scores = load_predictor(model_format, model).predict(units[0].encoded)
+    positive = units[0].target == 1
+    assert model_format == "linear-json/1"
+    assert scores[positive].mean() > scores[~positive].mean() + 0.1
+
+
+def test_a_code_that_no_row_has_gets_no_weight(cluster, make_part, place):
+    part = make_part(0, 400)
+    seen = EncodedPart(
+        encoded=Encoded(numeric=part.encoded.numeric, codes=np.maximum(part.encoded.codes, 1), unknown={}),
+        target=part.target,
+    )
+    model = fit_logistic(place(cluster, [seen]), {"l2": 0.0, "max_iter": 30}).model
+    assert [coefficients[0] for coefficients in model.categorical] == [0.0, 0.0]
+
+
+def test_a_constant_column_gets_no_weight(cluster, make_part, place):
+    part = make_part(0, 400)
+    part.encoded.numeric[:, 1] = 7.0
+    assert fit_logistic(place(cluster, [part]), {}).model.numeric[1] == pytest.approx(0, abs=1e-9)
+
+
+def test_one_class_only_is_refused_with_counts(cluster, make_part, place):
+    part = make_part(0, 30)
+    part.target[:] = 1
+    with pytest.raises(InvalidInput, match=r"one class only \(30 positive and 0 negative"):
+        fit_logistic(place(cluster, [part]), {})
+
+
+def test_no_rows_are_refused(cluster, make_part, place):
+    with pytest.raises(InvalidInput, match="there are no rows"):
+        fit_logistic(place(cluster, [make_part(0, 0)]), {})
+
+
+def test_infinite_features_are_refused_by_name(cluster, make_part, place):
+    part = make_part(0, 30)
+    part.encoded.numeric[3, 2] = np.inf
+    with pytest.raises(InvalidInput, match="feature 'hours' is infinite or not a number in 1 of 30 rows"):
+        fit_logistic(place(cluster, [part]), {})
+
+
+def test_a_search_that_is_cut_short_says_so(cluster, units, place, caplog):
+    LogisticTrainer().fit(place(cluster, units), {"max_iter": 1}, seed=0)
+    assert "not converged after 1 iterations" in caplog.text
+
+
+def test_wrong_parameters_are_said_at_once():
+    with pytest.raises(InvalidInput) as refused:
+        LogisticTrainer().require_params({"max_itr": 1, "max_iter": 0, "tol": True, "l2": -1})
+    message = str(refused.value)
+    assert "unknown parameter 'max_itr'. Did you mean 'max_iter'?" in message
+    assert "max_iter: expected a whole number from 1" in message
+    assert "tol: expected a number above 0 to 1, found True" in message
+    assert "l2: expected a number from 0" in message
+
+
+def test_a_worker_killed_during_the_fit_changes_nothing(mortal_cluster, units, place, monkeypatch):
+    calls = []
+
+    def kill_at_the_fourth_pass(parts, function, argument):
+        calls.append(function)
+        if len(calls) == 4:
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+        return map_parts(parts, function, argument)
+
+    map_parts = logistic.map_parts
+    undisturbed = fit_logistic(place(mortal_cluster, units, workers=[0, 1, 0, 1, 0, 1]), {}).model
+    parts = place(mortal_cluster, units, workers=[0, 1, 0, 1, 0, 1])
+    pids = mortal_cluster.run(os.getpid)
+    monkeypatch.setattr(logistic, "map_parts", kill_at_the_fourth_pass)
+    disturbed = fit_logistic(parts, {}).model
+    assert mortal_cluster.run(os.getpid) != pids
+    assert disturbed.to_bytes() == undisturbed.to_bytes()

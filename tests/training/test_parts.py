@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataops.errors import Compute, InvalidInput
+from dataops.features.encoder import Encoded
+from dataops.training.parts import EncodedPart, PartsOnCluster, cut_evenly, map_parts, measure, merge_parts, place_units
+from dataops.training.trainable import part_facts, require_trainable, untrainable
+
+row_counts = st.lists(st.integers(0, 1000), max_size=30)
+
+
+@given(rows=row_counts, n=st.integers(1, 8))
+@settings(max_examples=50)
+def test_cuts_cover_every_unit_once_in_order(rows, n):
+    runs = cut_evenly(rows, n)
+    assert [unit for run in runs for unit in run] == list(range(len(rows)))
+    assert len(runs) <= n
+    assert all(runs)
+
+
+@given(rows=row_counts, workers=st.lists(st.text(max_size=3), min_size=1, max_size=5, unique=True))
+@settings(max_examples=50)
+def test_units_with_rows_are_placed_in_runs_of_the_workers_order(rows, workers):
+    placed = place_units(rows, workers)
+    assert sorted(placed) == [unit for unit, count in enumerate(rows) if count]
+    numbers = [workers.index(placed[unit]) for unit in sorted(placed)]
+    assert numbers == sorted(numbers)
+
+
+def test_equal_units_are_shared_equally():
+    assert [len(run) for run in cut_evenly([100] * 12, 4)] == [3, 3, 3, 3]
+
+
+def test_a_part_with_arrays_of_other_lengths_is_refused(make_part):
+    part = make_part(0, 10)
+    with pytest.raises(InvalidInput, match="'slice third': 10"):
+        EncodedPart(encoded=part.encoded, target=part.target[:9], slices=part.slices)
+
+
+def test_a_part_weighs_what_its_arrays_weigh(make_part):
+    part = make_part(0, 1000, weighted=True)
+    arrays = (part.encoded.numeric, part.encoded.codes, part.target, part.weight, part.slices["third"])
+    assert sys.getsizeof(part) > sum(array.nbytes for array in arrays)
+
+
+def test_a_part_pickles(make_part):
+    part = make_part(0, 10, weighted=True)
+    copied = pickle.loads(pickle.dumps(part, protocol=5))
+    assert np.array_equal(copied.encoded.numeric, part.encoded.numeric)
+    assert np.array_equal(copied.weight, part.weight)
+
+
+def test_results_come_in_unit_order_wherever_parts_lie(cluster, make_part, place):
+    parts = place(cluster, [make_part(i, i + 1) for i in range(7)], workers=[1, 0, 0, 1, 0, 1, 1])
+    assert map_parts(parts, lambda part, extra: part.rows + extra, 10) == [11, 12, 13, 14, 15, 16, 17]
+    assert merge_parts(parts, lambda part, _: part.rows, sum) == parts.total_rows == 28
+
+
+def test_rows_are_measured_on_the_cluster(cluster, make_part, place, encoder):
+    parts = place(cluster, [make_part(0, 5), make_part(1, 0), make_part(2, 7)])
+    assert measure(cluster, parts.futures, encoder).rows == (5, 0, 7)
+
+
+def test_no_parts_at_all_give_no_results(cluster, encoder):
+    nothing = PartsOnCluster(client=cluster, futures=(), rows=(), encoder=encoder)
+    assert map_parts(nothing, lambda part, _: part.rows) == []
+    with pytest.raises(InvalidInput, match="there are no rows"):
+        require_trainable(nothing)
+
+
+def test_a_failing_task_is_reported_without_what_it_says(cluster, make_part, place):
+    def leak(part, _):
+        raise RuntimeError(f"the row held secret-{part.rows}")
+
+    with pytest.raises(Compute, match="leak failed on the cluster with RuntimeError") as refused:
+        map_parts(place(cluster, [make_part(0, 5)]), leak)
+    assert "secret" not in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+def test_our_own_errors_cross_the_cluster_as_they_are(cluster, make_part, place):
+    def refuse(part, _):
+        raise InvalidInput("3 rows are wrong")
+
+    with pytest.raises(InvalidInput, match="3 rows are wrong"):
+        map_parts(place(cluster, [make_part(0, 5)]), refuse)
+
+
+def part_of(numeric, target, weight=None) -> EncodedPart:
+    rows = len(target)
+    encoded = Encoded(
+        numeric=np.array(numeric, np.float32).reshape(rows, 3), codes=np.zeros((rows, 2), np.int32), unknown={}
+    )
+    weights = None if weight is None else np.array(weight, np.float32)
+    return EncodedPart(encoded=encoded, target=np.array(target, np.float32), weight=weights)
+
+
+def test_all_that_makes_rows_untrainable_is_said_at_once(encoder):
+    part = part_of([[1, np.inf, 0], [np.nan, -np.inf, 0], [0, 0, 0]], [0, 2, np.nan], weight=[1, -1, np.inf])
+    findings = untrainable(part_facts(part), encoder)
+    assert findings == [
+        "the target is neither 0 nor 1 in 2 of 3 rows",
+        "the weight is negative, infinite or missing in 2 of 3 rows",
+        "feature 'age' is infinite or not a number in 1 of 3 rows",
+        "feature 'wage' is infinite or not a number in 2 of 3 rows",
+    ]
+
+
+def test_a_class_whose_rows_weigh_nothing_is_absent(encoder):
+    part = part_of(np.zeros((3, 3)), [0, 0, 1], weight=[1, 1, 0])
+    (finding,) = untrainable(part_facts(part), encoder)
+    assert "one class only (0 positive and 2 negative" in finding
+
+
+def test_two_classes_are_trainable(encoder):
+    assert untrainable(part_facts(part_of(np.zeros((2, 3)), [0, 1])), encoder) == []
