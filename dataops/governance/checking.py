@@ -79,7 +79,7 @@ def check_rows(contract: Contract, table: pa.Table) -> Checked:
     start = 0
     for batch in table.select(names).to_batches() if names else ():
         masks = _broken(contract, conditions, batch)
-        broken += [int(np.count_nonzero(mask)) for mask in masks]
+        broken += [0 if mask is None else int(np.count_nonzero(mask)) for mask in masks]
         _assign(rule_index[start : start + len(batch)], contract.rules, masks)
         start += len(batch)
     return Checked(
@@ -168,8 +168,8 @@ def require_executable(rule: Rule, schema: pa.Schema) -> None:
         raise RefusedError(f"expected a condition that each row must meet, found an expression of type {kind}")
 
 
-def _broken(contract: Contract, conditions: Sequence[Node], batch: pa.RecordBatch) -> list[np.ndarray]:
-    """For each rule, a boolean array (n_rows,): the rows whose condition is false."""
+def _broken(contract: Contract, conditions: Sequence[Node], batch: pa.RecordBatch) -> list[np.ndarray | None]:
+    """For each rule, a boolean array (n_rows,): the rows whose condition is false; None where there are none."""
     try:
         columns = {name: plain(batch.column(name)) for name in batch.schema.names}
         holds = [compute_tree(node, columns, rows=len(batch)).cast(BOOLEAN) for node in conditions]
@@ -180,15 +180,23 @@ def _broken(contract: Contract, conditions: Sequence[Node], batch: pa.RecordBatc
         raise Compute(
             f"contract '{contract.name}' could not be checked on {len(batch)} rows ({type(error).__name__})"
         ) from None
-    return [~pc.fill_null(one, fill_value=True).to_numpy(zero_copy_only=False) for one in holds]
+    return [_false_rows(one) for one in holds]
 
 
-def _assign(rule_index: np.ndarray, rules: Sequence[Rule], masks: Sequence[np.ndarray]) -> None:
+def _false_rows(holds: pa.BooleanArray) -> np.ndarray | None:
+    if pc.all(holds, min_count=0).as_py():
+        return None  # most rules on most batches
+    broken: np.ndarray = np.logical_not(pc.fill_null(holds, fill_value=True).to_numpy(zero_copy_only=False))
+    return broken
+
+
+def _assign(rule_index: np.ndarray, rules: Sequence[Rule], masks: Sequence[np.ndarray | None]) -> None:
     """Give each row its rule: written from the least severe and last to the most severe and first, which stays."""
     for action in _SEVERITY:
         for index in reversed(range(len(rules))):
-            if rules[index].action == action:
-                rule_index[masks[index]] = index
+            mask = masks[index]
+            if mask is not None and rules[index].action == action:
+                rule_index[mask] = index
 
 
 def _limit_findings(rule: Rule, count: int, n_rows: int) -> Iterator[str]:

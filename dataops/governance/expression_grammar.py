@@ -18,6 +18,7 @@ from typing import Any
 from sqlglot import exp
 
 from dataops.errors import near_match
+from dataops.governance.expression_refusals import why_refused
 from dataops.governance.expression_tree import Call, Constant, Name, Node, RefusedError, parse_moment
 
 SqlNode = Any  # sqlglot's tree: its classes change with its releases, so they are checked by the lists below
@@ -75,23 +76,10 @@ _TYPES: Mapping[str, str] = {
     "DATE": "date",
     "TIMESTAMP": "timestamp",
 }
-FUNCTIONS = (
-    *("abs", "cast", "ceil", "coalesce", "concat", "cut", "exp", "extract", "floor", "greatest", "least", "length"),
-    *("ln", "lower", "mod", "nullif", "round", "sqrt", "substring", "trim", "upper"),
-)
 FIELDS = ("year", "quarter", "month", "day", "hour", "minute", "second", "dow", "doy")
 _CASTS = tuple(name.lower() for name in _TYPES)
 # what sqlglot notes beside the parts that mean something to us
 _HARMLESS = {"typed", "safe", "coalesce", "ignore_nulls", "nested", "_type"}
-_REFUSED: tuple[tuple[tuple[type[SqlNode], ...], str], ...] = (
-    ((exp.Query, exp.Subquery, exp.Exists, exp.Any, exp.All), "subqueries are not allowed: an expression sees one row"),
-    ((exp.Window,), "window functions are not allowed: an expression sees one row"),
-    ((exp.AggFunc,), "aggregates are not allowed: an expression sees one row"),
-    ((exp.Dot, exp.Bracket, exp.JSONExtract), "attribute and element access is not allowed"),
-    ((exp.Alias,), "an expression has no alias: give the new column's name as the key"),
-    ((exp.Parameter, exp.Placeholder), "parameters and placeholders are not allowed"),
-    ((exp.Tuple, exp.Array, exp.Struct), "lists are allowed after IN only"),
-)
 
 
 def node_of(sql: SqlNode, depth: int = MAX_DEPTH) -> Node:
@@ -116,7 +104,7 @@ def node_of(sql: SqlNode, depth: int = MAX_DEPTH) -> Node:
         return _variadic(sql, _VARIADIC[kind], below)
     if kind in _READERS:
         return _READERS[kind](sql, below)
-    raise RefusedError(_why_refused(sql))
+    raise RefusedError(why_refused(sql))
 
 
 def _require_parts(sql: SqlNode, *parts: str) -> None:
@@ -259,7 +247,7 @@ def _extract(sql: SqlNode, depth: int) -> Node:
 def _anonymous(sql: SqlNode, depth: int) -> Node:
     """A function that sqlglot doesn't know: ours is ``cut(x, b1, b2, ...)``."""
     if sql.name.lower() != "cut":
-        raise RefusedError(_why_refused(sql))
+        raise RefusedError(why_refused(sql))
     value, *breaks = sql.expressions or [None]
     bounds = tuple(_number(bound, depth) for bound in breaks)
     if not bounds or any(left >= right for left, right in pairwise(bounds)):
@@ -278,16 +266,6 @@ def _text_literal(sql: SqlNode, otherwise: str) -> str:
     if not isinstance(sql, exp.Literal) or not sql.is_string or len(sql.name) > MAX_LITERAL_LENGTH:
         raise RefusedError(otherwise)
     return str(sql.name)
-
-
-def _why_refused(sql: SqlNode) -> str:
-    for kinds, reason in _REFUSED:
-        if isinstance(sql, kinds):
-            return reason
-    if isinstance(sql, exp.Func):
-        name = (sql.name if isinstance(sql, exp.Anonymous) else sql.sql_name()).lower()
-        return f"unknown function {name!r}.{near_match(name, FUNCTIONS)}"
-    return f"{sql.key!r} is not in the expression language"
 
 
 _READERS: Mapping[type[SqlNode], Callable[[SqlNode, int], Node]] = {

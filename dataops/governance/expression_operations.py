@@ -1,8 +1,7 @@
 """The operations of the expression language: kernels over whole columns, by name.
 
 1. An operation's type follows from its arguments' types alone; types that don't fit are refused whatever the rows.
-2. No row makes an operation fail: overflow, division by zero, the root or logarithm of too little give null. The
-   result of arithmetic is a finite number or null.
+2. No row makes an operation fail (`expression_arithmetic`, `expression_casts`): what can't be computed is null.
 3. Three-valued logic as in SQL: what is compared with null is unknown (null); AND, OR and IN are Kleene's.
 4. At least one argument is an array; literals stay scalars, so that kernels take their fast ways.
 """
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataops.governance.expression_arithmetic import ARITHMETIC, Operation
 from dataops.governance.expression_casts import cast_values
 from dataops.governance.expression_tree import RefusedError
 from dataops.governance.expression_values import (
@@ -31,100 +31,9 @@ from dataops.governance.expression_values import (
     WHOLE,
     Value,
     as_real,
-    finite,
     typed,
     unify,
 )
-
-Operation = Callable[[Sequence[Value], Any], pa.Array]
-
-_LOWEST = pa.scalar(-(2**63), WHOLE)
-_EXACT = pa.decimal256(19, 0)
-
-
-def _arithmetic(name: str, checked: Callable[..., pa.Array], unchecked: Callable[..., pa.Array]) -> Operation:
-    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
-        left, right = unify(typed(values, name, *NUMBERS), name)
-        if left.type == REAL:
-            return finite(unchecked(left, right))
-        try:
-            return checked(left, right)
-        except pa.ArrowInvalid:
-            return _exact(unchecked, left, right)
-
-    return run
-
-
-def _exact(operation: Callable[..., pa.Array], left: Value, right: Value) -> pa.Array:
-    """The slow way, taken when some row overflows 64 bits: null in those rows."""
-    exact = operation(pc.cast(left, _EXACT), pc.cast(right, _EXACT))
-    lowest, highest = (pa.scalar(bound, WHOLE).cast(_EXACT) for bound in (-(2**63), 2**63 - 1))
-    fits = pc.and_(pc.greater_equal(exact, lowest), pc.less_equal(exact, highest))
-    return pc.if_else(fits, operation(left, right), pa.scalar(None, WHOLE))
-
-
-def _divide(values: Sequence[Value], _parameter: Any) -> pa.Array:
-    left, right = (as_real(value) for value in typed(values, "/", *NUMBERS))
-    return finite(pc.divide(left, right))
-
-
-def _remainder(values: Sequence[Value], _parameter: Any) -> pa.Array:
-    """The remainder with the sign of the dividend, as in C and SQL."""
-    left, right = unify(typed(values, "%", *NUMBERS), "%")
-    if left.type == REAL:
-        with np.errstate(all="ignore"):
-            return pa.array(np.fmod(_numpy(left), _numpy(right)), REAL, from_pandas=True)
-    # by 0 nothing, and -2**63 / -1 overflows: both divide by 1, the one to null, the other to 0
-    is_zero = pc.equal(right, 0)
-    divisor = pc.if_else(pc.or_(is_zero, pc.equal(right, -1)), pa.scalar(1, WHOLE), right)
-    remainder = pc.subtract(left, pc.multiply(pc.divide(left, divisor), divisor))
-    return pc.if_else(is_zero, pa.scalar(None, WHOLE), remainder)
-
-
-def _numpy(value: Value) -> Any:
-    """float64 with NaN for null."""
-    if isinstance(value, pa.Scalar):
-        return np.float64(value.as_py() if value.is_valid else np.nan)
-    return value.to_numpy(zero_copy_only=False)
-
-
-def _negate(values: Sequence[Value], parameter: Any) -> pa.Array:
-    return OPERATIONS["-"]([pa.scalar(0, WHOLE), *typed(values, "-", *NUMBERS)], parameter)
-
-
-def _absolute(values: Sequence[Value], _parameter: Any) -> pa.Array:
-    (value,) = typed(values, "abs", *NUMBERS)
-    if value.type == REAL:
-        return finite(pc.abs(value))
-    return pc.if_else(pc.equal(value, _LOWEST), pa.scalar(None, WHOLE), pc.abs(value))
-
-
-def _towards(name: str, kernel: Callable[[pa.Array], pa.Array]) -> Operation:
-    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
-        (value,) = typed(values, name, *NUMBERS)
-        return value if value.type == WHOLE else finite(kernel(value))
-
-    return run
-
-
-def _round(values: Sequence[Value], digits: Any) -> pa.Array:
-    """Half away from zero, as SQL has it."""
-    (value,) = typed(values, "round", *NUMBERS)
-    if value.type == WHOLE:
-        return value
-    # from 2**52 there is no fraction, and the kernel would overflow
-    is_small = pc.less(pc.abs(value), 2.0**52)
-    small = pc.if_else(is_small, value, pa.scalar(0.0))
-    rounded = pc.round(small, ndigits=digits, round_mode="half_towards_infinity")
-    return finite(pc.if_else(is_small, rounded, value))
-
-
-def _real_function(name: str, kernel: Callable[[pa.Array], pa.Array]) -> Operation:
-    def run(values: Sequence[Value], _parameter: Any) -> pa.Array:
-        (value,) = typed(values, name, *NUMBERS)
-        return finite(kernel(as_real(value)))
-
-    return run
 
 
 def _comparison(name: str, kernel: Callable[..., pa.Array], *, is_ordering: bool) -> Operation:
@@ -270,19 +179,7 @@ _FIELDS: Mapping[str, Callable[[pa.Array], pa.Array]] = {
 }
 
 OPERATIONS: Mapping[str, Operation] = {
-    "+": _arithmetic("+", pc.add_checked, pc.add),
-    "-": _arithmetic("-", pc.subtract_checked, pc.subtract),
-    "*": _arithmetic("*", pc.multiply_checked, pc.multiply),
-    "/": _divide,
-    "%": _remainder,
-    "negate": _negate,
-    "abs": _absolute,
-    "floor": _towards("floor", pc.floor),
-    "ceil": _towards("ceil", pc.ceil),
-    "round": _round,
-    "sqrt": _real_function("sqrt", pc.sqrt),
-    "ln": _real_function("ln", pc.ln),
-    "exp": _real_function("exp", pc.exp),
+    **ARITHMETIC,
     "=": _comparison("=", pc.equal, is_ordering=False),
     "<>": _comparison("<>", pc.not_equal, is_ordering=False),
     "<": _comparison("<", pc.less, is_ordering=True),
