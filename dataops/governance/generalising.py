@@ -1,8 +1,7 @@
 """Generalisations: values made coarser, each by itself and idempotently. Pure kernels over plain Arrow columns.
 
 1. The result of a kernel is its own result: a bound's bound is the bound, a month's start starts its month.
-2. Nulls are filled before anything is computed: the slot beneath a null may hold a value that was masked earlier, and
-   must not be computed on.
+2. The slot beneath a null may hold a value that was masked earlier: it isn't computed on, nothing of it is passed on.
 3. A value without an exact answer becomes null.
 """
 
@@ -19,7 +18,8 @@ _LARGEST_BIN = 2.0**52  # beyond it, bins are finer than a float's own precision
 
 def prefixes(column: pa.ChunkedArray, length: int) -> pa.Array:
     """The first `length` characters (code points) of each value."""
-    return _one(_with_nulls_of(column, pc.utf8_slice_codeunits(pc.fill_null(column, ""), 0, length)))
+    cut = pc.utf8_slice_codeunits(pc.fill_null(column, ""), 0, length)
+    return _one(pc.if_else(column.is_valid(), cut, pa.scalar(None, cut.type)))
 
 
 def cut_dates(column: pa.ChunkedArray, unit: str) -> pa.Array:
@@ -27,9 +27,7 @@ def cut_dates(column: pa.ChunkedArray, unit: str) -> pa.Array:
     type_ = column.type
     if pa.types.is_timestamp(type_) and type_.tz is not None:
         column = column.cast(pa.timestamp(type_.unit, "UTC"))
-    storage = pa.int32() if pa.types.is_date32(type_) else pa.int64()
-    filled = pc.fill_null(column, pa.scalar(0, storage).cast(column.type))
-    return _one(_with_nulls_of(column, pc.floor_temporal(filled, unit=unit)).cast(type_))
+    return _one(pc.floor_temporal(column, unit=unit).cast(type_))  # the kernel leaves the slots of nulls out
 
 
 def integer_bins(column: pa.ChunkedArray, width: float) -> pa.Array:
@@ -64,10 +62,6 @@ def float_bins(column: pa.ChunkedArray, width: float) -> pa.Array:
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def _with_nulls_of(column: pa.ChunkedArray, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.if_else(column.is_valid(), values, pa.scalar(None, values.type))
 
 
 def _is_null(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -145,6 +145,13 @@ def test_what_has_no_bin_becomes_null() -> None:
     assert apply_mask(bins(0.1), column).to_pylist() == [None, None, None, None, 0.2, 0.0]
 
 
+@pytest.mark.parametrize("width", [0.1, 0.3, 0.7, 1.1, 0.01, 1 / 3, 7e-05])
+def test_every_bound_is_its_own_bound_where_plain_division_says_otherwise(width: float) -> None:
+    bounds = [k * width for k in range(1, 100)]
+    assert any(bound // width != k for k, bound in enumerate(bounds, start=1))
+    assert apply_mask(bins(width), pa.chunked_array([bounds])).to_pylist() == bounds
+
+
 def test_dates_fall_to_the_first_of_their_month_or_year() -> None:
     days = pa.chunked_array([pa.array([date(1994, 5, 17), date(1969, 12, 31), None])])
     assert apply_mask(MONTH, days).to_pylist() == [date(1994, 5, 1), date(1969, 12, 1), None]
@@ -250,6 +257,16 @@ def test_a_number_hidden_under_a_null_is_not_computed_on() -> None:
     assert masked.to_pylist() == [None, 3]
     assert (1000007).to_bytes(8, "little") in pickle.dumps(hidden)
     assert (1000007).to_bytes(8, "little") not in pickle.dumps(masked)
+
+
+def test_a_date_hidden_under_a_null_is_not_computed_on() -> None:
+    dates = pa.array([date(1971, 7, 19), date(2020, 5, 1)])
+    hidden = pc.if_else(pa.array([True, False]), pa.scalar(None, pa.date32()), dates)
+    stored, cut = ((day - date(1970, 1, 1)).days.to_bytes(4, "little") for day in (date(1971, 7, 19), date(1971, 7, 1)))
+    assert stored in pickle.dumps(hidden)
+    masked = pickle.dumps(apply_mask(MONTH, pa.chunked_array([hidden])))
+    assert stored not in masked
+    assert cut not in masked
 
 
 def test_text_that_is_not_utf8_is_refused_without_quoting_it() -> None:

@@ -224,6 +224,19 @@ def test_a_column_is_seen_only_if_a_rule_of_ones_own_role_allows_it(rules: list[
         assert allowed or one.name not in levels
 
 
+@settings(max_examples=50)
+@given(rule_sets, a_rule(RuleEffect.DENY), requests)
+def test_no_rule_brings_back_what_a_deny_takes(rules: list[Rule], added: Rule, request: dict[str, Any]) -> None:
+    everywhere = replace(added, roles=("*",), purposes=("*",), zones=("*",), datasets=("*",))
+    levels, _ = shown([*rules, everywhere, allow("wide", roles=("analyst", "operations", "steward"))], **request)
+    assert not [one.name for one in WIDER_CONTRACT.columns if everywhere.covers(one) and one.name in levels]
+
+
+def test_a_rule_that_allows_has_no_any_for_roles_even_when_made_by_hand() -> None:
+    with pytest.raises(AccessDenied):
+        ask(allow(roles=("*",)))
+
+
 def test_deny_wins_and_is_named_with_its_reason() -> None:
     grant = ask(allow(), deny("no-race", classifications=("sensitive.*",), reason="no grounds for a score"))
     assert list(seen(grant)) == ["person_id", "age", "wage"]
