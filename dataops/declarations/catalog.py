@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -18,13 +17,7 @@ from pydantic import AfterValidator, Field
 from dataops.declarations.declaration import DatasetName, Declaration, RoleName, Text
 from dataops.declarations.loader import read_document, validate
 from dataops.errors import InvalidInput
-
-
-class Zone(StrEnum):
-    """Where data stands: what was collected before, or what applications produce now."""
-
-    HISTORICAL = "historical"
-    PRODUCTION = "production"
+from dataops.governance.grant import Zone
 
 
 def _require_no_credentials(url: str) -> str:

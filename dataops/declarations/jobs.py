@@ -27,25 +27,18 @@ from dataops.declarations.declaration import (
     JobName,
     ModelName,
     Sql,
+    Text,
     TrainerName,
     find_repeats,
 )
 from dataops.declarations.loader import Document, Finding, read_yaml, validate
 from dataops.declarations.references import ModelReference, parse_model_reference
 from dataops.errors import Format, InvalidInput, NotFound, near_match
+from dataops.governance.grant import Purpose
 from dataops.records import Record
 
 _HASH = re.compile(r"hash\((.*)\)", re.DOTALL)
 _KEY_COLUMN = re.compile(r'\s*(?:"([^"]+)"|([^\s,()"]+))\s*')
-
-
-class Purpose(StrEnum):
-    """What data is read for; policies decide by it."""
-
-    TRAIN = "train"
-    EVALUATE = "evaluate"
-    SCORE = "score"
-    BENCHMARK = "benchmark"
 
 
 class Metric(StrEnum):
@@ -235,6 +228,10 @@ class TrainJob(Declaration):
     """Trainers to compare, one at least."""
     evaluate: Evaluate = Evaluate()
     """What is measured. Default: ROC AUC and log-loss on the test rows."""
+    description: str = ""
+    """What the model is for; stands on its card. Default: nothing."""
+    limits: tuple[Text, ...] = ()
+    """What the model is not good for; stands on its card. Default: none."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Where chance is involved, it starts here: 0 to 4294967295. Default: 0."""
 

@@ -21,7 +21,7 @@ from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
-from dataops.errors import Conflict, DataopsError, InvalidInput
+from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput
 from dataops.governance.audit import record_intent, record_result
 from dataops.preparation.prepare import plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc
@@ -108,6 +108,8 @@ def plan_job(workspace: Workspace, job: Job, *, source: str) -> Planned:
             given = workspace.open_input(job.input, "score")
             version = resolve_reference(workspace.registry, job.model)
             loaded = workspace.registry.read(version.model, version.version)
+            if loaded.version.digest != version.digest:
+                raise Integrity(f"{version.reference} changed while it was read")
             plan_rescore(job, given, loaded, where=source)
             return Planned(job=job, source=source, inputs={INPUT: given}, model=loaded)
 

@@ -271,7 +271,9 @@ def _judge_all(
         context = PartContext(selection=selection, encoder=encoder)
         parts, receipts = load_parts(work, f"judge on {name}", context, inputs[input_name].units)
         for report, (model_format, model) in zip(reports, models, strict=True):
-            report[name] = evaluate_on_cluster(parts, model_format, model, job.evaluate.metrics)
+            figures = evaluate_on_cluster(parts, model_format, model, job.evaluate.metrics)
+            # named, so that a promotion compares two versions on the same rows only
+            report[name] = {"snapshot": inputs[input_name].dataset.snapshot.content_digest, **figures}
         reads[input_name] = read_figures(receipts)
     return reports
 
@@ -307,6 +309,8 @@ def _register_all(
             grant=given.grant,
             program=program,
             metrics=report,
+            purpose=job.description,
+            limits=job.limits,
         )
         package = Package(
             program=program,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dataops.declarations.catalog import Zone, read_entry, read_principals
+from dataops.declarations.catalog import read_entry, read_principals
 from dataops.errors import InvalidInput
+from dataops.governance.grant import Zone
 
 ENTRY = """\
 name: census_1994
