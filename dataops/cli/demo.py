@@ -16,7 +16,7 @@ from dataops.cli.output import print_json, print_table
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 @json_option
 def demo(folder: str, *, watch: bool, quiet: bool, as_json: bool) -> None:
-    """The whole line on real data, in DIR (./demo): 199,000 people of the census of 1994 and 1995.
+    """The whole line on real data, in DIR (./demo): 299,285 people of the censuses of 1994 and 1995.
 
     Fetches the data, makes a workspace, prepares a governed training set, trains two candidates, promotes the better
     one and

@@ -208,7 +208,8 @@ def _facts(state: RunState) -> dict[str, object]:
     if "model" in result and isinstance(result["model"], dict):
         facts["model"] = f"{result['model']['model']}@{result['model']['version']}"
     for version in result.get("versions", ()):
-        figures = [f"{metric} {value:.4f} on {name}" for name, metric, value in _headline(version["metrics"])]
+        metric = result["primary_metric"]
+        figures = [f"{metric} {of['overall'][metric]:.4f} on {name}" for name, of in version["metrics"].items()]
         facts[f"{result['model']}@{version['version']}"] = f"{version['candidate']}: {', '.join(figures)}"
     for name, read in result.get("reads", {}).items():
         facts[f"rows, {name}"] = _row_line(read["counts"])
@@ -224,8 +225,3 @@ def _row_line(counts: dict[str, int]) -> str:
     if counts["dropped"]:
         parts.append(f"{counts['dropped']:,} dropped")
     return f"{counts['read']:,} read = {' + '.join(parts)}"
-
-
-def _headline(metrics: dict[str, Any]) -> list[tuple[str, str, float]]:
-    """The first metric of each dataset."""
-    return [(name, metric, value) for name, of in metrics.items() for metric, value in list(of["overall"].items())[:1]]

@@ -43,14 +43,15 @@ def _version_record(registry: Any, name: str, found: Any) -> dict[str, Any]:
     loaded = registry.read(name, found.version)
     moves = {alias: current(registry, name, alias) for alias in list_aliases(registry, name)}
     pointing = [alias for alias, move in moves.items() if move is not None and move.version == found.version]
-    figures = [(of, *next(iter(report["overall"].items()))) for of, report in loaded.package.metrics.items()]
+    metric = loaded.package.lineage["primary_metric"]
+    figures = [f"{metric} {report['overall'][metric]:.4f} on {of}" for of, report in loaded.package.metrics.items()]
     return {
         "version": found.reference,
         "digest": found.digest,
         "trainer": loaded.package.lineage.get("trainer"),
         "format": found.model_format,
         "aliases": ", ".join(pointing),
-        "headline": ", ".join(f"{metric} {value:.4f} on {of}" for of, metric, value in figures),
+        "headline": ", ".join(figures),
         "metrics": {of: report["overall"] for of, report in loaded.package.metrics.items()},
         "registered_at": format_time(found.registered_at),
         "lineage": dict(loaded.package.lineage),

@@ -247,7 +247,7 @@ def run_train(
     metrics = _judge_all(job, plan, inputs, models, encoder, work, reads)
     with work.phase("register"):
         versions = _register_all(job, plan, inputs, models, metrics, encoder, registry, work.run, reads)
-    return {"model": job.name, "versions": versions, "reads": reads}
+    return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
 
 
 def _candidate_name(job: TrainJob, number: int) -> str:
@@ -358,4 +358,5 @@ def _lineage(job: TrainJob, number: int, given: GovernedInput, run: str, reads: 
         "trainer": candidate.trainer,
         "params": dict(candidate.params),
         "target": job.target,
+        "primary_metric": str(job.evaluate.metrics[0]),
     }
