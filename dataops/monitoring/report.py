@@ -1,0 +1,123 @@
+"""The page of one run: everything about it that people look at, in one HTML file that works offline.
+
+1. The page asks nobody: no outside address is in it, and its content security policy forbids what isn't in it.
+2. Names are users' text: the template escapes them, charts get them as data, and no script but ours has the nonce.
+3. Scripts carry bokeh's version in their names, so that the reports of old runs outlive an upgrade.
+4. Same figures, same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dataops.monitoring import sections, wording
+from dataops.records import canonical_bytes
+from dataops.storage.disk import storage_errors, write_new
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
+    """The page that shows `figures`.
+
+    Parameters
+    ----------
+    figures : of one run, JSON types; see `dataops.runs.report.report_figures`.
+    scripts : relative URL of the folder that `write_scripts` filled; None puts the scripts into the page, which then
+        stands alone (and weighs over a megabyte).
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        name: getattr(wording, name) for name in ("count", "percent", "duration", "moment", "metric", "metric_name")
+    }
+    charts = _charts(figures)
+    return environment.get_template("report.html").render(
+        figures=figures,
+        key_figures=sections.key_figures(figures),
+        readings=sections.readings(figures),
+        metrics=sections.metrics(figures),
+        slices=sections.slices(figures),
+        digests=sections.digests(figures),
+        charts=charts,
+        chart_data=_script_safe(json.dumps(list(charts.values()), separators=(",", ":"))),
+        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        start=(TEMPLATES / "start.js").read_text(encoding="utf-8"),
+        script_url=None if scripts is None else f"{scripts}/{_script_name()}",
+        script_text=_script_text() if scripts is None else None,
+        nonce=hashlib.sha256(b"nonce:" + canonical_bytes(figures)).hexdigest()[:32],
+    )
+
+
+def write_scripts(folder: Path) -> None:
+    """`folder` holds the scripts that reports need; it is made if need be, and what is there already is left."""
+    target, data = folder / _script_name(), _script_text().encode()
+    with storage_errors(f"writing the reports' scripts into {folder}"):
+        if target.exists() and target.read_bytes() == data:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        attempt = folder / f".{target.name}-{secrets.token_hex(8)}"
+        write_new(attempt, lambda stream: stream.write(data), sync_name=False)
+        attempt.replace(target)
+
+
+def _script_name() -> str:
+    import bokeh
+
+    return f"bokeh-{bokeh.__version__}.min.js"
+
+
+def _script_text() -> str:
+    import bokeh
+
+    text = (Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js").read_text(encoding="utf-8")
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The charts by the id of their place in the page, as bokeh's JSON items."""
+    from bokeh.core.types import ID
+    from bokeh.embed import json_item
+
+    from dataops.monitoring import panels
+
+    models: dict[str, Any] = {}
+    if figures["phases"]:
+        models["phases"] = panels.phase_panel(figures)
+    for number, reading in enumerate(sections.readings(figures)):
+        if reading.read:
+            models[f"receipts-{number}"] = panels.receipt_panel(reading)
+    for number, one in enumerate(sections.slices(figures)):
+        models[f"slices-{number}"] = panels.slice_panel(one)
+    if figures["result"].get("scores"):
+        models["scores"] = panels.score_panel(figures)
+    return {place: _numbered(json_item(model, ID(place)), place) for place, model in models.items()}
+
+
+def _numbered(item: Any, place: str) -> Any:
+    """`item` with ids that depend on it alone; bokeh counts up through a process."""
+    names: dict[str, str] = {}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: names.setdefault(part, f"{place}-{len(names)}") if key in ("id", "root_id") else renamed(part)
+                for key, part in value.items()
+            }
+        return [renamed(part) for part in value] if isinstance(value, list) else value
+
+    return renamed(item)
+
+
+def _script_safe(text: str) -> str:
+    """JSON that can stand within a script element: no tag can begin or end in it."""
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

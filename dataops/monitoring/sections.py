@@ -1,0 +1,310 @@
+"""What a report says, section by section: a run's figures as values that charts and tables show alike.
+
+1. Pure: the same figures give the same sections. Figures of a run that failed or goes on lack results; what isn't there
+   isn't shown, and nothing is guessed.
+2. Every row that was read is shown under what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataops.monitoring import wording
+
+Figures = Mapping[str, Any]
+
+OUTCOMES: Mapping[str, str] = {
+    "passed": "passed",
+    "filtered_by_policy": "filtered by policy",
+    "filtered_by_job": "filtered by the job",
+    "dropped": "dropped",
+    "quarantined": "quarantined",
+}
+LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
+NEITHER_IS_BETTER = frozenset({"base_rate"})
+_BROKEN, _BOUND = "broken:", "_error_bound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFigure:
+    """One number of the strip at the top."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A part of the run that ended; names are told apart where a resumed run did a phase again."""
+
+    name: str
+    seconds: float
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Rows that one thing became of; `outcome` is a key of `OUTCOMES`."""
+
+    outcome: str
+    label: str
+    rows: int
+    share: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One input of the run: what was asked of it, what governance decided, what became of its rows.
+
+    Attributes
+    ----------
+    read : rows read; None where the run didn't get that far.
+    shares : of `read`, by outcome; they add up to it.
+    broken : rule id -> rows that broke it (a row may break several).
+    """
+
+    name: str
+    figures: Figures
+    read: int | None
+    shares: tuple[Share, ...]
+    broken: Mapping[str, int]
+    receipts_root: str | None
+
+    @property
+    def title(self) -> str:
+        """``census_1995, read to evaluate``."""
+        return f"{self.figures['dataset']}, read to {self.figures['purpose']}"
+
+    def rows(self, *outcomes: str) -> int:
+        """Rows of the given outcomes together."""
+        return sum(share.rows for share in self.shares if share.outcome in outcomes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRow:
+    """One candidate on one dataset; `cells` are in the order of `Metrics.names`."""
+
+    candidate: str
+    version: int
+    size: str
+    dataset: str
+    rows: int
+    cells: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The table of candidates and datasets; a cell is its text and whether it is the best of its dataset."""
+
+    names: tuple[str, ...]
+    rows: tuple[MetricRow, ...]
+    bound: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlicePoint:
+    """A candidate on the rows of one slice value; without `value` where `too_small` says why."""
+
+    candidate: str
+    slice_value: str
+    rows: int
+    value: float | None
+    too_small: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """One metric by the values of one column of one dataset; `overall` is the metric of all rows by candidate."""
+
+    dataset: str
+    column: str
+    metric: str
+    candidates: tuple[str, ...]
+    values: tuple[str, ...]
+    points: tuple[SlicePoint, ...]
+    overall: Mapping[str, float]
+
+    def point(self, candidate: str, slice_value: str) -> SlicePoint | None:
+        """The point of a candidate at a value."""
+        found = (p for p in self.points if p.candidate == candidate and p.slice_value == slice_value)
+        return next(found, None)
+
+
+def phases(figures: Figures) -> tuple[Phase, ...]:
+    """The phases that ended, in order."""
+    seen: dict[str, int] = {}
+    result = []
+    for phase in figures["phases"]:
+        name = phase["phase"]
+        seen[name] = seen.get(name, 0) + 1
+        shown = name if seen[name] == 1 else f"{name} (attempt {seen[name]})"
+        result.append(Phase(name=shown, seconds=phase["seconds"], failed=phase["outcome"] == "failed"))
+    return tuple(result)
+
+
+def readings(figures: Figures) -> tuple[Reading, ...]:
+    """The inputs, in order."""
+    return tuple(_reading(given, figures["reads"].get(given["name"])) for given in figures["inputs"])
+
+
+def _reading(given: Figures, read: Figures | None) -> Reading:
+    counts: Mapping[str, int] = (read or {}).get("counts", {})
+    rows = counts.get("read")
+    shares = [
+        Share(outcome=name, label=label, rows=counts.get(name, 0), share=wording.percent(counts.get(name, 0), rows))
+        for name, label in OUTCOMES.items()
+        if rows is not None
+    ]
+    broken = {name.removeprefix(_BROKEN): n for name, n in counts.items() if name.startswith(_BROKEN)}
+    root = (read or {}).get("receipts_root")
+    return Reading(
+        name=given["name"], figures=given, read=rows, shares=tuple(shares), broken=broken, receipts_root=root
+    )
+
+
+def key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
+    """The strip at the top: rows and time."""
+    known = [reading for reading in readings(figures) if reading.read is not None]
+    seconds = sum(phase.seconds for phase in phases(figures))
+    rows = sum(reading.read or 0 for reading in known)
+    shown = _train_figures(figures, known) if figures["kind"] == "train" else _row_figures(figures, known)
+    if seconds:
+        shown.append(KeyFigure(label="time", value=wording.duration(seconds), note="in all phases"))
+    if seconds and rows:
+        shown.append(KeyFigure(label="rows per second", value=wording.count(rows / seconds)))
+    return tuple(shown)
+
+
+def _row_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
+    read = sum(reading.read or 0 for reading in known)
+    passed, aside, filtered = (
+        sum(reading.rows(*outcomes) for reading in known)
+        for outcomes in (("passed",), ("dropped", "quarantined"), ("filtered_by_policy", "filtered_by_job"))
+    )
+    if not known:
+        planned = sum(given["rows"] for given in figures["inputs"])
+        return [KeyFigure(label="rows planned", value=wording.count(planned))]
+    return [
+        KeyFigure(label="rows read", value=wording.count(read)),
+        KeyFigure(
+            label="scored" if figures["kind"] == "rescore" else "passed",
+            value=wording.count(passed),
+            note=wording.percent(passed, read),
+        ),
+        KeyFigure(label="filtered", value=wording.count(filtered), note=wording.percent(filtered, read)),
+        KeyFigure(label="set aside", value=wording.count(aside), note=wording.percent(aside, read)),
+    ]
+
+
+def _train_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
+    versions = figures["result"].get("versions", ())
+    learned = [reading for reading in known if reading.name == "input"]
+    judged = [reading for reading in known if reading.name != "input"]
+    shown = [
+        KeyFigure(label=label, value=wording.count(sum(reading.rows("passed") for reading in some)))
+        for label, some in (("rows learned from", learned), ("rows judged on", judged))
+        if some
+    ]
+    if versions:
+        shown.append(KeyFigure(label="candidates", value=wording.count(len(versions)), note="all registered"))
+    return shown or _row_figures(figures, known)
+
+
+def metrics(figures: Figures) -> Metrics | None:
+    """The table of metrics; None where nothing was judged."""
+    versions = figures["result"].get("versions", ())
+    judged = [(version, dataset) for version in versions for dataset in version["metrics"]]
+    if not judged:
+        return None
+    overall = [version["metrics"][dataset]["overall"] for version, dataset in judged]
+    names = tuple(dict.fromkeys(name for one in overall for name in one if not name.endswith(_BOUND)))
+    bounds = [value for one in overall for name, value in one.items() if name.endswith(_BOUND)]
+    return Metrics(
+        names=names,
+        rows=tuple(_metric_row(version, dataset, names, versions) for version, dataset in judged),
+        bound=wording.bound(max(bounds)) if bounds else "",
+    )
+
+
+def _metric_row(version: Figures, dataset: str, names: Sequence[str], versions: Sequence[Figures]) -> MetricRow:
+    figures = version["metrics"][dataset]
+    cells = []
+    for name in names:
+        value = figures["overall"].get(name)
+        rivals = [other["metrics"].get(dataset, {}).get("overall", {}).get(name) for other in versions]
+        text = "not defined" if value is None else wording.metric(value)
+        cells.append((text, value is not None and _is_best(name, value, [r for r in rivals if r is not None])))
+    return MetricRow(
+        candidate=version["candidate"],
+        version=version["version"],
+        size=wording.size(version["size_bytes"]),
+        dataset=dataset,
+        rows=figures["rows"],
+        cells=tuple(cells),
+    )
+
+
+def _is_best(name: str, value: float, rivals: Sequence[float]) -> bool:
+    if len(rivals) < 2 or name in NEITHER_IS_BETTER or len(set(rivals)) == 1:
+        return False
+    return value == (min(rivals) if name in LOWER_IS_BETTER else max(rivals))
+
+
+def slices(figures: Figures) -> tuple[Slices, ...]:
+    """A `Slices` for each dataset and column that candidates were judged by, for the first metric that they have."""
+    versions = figures["result"].get("versions", ())
+    pairs = dict.fromkeys(
+        (dataset, column)
+        for version in versions
+        for dataset, figures_there in version["metrics"].items()
+        for column in figures_there.get("slices", {})
+    )
+    shown = (_slices_of(versions, dataset, column) for dataset, column in pairs)
+    return tuple(one for one in shown if one is not None)
+
+
+def _slices_of(versions: Sequence[Figures], dataset: str, column: str) -> Slices | None:
+    there = {version["candidate"]: version["metrics"].get(dataset, {}) for version in versions}
+    names = [name for one in there.values() for name in one.get("overall", {}) if not name.endswith(_BOUND)]
+    if not names:
+        return None
+    points = [
+        SlicePoint(
+            candidate=candidate,
+            slice_value=value,
+            rows=figures["rows"],
+            value=figures.get(names[0]),
+            too_small=figures.get("too_small", ""),
+        )
+        for candidate, one in there.items()
+        for value, figures in one.get("slices", {}).get(column, {}).items()
+    ]
+    return Slices(
+        dataset=dataset,
+        column=column,
+        metric=names[0],
+        candidates=tuple(there),
+        values=tuple(dict.fromkeys(point.slice_value for point in points)),
+        points=tuple(points),
+        overall={name: one["overall"][names[0]] for name, one in there.items() if names[0] in one.get("overall", {})},
+    )
+
+
+def digests(figures: Figures) -> tuple[tuple[str, str], ...]:
+    """What the run can be checked against, as (what, digest)."""
+    found = [(f"code, dataops {figures['code']['version']}", figures["code"]["digest"])]
+    for given in readings(figures):
+        role = f"{given.figures['dataset']} ({given.name})"
+        found += [(f"policy for {role}", given.figures["policy"]), (f"effect on {role}", given.figures["effect"])]
+        if given.receipts_root:
+            found.append((f"receipts of {role}", given.receipts_root))
+    model = figures["result"].get("model")
+    if isinstance(model, Mapping):
+        found.append((f"model {model['model']}@{model['version']}", model["digest"]))
+    for version in figures["result"].get("versions", ()):
+        if "digest" in version:
+            found.append((f"model {figures['result']['model']}@{version['version']}", version["digest"]))
+    return tuple(found)

@@ -1,0 +1,87 @@
+"""Numbers, times and names as people read them.
+
+1. Every number is written the same way everywhere: thousands separators, as many digits as tell something.
+2. Names come from users. `plain` keeps what a chart must not take for markup: bokeh typesets ``$$ $$``, ``\\[ \\]`` and
+   ``\\( \\)`` as formulas, and would fetch a typesetter for it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+LONGEST_LABEL = 48
+_WORD_JOINER = "\u2060"  # not seen, and not a place to break a line
+
+
+def count(number: float) -> str:
+    """``1,234,567``."""
+    return f"{number:,.0f}"
+
+
+def percent(part: float, whole: float) -> str:
+    """``12.3%``; what is neither nothing nor all never reads ``0%`` or ``100%``."""
+    if not whole:
+        return "0%"
+    share = 100 * part / whole
+    if part and share < 0.01:
+        return "< 0.01%"
+    if part != whole and share > 99.99:
+        return "> 99.99%"
+    text = f"{share:.2f}" if share < 1 or share > 99 else f"{share:.1f}"
+    return f"{text.rstrip('0').rstrip('.') if share in (0, 100) else text}%"
+
+
+def duration(seconds: float) -> str:
+    """``0.04 s``, ``12.3 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{count(whole // 3600)} h {whole % 3600 // 60} min"
+
+
+def size(size_bytes: int) -> str:
+    """``512 bytes``, ``1.4 kB``, ``12.0 MB``, in powers of 1,000."""
+    if size_bytes < 1000:
+        return f"{size_bytes} bytes"
+    if size_bytes < 1_000_000:
+        return f"{size_bytes / 1000:.1f} kB"
+    return f"{size_bytes / 1_000_000:,.1f} MB"
+
+
+def metric(value: float) -> str:
+    """``0.9473``."""
+    return f"{value:.4f}"
+
+
+def bound(value: float) -> str:
+    """An error bound: ``0.0000041``, rounded up to two digits so that it stays one."""
+    if value <= 0:
+        return "0"
+    places = max(2, -int(f"{value:e}".split("e")[1]) + 1)
+    return f"{value + 0.5 * 10**-places:.{places}f}"
+
+
+def moment(text: str) -> str:
+    """``2026-01-31 12:00:00 UTC`` from a record's time; any other text as it is."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def metric_name(name: str) -> str:
+    """``ROC AUC`` for ``roc_auc``."""
+    return {"roc_auc": "ROC AUC"}.get(name, name.replace("_", " "))
+
+
+def plain(name: str) -> str:
+    """`name` as a chart's label: one short line that nothing is read into."""
+    visible = "".join(character if character.isprintable() else " " for character in name)
+    short = visible if len(visible) <= LONGEST_LABEL else visible[: LONGEST_LABEL - 1] + "…"
+    return re.sub(r"\$(?=\$)|\\(?=[\[\]()])", lambda found: found.group() + _WORD_JOINER, short)

@@ -1,0 +1,170 @@
+"""Figures of runs as `dataops.runs.report` makes them: one of each kind, and ways to end badly."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+DIGEST = "sha256:" + "ab12" * 16
+AGES = [f"{low}..{low + 5}" for low in range(15, 90, 5)]
+
+
+def given(name: str, dataset: str, purpose: str, zone: str, rows: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "dataset": dataset,
+        "snapshot": 1,
+        "purpose": purpose,
+        "zone": zone,
+        "units": 16,
+        "rows": rows,
+        "masked": [
+            {"column": "age", "mask": "generalise width 5"},
+            {"column": "person_id", "mask": "pseudonym domain person"},
+        ],
+        "denied": ["race", "hispanic_origin", "country_of_birth_self", "country_of_birth_father"],
+        "filters": ['"instance_weight" > 0 AND "age" >= 16'],
+        "policy": DIGEST,
+        "effect": DIGEST.replace("ab", "cd"),
+    }
+
+
+def read(passed: int, **others: int) -> dict[str, Any]:
+    counts = {
+        "filtered_by_policy": 0, "filtered_by_job": 0, "dropped": 0, "quarantined": 0,
+        **{name.replace("broken_", "broken:"): rows for name, rows in others.items()},
+    }  # fmt: skip
+    total = passed + sum(rows for name, rows in counts.items() if not name.startswith("broken:"))
+    return {"counts": {"read": total, "passed": passed, **counts}, "receipts_root": DIGEST.replace("12", "9f")}
+
+
+def run(kind: str, **parts: Any) -> dict[str, Any]:
+    return {
+        "run": f"census_{kind}-20261122t101500-0a1b2c",
+        "job": f"census_{kind}",
+        "kind": kind,
+        "state": "done",
+        "principal": "ines",
+        "created_at": "2026-11-22T10:15:00.123456Z",
+        "code": {"version": "0.1.0", "digest": DIGEST.replace("ab", "ee")},
+        "error": None,
+        "phases": [],
+        "inputs": [],
+        "reads": {},
+        "result": {},
+        **parts,
+    }
+
+
+def phase(name: str, seconds: float, outcome: str = "done") -> dict[str, Any]:
+    return {"phase": name, "seconds": seconds, "outcome": outcome}
+
+
+def prepare_figures() -> dict[str, Any]:
+    reads = {
+        "input": read(
+            95130, filtered_by_policy=1203, filtered_by_job=48400, dropped=17, quarantined=212,
+            broken_wage_not_negative=180, broken_weeks_within_a_year=41, broken_veteran_code_known=17,
+        )
+    }  # fmt: skip
+    return run(
+        "prepare",
+        phases=[phase("prepare", 6.412), phase("publish", 0.231)],
+        inputs=[given("input", "census_1994", "train", "historical", 144962)],
+        reads=reads,
+        result={"dataset": "census_training", "snapshot": 3, "reads": reads},
+    )
+
+
+def _report(rows: int, lift: float) -> dict[str, Any]:
+    ages = {
+        age: {"rows": 40 + (number * 977) % 4100, "roc_auc": 0.86 + lift + (number * 37 % 100) / 1200}
+        for number, age in enumerate(AGES)
+    }
+    ages[AGES[-1]] = {"rows": 11, "too_small": "fewer than 20 rows"}
+    sex = {"Female": {"rows": rows - 9000, "roc_auc": 0.93 + lift}, "Male": {"rows": 9000, "roc_auc": 0.912 + lift}}
+    return {
+        "rows": rows,
+        "overall": {
+            "roc_auc": 0.925 + lift,
+            "roc_auc_error_bound": 3.1e-6,
+            "log_loss": 0.142 - lift,
+            "base_rate": 0.0621,
+        },
+        "slices": {"age_band": ages, "sex": sex},
+    }
+
+
+def train_figures() -> dict[str, Any]:
+    reads = {
+        "input": read(76104, filtered_by_job=19026),
+        "evaluate:census_training": read(19026, filtered_by_job=76104),
+        "evaluate:census_1995": read(149000, quarantined=323, broken_wage_not_negative=323),
+    }
+    versions = [
+        {"version": 1, "digest": DIGEST, "candidate": "logistic", "format": "linear-json", "size_bytes": 18234,
+         "metrics": {"holdout": _report(19026, 0.0), "census_1995": _report(149000, -0.012)}},
+        {"version": 2, "digest": DIGEST, "candidate": "xgboost", "format": "xgboost-ubj", "size_bytes": 1382344,
+         "metrics": {"holdout": _report(19026, 0.021), "census_1995": _report(149000, 0.011)}},
+    ]  # fmt: skip
+    return run(
+        "train",
+        phases=[
+            phase("summarise", 3.2), phase("encode", 2.9), phase("fit logistic", 8.31), phase("fit xgboost", 12.07),
+            phase("judge on holdout", 1.4), phase("judge on census_1995", 4.8), phase("register", 0.09),
+        ],
+        inputs=[
+            given("input", "census_training", "train", "historical", 95130),
+            given("evaluate:census_training", "census_training", "evaluate", "historical", 95130),
+            given("evaluate:census_1995", "census_1995", "evaluate", "production", 149323),
+        ],
+        reads=reads,
+        result={"model": "income", "versions": versions, "reads": reads},
+    )  # fmt: skip
+
+
+def rescore_figures() -> dict[str, Any]:
+    reads = {"input": read(149000, quarantined=323, broken_wage_not_negative=300, broken_veteran_code_known=23)}
+    scores = [103422, 14211, 7020, 4801, 3600, 2804, 2300, 1808, 1500, 1302]
+    scores += [1100, 900, 800, 702, 604, 500, 440, 401, 407]
+    scores.append(149000 - sum(scores))
+    return run(
+        "rescore",
+        phases=[phase("score", 7.9), phase("publish", 0.31)],
+        inputs=[given("input", "census_1995", "score", "production", 149323)],
+        reads=reads,
+        result={
+            "dataset": "income_scores",
+            "snapshot": 1,
+            "reads": reads,
+            "scores": scores,
+            "unknown_categories": {"occupation": 14, "state_of_previous_residence": 1209},
+            "model": {"model": "income", "version": 2, "digest": DIGEST},
+        },
+    )
+
+
+def failed_figures() -> dict[str, Any]:
+    figures = copy.deepcopy(rescore_figures())
+    return {
+        **figures,
+        "state": "failed",
+        "error": "ContractViolation: 323 of 149323 rows of 'census_1995' were quarantined, 0.216%; errors.max_rate "
+        "allows 0.100%. Nothing was published: mend the data, or raise errors.max_rate",
+        "phases": [phase("score", 7.9), phase("publish", 0.02, "failed")],
+        "reads": {},
+        "result": {},
+    }
+
+
+def interrupted_figures() -> dict[str, Any]:
+    return {**failed_figures(), "state": "running", "error": None, "phases": []}
+
+
+ALL = {
+    "prepare": prepare_figures,
+    "train": train_figures,
+    "rescore": rescore_figures,
+    "failed": failed_figures,
+    "interrupted": interrupted_figures,
+}
