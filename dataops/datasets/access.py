@@ -12,7 +12,7 @@ from typing import Any
 
 from dataops.datasets.catalog import Dataset, open_dataset
 from dataops.datasets.scan import Source
-from dataops.datasets.units import Unit, plan_from_record, plan_record, plan_units
+from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, NotFound
 from dataops.governance.contract import Column
 from dataops.governance.grant import Grant
@@ -49,7 +49,8 @@ class GovernedInput:
             "snapshot": self.dataset.snapshot.number,
             "content_digest": self.dataset.snapshot.content_digest,
             "grant": self.grant.record(),
-            "plan": plan_record(self.units),
+            "units": len(self.units),
+            "rows": totals(self.units)[0],
         }
 
     def granted_columns(self) -> tuple[Column, ...]:
@@ -99,8 +100,8 @@ def _key_id(folder: Path) -> str | None:
         return None
 
 
-def require_same(given: GovernedInput, pinned: Mapping[str, Any]) -> GovernedInput:
-    """`given` with the units that its run froze, if it still is what the run pinned.
+def require_same(given: GovernedInput, pinned: Mapping[str, Any], units: tuple[Unit, ...]) -> GovernedInput:
+    """`given` with the `units` that its run froze, if it still is what the run pinned.
 
     Raises
     ------
@@ -114,7 +115,6 @@ def require_same(given: GovernedInput, pinned: Mapping[str, Any]) -> GovernedInp
         raise AccessDenied(
             f"what the policies let you read of dataset '{name}' changed since the run was planned; start a new run"
         )
-    units = plan_from_record(pinned["plan"])
     return GovernedInput(dataset=given.dataset, grant=given.grant, source=given.source, units=units)
 
 

@@ -10,7 +10,7 @@ report.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,7 +142,7 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
         work_digest=planned.work_digest,
         created_at=format_time(at),
     )
-    workspace.ledger.start(run)
+    workspace.ledger.start(run, {name: given.units for name, given in planned.inputs.items()})
     return _carry_out(workspace, run, planned, options, progress, event="run_started")
 
 
@@ -168,7 +168,10 @@ def _replan(workspace: Workspace, job: Job, run: Run) -> Planned:
         # an alias may have moved since: the run goes on with the version it began with
         job = job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
     planned = plan_job(workspace, job, source=run.source)
-    inputs = {name: require_same(given, run.inputs[name]) for name, given in planned.inputs.items()}
+    inputs = {
+        name: require_same(given, run.inputs[name], workspace.ledger.plan(run.id, name))
+        for name, given in planned.inputs.items()
+    }
     return Planned(job=planned.job, source=planned.source, inputs=inputs, model=planned.model)
 
 
@@ -185,37 +188,45 @@ def _carry_out(
         workspace.ledger.emit(run.id, name, **fields)
 
     emit(event, principal=workspace.reader().principal)
-    _record_intents(workspace, run, planned)
+    done = False
     try:
-        with _working(planned.job, run, options, progress, emit) as work:
+        _record_intents(workspace, run, planned)
+        with _working(planned.job, run, options, progress, emit) as (work, dashboard):
             result = _do(workspace, planned, work)
+            workspace.ledger.finish(run, result)
+            done = True
+            _record_results(workspace, run, planned, outcome="done", result=result)
+            report = str(write_run_report(workspace, run.id))
+            if options.hold is not None:
+                options.hold(dashboard)
     except BaseException as error:
-        family = type(error).__name__
-        # only our own messages are known to hold no values
-        message = str(error) if isinstance(error, DataopsError) else "unexpected; the terminal has the details"
-        if isinstance(error, KeyboardInterrupt):
-            message = "interrupted"
-        emit("run_failed", family=family, message=message)
-        _record_results(workspace, run, planned, outcome="failed", result={})
-        write_run_report(workspace, run.id)
+        if not done:
+            _record_failure(workspace, run, planned, error)
         raise
-    emit("run_done", result=result)
-    _record_results(workspace, run, planned, outcome="done", result=result)
-    report = str(write_run_report(workspace, run.id))
     return Outcome(state=workspace.ledger.state(run.id), report=report)
 
 
+def _record_failure(workspace: Workspace, run: Run, planned: Planned, error: BaseException) -> None:
+    """What went wrong, on record as far as the store still takes it: a second error would hide the first."""
+    message = str(error) if isinstance(error, DataopsError) else "unexpected; its text may hold values"
+    message = "interrupted" if isinstance(error, KeyboardInterrupt) else message
+    with suppress(DataopsError):
+        workspace.ledger.emit(run.id, "run_failed", family=type(error).__name__, message=message)
+        _record_results(workspace, run, planned, outcome="failed", result={})
+        write_run_report(workspace, run.id)
+
+
 @contextmanager
-def _working(job: Job, run: Run, options: Options, progress: Progress, emit: Callable[..., None]) -> Iterator[Work]:
+def _working(
+    job: Job, run: Run, options: Options, progress: Progress, emit: Callable[..., None]
+) -> Iterator[tuple[Work, str]]:
     shape: Shape = options.cluster.train if isinstance(job, TrainJob) else options.cluster.score
     progress.say(f"{job.name}: run {run.id}")
     with connect(options.cluster, shape, workers=options.workers) as connection:
         size = f"{connection.workers} worker{'s' * (connection.workers > 1)} x {connection.threads} threads"
         progress.say(f"  dashboard    {connection.dashboard}  ({size})")
         emit("cluster_ready", workers=connection.workers, threads=connection.threads)
-        yield Work(client=connection.client, run=run.id, emit=emit, progress=progress)
-        if options.hold is not None:
-            options.hold(connection.dashboard)
+        yield Work(client=connection.client, run=run.id, emit=emit, progress=progress), connection.dashboard
 
 
 def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:

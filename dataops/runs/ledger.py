@@ -1,25 +1,28 @@
 """The ledger of runs: what each run was asked to do, what it read, how far it came.
 
-1. ``run.json`` is put once: declaration, reader, pinned inputs, policy, code. A run id never means two things.
+1. ``run.json`` is put once: declaration, reader, pinned inputs, policy, code. A run id never means two things. The
+   frozen plan of units of each input lies beside it and is put before it.
 2. Events are a journal; the state of a run is the fold of it: nothing is ever overwritten.
-3. A run whose driver died simply stops having events; `resume` goes on under the same id.
+3. A run whose driver died simply stops having events; `resume` goes on under the same id. Done is final.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from dataops.datasets.units import Unit, plan_from_record, plan_record
 from dataops.errors import AlreadyExists, NotFound, near_match
 from dataops.records import Record, decode_record, encode_record, format_time, now_utc
 from dataops.storage.journal import Journal
 from dataops.storage.objects import Store
 
 RUNS_FOLDER = "runs"
+DONE_FOLDER = "done"
 
 
 class State(StrEnum):
@@ -92,15 +95,26 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def start(self, run: Run) -> None:
-        """Record `run`.
+    def start(self, run: Run, plans: Mapping[str, Sequence[Unit]]) -> None:
+        """Record `run` and the frozen `plans` of its inputs, by their names in the run.
 
         Raises
         ------
         AlreadyExists : another run has its id.
         """
+        for name, units in plans.items():
+            self._store.put_if_absent(_plan_key(run.id, name), encode_record("plan", 1, plan_record(units)))
         if not self._store.put_if_absent(_run_key(run.id), run.to_bytes()):
             raise AlreadyExists(f"run {run.id} exists already")
+
+    def plan(self, run_id: str, name: str) -> tuple[Unit, ...]:
+        """The units that `run_id` froze of the input called `name`."""
+        return plan_from_record(decode_record(self._store.get(_plan_key(run_id, name)), "plan", 1))
+
+    def finish(self, run: Run, result: Mapping[str, Any]) -> None:
+        """Record that `run` is done, so that the same work finds it."""
+        self.emit(run.id, "run_done", result=result)
+        self._store.put_if_absent(_done_key(run), encode_record("done", 1, {"run": run.id}))
 
     def emit(self, run_id: str, event: str, /, **fields: Any) -> None:
         """Append an event to the run's journal."""
@@ -119,6 +133,8 @@ class Ledger:
         events = tuple(dict(entry.body) for entry in self._events(run_id).entries())
         state, result, error = State.RUNNING, {}, None
         for event in events:
+            if state is State.DONE:  # a driver that was thought dead may still speak: what was done stays done
+                break
             match event["event"]:
                 case "run_started" | "run_resumed":
                     state, error = State.RUNNING, None
@@ -132,15 +148,13 @@ class Ledger:
         """All run ids, oldest first."""
         keys = self._store.list(RUNS_FOLDER)
         ids = [key.split("/")[1] for key in keys if key.endswith("/run.json")]
-        return sorted(ids, key=lambda run_id: run_id.split("-")[-2:])
+        return sorted(ids, key=_by_time)
 
     def find_done(self, work_digest: str) -> RunState | None:
         """The newest run that did the same work on the same data to the end; None where there is none."""
-        for run_id in reversed(self.ids()):
-            run = self.read(run_id)
-            if run.work_digest == work_digest and (found := self.state(run_id)).state is State.DONE:
-                return found
-        return None
+        done = self._store.list(_done_folder(work_digest))
+        ids = sorted((key.rsplit("/", 1)[-1].removesuffix(".json") for key in done), key=_by_time)
+        return self.state(ids[-1]) if ids else None
 
     def _events(self, run_id: str) -> Journal:
         return Journal(self._store, f"{RUNS_FOLDER}/{run_id}/events", "event")
@@ -148,3 +162,19 @@ class Ledger:
 
 def _run_key(run_id: str) -> str:
     return f"{RUNS_FOLDER}/{run_id}/run.json"
+
+
+def _plan_key(run_id: str, name: str) -> str:
+    return f"{RUNS_FOLDER}/{run_id}/plans/{name.replace(':', '-')}.json"
+
+
+def _done_folder(work_digest: str) -> str:
+    return f"{DONE_FOLDER}/{work_digest.removeprefix('sha256:')}"
+
+
+def _done_key(run: Run) -> str:
+    return f"{_done_folder(run.work_digest)}/{run.id}.json"
+
+
+def _by_time(run_id: str) -> list[str]:
+    return run_id.split("-")[-2:]

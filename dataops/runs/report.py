@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dataops.datasets.access import totals
-from dataops.datasets.units import plan_from_record
 from dataops.runs.ledger import RUNS_FOLDER, RunState
 from dataops.runs.workspace import Workspace
 
@@ -58,7 +56,6 @@ def report_figures(state: RunState) -> dict[str, Any]:
 
 
 def _input_figures(name: str, pinned: Mapping[str, Any]) -> dict[str, Any]:
-    units = plan_from_record(pinned["plan"])
     grant = pinned["grant"]
     decisions = grant["decisions"]
     return {
@@ -67,8 +64,8 @@ def _input_figures(name: str, pinned: Mapping[str, Any]) -> dict[str, Any]:
         "snapshot": pinned["snapshot"],
         "purpose": grant["purpose"],
         "zone": grant["zone"],
-        "units": len(units),
-        "rows": totals(units)[0],
+        "units": pinned["units"],
+        "rows": pinned["rows"],
         "masked": [
             {"column": d["column"], "mask": describe_mask(d["mask"])} for d in decisions if d["verdict"] == "masked"
         ],
