@@ -20,7 +20,7 @@ from dataops.datasets.snapshot import DATASETS_FOLDER, Snapshot, read_snapshot
 from dataops.datasets.source import read_fragments, read_schema, refresh_source
 from dataops.declarations.catalog import CatalogEntry
 from dataops.declarations.catalog import read_entry as parse_entry
-from dataops.declarations.loader import read_document
+from dataops.declarations.loader import Document, parse_yaml, read_document
 from dataops.errors import AlreadyExists, InvalidInput, NotFound, near_match
 from dataops.governance.checking import table_columns_match
 from dataops.governance.contract import Contract
@@ -68,6 +68,12 @@ def dataset_names(settings: Settings, store: Store) -> tuple[list[str], list[str
     return declared, made
 
 
+def is_declared(settings: Settings, name: str) -> bool:
+    """Whether the catalog has an entry for `name`."""
+    require_name(name, "dataset")
+    return (settings.workspace / "catalog" / f"{name}.yaml").is_file()
+
+
 def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
     """The dataset `name` at its newest snapshot (a declared one: as its files lie there now).
 
@@ -76,8 +82,7 @@ def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
     NotFound : no such dataset, with the near match.
     InvalidInput : its entry or contract is wrong, or the files don't have the contract's columns.
     """
-    require_name(name, "dataset")
-    if (settings.workspace / "catalog" / f"{name}.yaml").is_file():
+    if is_declared(settings, name):
         return _open_declared(settings, store, name)
     snapshot = read_snapshot(store, name)
     if snapshot is None:
@@ -115,7 +120,10 @@ def read_entry(workspace: Path, name: str) -> CatalogEntry:
 
 def read_contract(path: Path) -> Contract:
     """The contract in the ODCS file at `path`."""
-    document = read_document(path)
+    return _parse_contract(read_document(path))
+
+
+def _parse_contract(document: Document) -> Contract:
     return parse_contract(document.value, source=document.source, lines=document.lines)
 
 
@@ -150,14 +158,15 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
     files = open_files(resolve_url(settings.workspace, url))
     fragments = read_fragments(files)
     schema = read_schema(files, fragments)
-    if draft:
-        partitions = [pair[0] for pair in fragments[0].partition]
-        _write_new(contract_path, draft_contract(name, schema, partitions=partitions))
+    text = draft_contract(name, schema, partitions=[pair[0] for pair in fragments[0].partition]) if draft else None
     entry = {"name": name, "url": url, "zone": zone, "contract": relative}
-    findings = table_columns_match(read_contract(contract_path), schema)
+    parsed = read_contract(contract_path) if text is None else _parse_contract(parse_yaml(text, str(contract_path))[0])
+    findings = table_columns_match(parsed, schema)
     if findings:
         listed = "\n  ".join(findings)
         raise InvalidInput(f"{contract_path} doesn't fit the files at {url}:\n  {listed}")
+    if text is not None:
+        _write_new(contract_path, text)
     _write_new(entry_path, yaml.safe_dump(entry, sort_keys=False))
     return Added(
         name=name,

@@ -2,7 +2,7 @@
 
 For one unit, in this order:
 
-1. the file must still be the one that was planned (size and time of a source, size of a part);
+1. the file must still be the one that was planned (size, time and footer of a source, size of a part);
 2. only the columns that are asked for and granted are decoded, with those that filters and contract rules look at;
    dictionaries are
    decoded to plain values, since a dictionary keeps values that no row has any more;
@@ -27,10 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataops.datasets.snapshot import Fragment
+from dataops.datasets.source import HIVE_NULL, footer_digest
 from dataops.datasets.units import Unit
-from dataops.errors import ContractViolation, Integrity
+from dataops.errors import AccessDenied, ContractViolation, Integrity, NotFound, Storage
 from dataops.governance.checking import check_rows, columns_of_rules
-from dataops.governance.contract import Action, Contract
+from dataops.governance.column_types import casts_losslessly
+from dataops.governance.contract import Action, Column, Contract
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
 from dataops.governance.grant import Effect
 from dataops.governance.keys import derive_key, read_secret
@@ -141,9 +143,13 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
 
     Raises
     ------
+    AccessDenied : a column that the effect doesn't hold; nothing is decoded then.
     Integrity : the file is not the one that was planned, or can't be decoded.
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
+    denied = [name for name in columns if name not in source.effect.columns]
+    if denied:
+        raise AccessDenied(f"dataset '{source.dataset}': the grant doesn't hold {', '.join(denied)}; nothing was read")
     filters = [_expression(text) for text in source.effect.filters]
     looked_at = columns_of_rules(source.contract)
     needed = {*columns, *looked_at, *(name for one in filters for name in one.columns)}
@@ -197,9 +203,12 @@ def _decode(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
         if column.name not in names:
             continue
         if column.name in partition:
-            values = pa.chunked_array([pa.array([partition[column.name]] * unit.rows, pa.string())])
+            value = None if partition[column.name] == HIVE_NULL else partition[column.name]
+            values = pa.chunked_array([pa.array([value] * unit.rows, pa.string())])
         elif column.name in read.column_names:
             values = read.column(column.name)
+            if unit.fragment.modified_ns is not None:  # our own parts hold what Parquet makes of the column's type
+                _require_lossless(source, unit, column, values.type)
         else:
             raise ContractViolation(
                 f"dataset '{source.dataset}': {unit.fragment.path} lacks the column '{column.name}', "
@@ -208,6 +217,14 @@ def _decode(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
         arrays.append(_cast(source, unit, column.name, values, column.type))
         fields.append(pa.field(column.name, column.type))
     return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _require_lossless(source: Source, unit: Unit, column: Column, stored: pa.DataType) -> None:
+    if not casts_losslessly(stored, column.type):
+        raise ContractViolation(
+            f"dataset '{source.dataset}': column '{column.name}' of {unit.fragment.path} is {stored}, which doesn't "
+            f"fit into {column.type}, as its contract asks for, without loss"
+        )
 
 
 def _cast(source: Source, unit: Unit, name: str, values: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
@@ -228,24 +245,40 @@ def _read_row_groups(source: Source, unit: Unit, names: list[str]) -> pa.Table:
     fragment, files = unit.fragment, open_files(source.url)
     _require_unchanged(source, fragment)
     try:
-        with files.open(fragment.path) as opened, pq.ParquetFile(opened) as parquet:
+        with files.open(fragment.path) as opened:
+            if fragment.modified_ns is not None and footer_digest(opened, fragment.path) != fragment.digest:
+                raise _changed(source, fragment)  # replaced with its size and time kept, or since we looked
+            parquet = pq.ParquetFile(opened)
             present = [name for name in names if name in parquet.schema_arrow.names]
             groups = list(range(unit.start_group, unit.stop_group))
             return parquet.read_row_groups(groups, columns=present, use_threads=False)
+    except NotFound:
+        raise _changed(source, fragment) from None
+    except Storage:  # may pass: to be tried again
+        raise
     except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # the disk's word; Arrow's own findings have no number
+            raise Storage(f"dataset '{source.dataset}': reading {fragment.path} failed, errno {error.errno}") from None
         raise Integrity(
             f"dataset '{source.dataset}': {fragment.path} can't be decoded ({type(error).__name__} in unit {unit.id})"
         ) from None
 
 
 def _require_unchanged(source: Source, fragment: Fragment) -> None:
-    stat = open_files(source.url).stat(fragment.path)
-    planned = (fragment.size_bytes, fragment.modified_ns or stat.mtime_ns)
-    if (stat.size_bytes, stat.mtime_ns) != planned:
-        raise Integrity(
-            f"dataset '{source.dataset}': {fragment.path} changed after the run was planned; "
-            "start a new run to take it as it is now"
-        )
+    try:
+        stat = open_files(source.url).stat(fragment.path)
+    except NotFound:
+        raise _changed(source, fragment) from None
+    modified = stat.mtime_ns if fragment.modified_ns is None else fragment.modified_ns
+    if (stat.size_bytes, stat.mtime_ns) != (fragment.size_bytes, modified):
+        raise _changed(source, fragment)
+
+
+def _changed(source: Source, fragment: Fragment) -> Integrity:
+    return Integrity(
+        f"dataset '{source.dataset}': {fragment.path} changed or went away after the run was planned; "
+        "start a new run to take the data as it is now"
+    )
 
 
 def _quarantined(

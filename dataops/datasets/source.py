@@ -26,7 +26,8 @@ from dataops.datasets.snapshot import (
     manifest_key,
     read_snapshot,
 )
-from dataops.errors import Integrity, InvalidInput, NotFound
+from dataops.errors import Integrity, InvalidInput, NotFound, Storage
+from dataops.governance.column_types import column_type
 from dataops.governance.contract import Contract
 from dataops.records import digest, digest_bytes, format_time, now_utc
 from dataops.storage.files import DataFiles, FileStat, open_files
@@ -34,6 +35,7 @@ from dataops.storage.objects import Store
 
 FOOTER_READERS = 16
 PARQUET_MAGIC = b"PAR1"
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder's name where a partition column is null
 
 
 def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None) -> tuple[Fragment, ...]:
@@ -77,8 +79,10 @@ def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None
 def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
     try:
         with files.open(stat.path) as opened:
-            footer_digest = _footer_digest(opened, stat)
+            digest_of_footer = footer_digest(opened, stat.path)
             metadata = pq.read_metadata(opened)
+    except Storage:  # says nothing about the file: trying again may help
+        raise
     except (pa.ArrowException, OSError) as error:
         raise Integrity(f"{stat.path}: {type(error).__name__} in its footer ({stat.size_bytes} bytes)") from None
     groups = tuple(
@@ -88,25 +92,30 @@ def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
     return Fragment(
         path=stat.path,
         size_bytes=stat.size_bytes,
-        digest=footer_digest,
+        digest=digest_of_footer,
         row_groups=groups,
         modified_ns=stat.mtime_ns,
         partition=_partition(stat.path),
     )
 
 
-def _footer_digest(opened: pa.NativeFile, stat: FileStat) -> str:
+def footer_digest(opened: pa.NativeFile, path: str) -> str:
     """Digest of the footer's bytes (Parquet format: footer, 4 bytes of its length, 4 bytes of magic at the end of the
     file).
+
+    Raises
+    ------
+    Integrity : the file `path` doesn't end as Parquet does.
     """
-    if stat.size_bytes < 12:
-        raise Integrity(f"{stat.path}: {stat.size_bytes} bytes are too few for a Parquet file")
-    opened.seek(stat.size_bytes - 8)
+    size_bytes = opened.size()
+    if size_bytes < 12:
+        raise Integrity(f"{path}: {size_bytes} bytes are too few for a Parquet file")
+    opened.seek(size_bytes - 8)
     tail = opened.read(8)
     (length,) = struct.unpack("<I", tail[:4])
-    if tail[4:] != PARQUET_MAGIC or length + 12 > stat.size_bytes:
-        raise Integrity(f"{stat.path}: doesn't end as a Parquet file does (cut short, or another format)")
-    opened.seek(stat.size_bytes - 8 - length)
+    if tail[4:] != PARQUET_MAGIC or length + 12 > size_bytes:
+        raise Integrity(f"{path}: doesn't end as a Parquet file does (cut short, or another format)")
+    opened.seek(size_bytes - 8 - length)
     footer = digest_bytes(opened.read(length))
     opened.seek(0)
     return footer
@@ -114,7 +123,7 @@ def _footer_digest(opened: pa.NativeFile, stat: FileStat) -> str:
 
 def _partition(path: str) -> tuple[tuple[str, str], ...]:
     pairs = [folder.split("=", 1) for folder in path.split("/")[:-1] if "=" in folder]
-    return tuple((name, unquote(value)) for name, value in pairs)
+    return tuple((unquote(name), unquote(value)) for name, value in pairs)
 
 
 def _require_same_partitions(fragments: Sequence[Fragment]) -> None:
@@ -130,6 +139,8 @@ def _require_same_partitions(fragments: Sequence[Fragment]) -> None:
 def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
     """The physical columns that all `fragments` share, partition columns (strings) last.
 
+    Columns are found by name: their order, whether they may be null, and how text is stored may differ.
+
     Raises
     ------
     InvalidInput : files that differ in columns or types: the first two that do are named.
@@ -140,11 +151,15 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
             schemas[fragment.path] = pq.read_schema(opened).remove_metadata()
     first_path, first = next(iter(schemas.items()))
     for path, schema in schemas.items():
-        if not schema.equals(first):
-            differing = sorted({f.name for f in schema if f not in first} | {f.name for f in first if f not in schema})
+        differing = sorted({name for name, _ in _columns(schema) ^ _columns(first)})
+        if differing:
             raise InvalidInput(f"{path} and {first_path} differ in columns or types: {', '.join(differing[:8])}")
     partitions = [pa.field(name, pa.string()) for name, _ in fragments[0].partition]
     return pa.schema([*first, *partitions])
+
+
+def _columns(schema: pa.Schema) -> set[tuple[str, str]]:
+    return {(field.name, str(column_type(field.type))) for field in schema}
 
 
 def refresh_source(store: Store, dataset: str, url: str, zone: str, contract: Contract) -> Snapshot:

@@ -108,7 +108,8 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     if split_by:
         columns = (*columns, _split_column([everything[name] for name in split_by], where, chosen))
     wanted = {*chosen, *split_by, *(labelled.columns if labelled else ())}
-    read = tuple(name for name in available if name in _sources(steps, wanted))
+    sources = _sources(steps, wanted) or set(list(available)[:1])  # constants alone: a column says how many rows
+    read = tuple(name for name in available if name in sources)
     return PreparePlan(
         steps=steps, labelled=labelled, split_by=split_by, split_test=split_test, read=read, columns=columns
     )
