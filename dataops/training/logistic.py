@@ -29,7 +29,8 @@ from dataops.training.trainers import Parameter, number, parse_params, whole
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 FORMAT = "linear-json/1"
-BLOCK_ROWS = 16_384  # the temporaries of a block stay in a processor's second-level cache
+# Temporaries of 32 kB stay in the cache, and below the size that malloc, as Dask sets it, gives back at once.
+BLOCK_ROWS = 4096
 PARAMETERS = {
     "l2": Parameter(default=1.0, parse=number(0, 1e12)),
     "max_iter": Parameter(default=200, parse=whole(1, 100_000)),

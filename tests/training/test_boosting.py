@@ -84,6 +84,11 @@ def test_a_monotone_feature_never_turns(cluster, units, place, held_out):
     assert (high > low).any()
 
 
+def test_nothing_is_printed_where_results_go(cluster, units, place, capfd):
+    fit_xgboost(place(cluster, units), FEW, 0)
+    assert capfd.readouterr().out == ""
+
+
 def test_rounds_are_200_unless_said(cluster, make_part, place):
     model = fit_xgboost(place(cluster, [make_part(0, 50)]), {"max_depth": 1}, 0)
     assert Booster(model_file=bytearray(model)).num_boosted_rounds() == 200
