@@ -29,12 +29,13 @@ from dataops.datasets.snapshot import (
     RowGroup,
     Snapshot,
     append_snapshot,
+    find_snapshot,
     manifest_key,
 )
 from dataops.datasets.units import Unit
 from dataops.errors import Integrity, NotFound
 from dataops.governance.contract import Column
-from dataops.records import decode_record, encode_record, format_time, merkle_root, new_nonce, now_utc
+from dataops.records import decode_record, digest_bytes, encode_record, format_time, merkle_root, new_nonce, now_utc
 from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
 
@@ -184,7 +185,8 @@ def publish(
     records: Mapping[str, UnitRecord],
     lineage: Mapping[str, Any],
 ) -> tuple[Manifest, Snapshot]:
-    """The run's manifest and the snapshot that makes it visible; both exist once, however often this is called.
+    """The run's manifest and the snapshot that makes it visible; both exist once, however often this is called, and
+    however many other runs were published in between.
 
     Raises
     ------
@@ -210,11 +212,14 @@ def publish(
         receipts_root=merkle_root(record.receipt.digest for record in done),
         lineage=lineage,
         created_at=format_time(now_utc()),
+        units={record.unit: digest_bytes(record.to_bytes()) for record in done},
     )
     if manifest.rows != counts["passed"]:
         raise Integrity(f"run {run}: {counts['passed']} rows passed, {manifest.rows} lie in its parts")
-    manifest = _put_once(store, manifest)
-    return manifest, append_snapshot(store, manifest)
+    first = _put_once(store, manifest)
+    # an attempt that died may have come to its end: publishing again would put it in front of what came after it
+    published = None if first is manifest else find_snapshot(store, first)
+    return first, published or append_snapshot(store, first)
 
 
 def _put_once(store: Store, manifest: Manifest) -> Manifest:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dataops.errors import Conflict, Integrity
@@ -82,7 +82,8 @@ class Manifest:
 
     `counts` are the merged receipts (rows), `receipts_root` the Merkle root of them in unit order, `lineage` says what
     it was made from
-    (input snapshot, effect, steps, model); a source's manifest has none of these.
+    (input snapshot, effect, steps, model), `units` the digest of each unit's record; a source's manifest has none of
+    these.
     """
 
     dataset: str
@@ -94,6 +95,7 @@ class Manifest:
     receipts_root: str | None
     lineage: Mapping[str, Any]
     created_at: str
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -107,6 +109,7 @@ class Manifest:
             "fragments": [fragment.record() for fragment in self.fragments],
             "counts": dict(self.counts),
             "lineage": dict(self.lineage),
+            "units": dict(self.units),
         }
         return encode_record("manifest", 1, body)
 
@@ -198,6 +201,15 @@ def _load(store: Store, dataset: str, entry: Entry) -> Snapshot:
         read_manifest(store, dataset, listed["run"], listed["digest"]) for listed in entry.body["manifests"]
     )
     return Snapshot(dataset=dataset, number=entry.number, manifests=manifests, created_at=entry.written_at)
+
+
+def find_snapshot(store: Store, manifest: Manifest) -> Snapshot | None:
+    """The first snapshot that names `manifest`; None where none does."""
+    named = digest_bytes(manifest.to_bytes())
+    for entry in snapshot_journal(store, manifest.dataset).entries():
+        if any(listed["digest"] == named for listed in entry.body["manifests"]):
+            return _load(store, manifest.dataset, entry)
+    return None
 
 
 def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -> Snapshot:

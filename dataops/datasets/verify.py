@@ -1,10 +1,9 @@
 """Verification: what the records say of a dataset, derived again from the files.
 
-For a dataset that a job made: every part's size, digest and rows; the rows of its quarantine files; the receipts of
-its units, their
-sum and their Merkle root; and ``read = passed + filtered + dropped + quarantined`` over the rows that the input's own
-footers hold.
-For a dataset of the catalog: that every file is still what the snapshot says.
+For a dataset that a job made: the record of every unit, byte for byte; every part's size, digest and rows; the rows of
+its quarantine files; the receipts of its units, their sum and their Merkle root; and
+``read = passed + filtered + dropped + quarantined`` over the rows that the input's own footers hold.
+For a dataset of the catalog: that every file is still what the newest snapshot says, and no file came or went.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from dataops.datasets.catalog import Dataset, open_dataset
-from dataops.datasets.publish import QUARANTINE_FOLDER, UnitRecord, committed_units
+from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_entry
+from dataops.datasets.publish import QUARANTINE_FOLDER, UnitRecord, run_folder, unit_key
 from dataops.datasets.scan import merge_receipts
 from dataops.datasets.snapshot import Fragment, Manifest, read_snapshot
 from dataops.datasets.source import read_fragments
-from dataops.errors import DataopsError
-from dataops.records import merkle_root
-from dataops.settings import Settings
+from dataops.errors import DataopsError, NotFound
+from dataops.records import digest_bytes, merkle_root
+from dataops.settings import Settings, resolve_url
 from dataops.storage.files import DataFiles, open_files
 from dataops.storage.objects import Store
 
@@ -44,9 +43,9 @@ def verify_dataset(settings: Settings, store: Store, name: str) -> Verified:
     ------
     NotFound : no such dataset.
     """
+    if is_declared(settings, name):
+        return _verify_source(settings, store, name)
     dataset = open_dataset(settings, store, name)
-    if dataset.declared:
-        return _verify_source(dataset)
     findings: list[str] = []
     checks: dict[str, object] = {"dataset": name, "snapshot": dataset.snapshot.number}
     for manifest in dataset.snapshot.manifests:
@@ -54,15 +53,22 @@ def verify_dataset(settings: Settings, store: Store, name: str) -> Verified:
     return Verified(checks=checks, findings=tuple(findings))
 
 
-def _verify_source(dataset: Dataset) -> Verified:
-    found = read_fragments(open_files(dataset.url))  # every footer again, none taken over
-    listed = {fragment.path: fragment for fragment in dataset.snapshot.fragments}
-    findings = [
-        f"{one.path}: changed since snapshot {dataset.snapshot.number}" for one in found if listed.get(one.path) != one
+def _verify_source(settings: Settings, store: Store, name: str) -> Verified:
+    # what was recorded last, before opening it records what lies there now
+    snapshot = read_snapshot(store, name) or open_dataset(settings, store, name).snapshot
+    url = resolve_url(settings.workspace, read_entry(settings.workspace, name).url)
+    found = read_fragments(open_files(url))  # every footer again, none taken over
+    listed = {fragment.path: fragment for fragment in snapshot.fragments}
+    gone = sorted(set(listed) - {one.path for one in found})
+    findings = [f"{path}: gone since snapshot {snapshot.number}" for path in gone]
+    findings += [
+        f"{one.path}: {'changed' if one.path in listed else 'new'} since snapshot {snapshot.number}"
+        for one in found
+        if listed.get(one.path) != one
     ]
     checks = {
-        "dataset": dataset.name,
-        "snapshot": dataset.snapshot.number,
+        "dataset": name,
+        "snapshot": snapshot.number,
         "files": len(found),
         "rows": sum(fragment.rows for fragment in found),
     }
@@ -77,8 +83,7 @@ def _verify_manifest(
     checks: dict[str, object],
     findings: list[str],
 ) -> None:
-    records = committed_units(store, dataset.name, manifest.run)
-    done = [records[unit] for unit in sorted(records)]
+    done = _records(store, manifest, findings)
     parts = [record.part for record in done if record.part is not None]
     if [part.record() for part in parts] != [fragment.record() for fragment in manifest.fragments]:
         findings.append(f"run {manifest.run}: the manifest's parts are not those of its units' records")
@@ -111,6 +116,27 @@ def _verify_manifest(
         "accounted for": f"{counts['read']:,} read = {passed:,} passed + {filtered:,} filtered + "
         f"{quarantined:,} quarantined + {counts['dropped']:,} dropped",
     }
+
+
+def _records(store: Store, manifest: Manifest, findings: list[str]) -> list[UnitRecord]:
+    """The units' records in the order of the units; what the manifest doesn't name, or names otherwise, becomes a
+    finding.
+    """
+    keys = {unit: unit_key(manifest.dataset, manifest.run, unit) for unit in manifest.units}
+    there = store.list(f"{run_folder(manifest.dataset, manifest.run)}/units")
+    findings.extend(f"{key}: a record that the manifest doesn't name" for key in there if key not in keys.values())
+    found = []
+    for unit, key in sorted(keys.items()):
+        try:
+            data = store.get(key)
+            if digest_bytes(data) != manifest.units[unit]:
+                findings.append(f"{key}: not the record that the manifest names")
+            found.append(UnitRecord.from_bytes(data))
+        except NotFound:
+            findings.append(f"{key}: missing, though the manifest names it")
+        except (DataopsError, LookupError, TypeError, ValueError) as error:
+            findings.append(f"{key}: can't be read as a unit's record ({type(error).__name__})")
+    return found
 
 
 def _count(files: DataFiles, fragments: list[Fragment] | tuple[Fragment, ...], findings: list[str]) -> int:
