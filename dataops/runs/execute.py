@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dataops.datasets.access import GovernedInput, require_same
+from dataops.datasets.catalog import is_declared
+from dataops.datasets.snapshot import read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
 from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
 from dataops.engine.code import code_identity
@@ -92,6 +94,7 @@ def plan_job(workspace: Workspace, job: Job, *, source: str) -> Planned:
     ------
     NotFound, AccessDenied, InvalidInput : what would make the run fail, before it exists.
     """
+    _require_own_output(workspace, job, source)
     match job:
         case PrepareJob():
             given = workspace.open_input(job.input, job.purpose)
@@ -114,6 +117,14 @@ def plan_job(workspace: Workspace, job: Job, *, source: str) -> Planned:
             return Planned(job=job, source=source, inputs={INPUT: given}, model=loaded)
 
 
+def _require_own_output(workspace: Workspace, job: Job, source: str) -> None:
+    if not isinstance(job, TrainJob) and is_declared(workspace.settings, job.output):
+        raise InvalidInput(
+            f"{source}: output: '{job.output}' is a dataset of the catalog, and a job never writes to a source; "
+            "choose another name"
+        )
+
+
 def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, progress: Progress) -> Outcome:
     """The finished run of `job`, or the earlier run that makes a new one needless.
 
@@ -123,7 +134,7 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
     """
     planned = plan_job(workspace, job, source=source)
     earlier = None if options.again else workspace.ledger.find_done(planned.work_digest)
-    if earlier is not None:
+    if earlier is not None and _is_current(workspace, job, earlier):
         progress.say(f"{job.name}: nothing changed since run {earlier.run.id}; --again does it anew")
         return Outcome(state=earlier, skipped=True, report=str(report_path(workspace, earlier.run.id)))
     reader = workspace.reader()
@@ -144,6 +155,14 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
     )
     workspace.ledger.start(run, {name: given.units for name, given in planned.inputs.items()})
     return _carry_out(workspace, run, planned, options, progress, event="run_started")
+
+
+def _is_current(workspace: Workspace, job: Job, earlier: RunState) -> bool:
+    """Whether readers of the output still see what `earlier` made: another run may have replaced it."""
+    if isinstance(job, TrainJob):
+        return True
+    snapshot = read_snapshot(workspace.store, job.output)
+    return snapshot is not None and snapshot.manifests[-1].run == earlier.run.id
 
 
 def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Progress) -> Outcome:
@@ -168,6 +187,8 @@ def _replan(workspace: Workspace, job: Job, run: Run) -> Planned:
         # an alias may have moved since: the run goes on with the version it began with
         job = job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
     planned = plan_job(workspace, job, source=run.source)
+    if _pinned_model(planned.model) != run.model:
+        raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")
     inputs = {
         name: require_same(given, run.inputs[name], workspace.ledger.plan(run.id, name))
         for name, given in planned.inputs.items()
@@ -188,31 +209,37 @@ def _carry_out(
         workspace.ledger.emit(run.id, name, **fields)
 
     emit(event, principal=workspace.reader().principal)
-    done = False
+    announced = done = False
     try:
         _record_intents(workspace, run, planned)
+        announced = True
         with _working(planned.job, run, options, progress, emit) as (work, dashboard):
             result = _do(workspace, planned, work)
+            # before the run is done: if it dies here, it can be resumed, and no reading stays without a result
+            _record_results(workspace, run, planned, outcome="done", result=result)
             workspace.ledger.finish(run, result)
             done = True
-            _record_results(workspace, run, planned, outcome="done", result=result)
             report = str(write_run_report(workspace, run.id))
             if options.hold is not None:
                 options.hold(dashboard)
     except BaseException as error:
         if not done:
-            _record_failure(workspace, run, planned, error)
+            _record_failure(workspace, run, planned if announced else None, error)
         raise
     return Outcome(state=workspace.ledger.state(run.id), report=report)
 
 
-def _record_failure(workspace: Workspace, run: Run, planned: Planned, error: BaseException) -> None:
-    """What went wrong, on record as far as the store still takes it: a second error would hide the first."""
+def _record_failure(workspace: Workspace, run: Run, planned: Planned | None, error: BaseException) -> None:
+    """What went wrong, on record as far as the store still takes it: a second error would hide the first.
+
+    `planned` is None where the audit doesn't know of all readings: a result without its intent looks like tampering.
+    """
     message = str(error) if isinstance(error, DataopsError) else "unexpected; its text may hold values"
     message = "interrupted" if isinstance(error, KeyboardInterrupt) else message
     with suppress(DataopsError):
         workspace.ledger.emit(run.id, "run_failed", family=type(error).__name__, message=message)
-        _record_results(workspace, run, planned, outcome="failed", result={})
+        if planned is not None:
+            _record_results(workspace, run, planned, outcome="failed", result={})
         write_run_report(workspace, run.id)
 
 
@@ -265,8 +292,8 @@ def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:
         record_intent(
             workspace.audit,
             run=run.id,
-            principal=run.principal,
-            roles=run.roles,
+            principal=given.grant.principal,  # who reads now: not always who started the run
+            roles=given.grant.roles,
             purpose=given.grant.purpose,
             dataset=given.dataset.name,
             snapshot=given.dataset.snapshot.content_digest,
