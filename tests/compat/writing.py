@@ -1,0 +1,183 @@
+"""The records that today's code writes, from one small deterministic workspace.
+
+``python -m tests.compat.writing`` writes them beside this file, as the examples of their format versions. Run it once,
+when a format version is new: an example is what that version wrote, so the file of an old version is never made again
+(`write_examples` leaves files that exist alone).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from dataops import records
+from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.jobs import find_job
+from dataops.engine.connect import Connection
+from dataops.engine.progress import Progress
+from dataops.errors import ContractViolation
+from dataops.runs.execute import Options, resume, run_job
+from dataops.runs.promotion import promote_version
+from dataops.runs.workspace import Workspace, open_workspace, os_user
+from tests.line.people import POLICY, make_workspace
+
+HERE = Path(__file__).parent
+PRINCIPAL = "ana"
+JOBS = "jobs/people.yaml"
+_SECRET = bytes(range(32))
+_BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
+_BOOSTED = "  - {trainer: xgboost, params: {rounds: 15, max_depth: 3}}\n"
+_REFUSED = "people_refused"
+
+Namer = Callable[[Mapping[str, Any]], str]
+
+
+def write_records(folder: Path, *, boosted: bool = False) -> dict[str, bytes]:
+    """The files of `folder`'s line by the name of their example, after every job has run in this process."""
+    with ExitStack() as stack:
+        for replaced in _surroundings():
+            stack.enter_context(replaced)
+        make_workspace(folder, files=1)
+        _fix_inputs(folder, boosted=boosted)
+        _run_line(open_workspace(str(folder), {}))
+    return _collect(folder)
+
+
+def _surroundings() -> Iterator[Any]:
+    """Clock, chance and person, as they are in every example."""
+    ticks, nonces, tokens = count(), count(1), count(1)
+
+    def now() -> datetime:
+        return _BEGIN + timedelta(seconds=next(ticks))
+
+    def nonce() -> str:
+        return f"{next(nonces):032x}"
+
+    yield patch.object(secrets, "token_hex", lambda _n: f"{next(tokens):06x}")
+    yield patch.object(secrets, "token_bytes", lambda _n: _SECRET)
+    fixed: Mapping[Any, Callable[[], Any]] = {
+        records.now_utc: now,
+        records.new_nonce: nonce,
+        os_user: lambda: PRINCIPAL,
+    }
+    ours = [one for name, one in sys.modules.items() if name.startswith(("dataops.", "tests.line.people"))]
+    for original, replaced in fixed.items():
+        for module in ours:
+            if getattr(module, original.__name__, None) is original:
+                yield patch.object(module, original.__name__, replaced)
+
+
+def _fix_inputs(folder: Path, *, boosted: bool) -> None:
+    jobs = (folder / JOBS).read_text()
+    refused = jobs.split("---\n")[-1].replace("people_scores", _REFUSED).replace("max_rate: 0.1", "max_rate: 0")
+    jobs = jobs.replace("{trainer: logistic}", "{trainer: logistic, params: {l2: 1.0}}")
+    jobs = jobs if boosted else jobs.replace(_BOOSTED, "")
+    (folder / JOBS).write_text(f"{jobs}---\n{refused}")
+    for path in (folder / "data").rglob("*.parquet"):
+        os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
+
+
+def _run_line(workspace: Workspace) -> None:
+    options = Options(cluster=ClusterFile())
+    with _cluster() as connection, Progress(io.StringIO(), quiet=True) as progress:
+
+        @contextmanager
+        def joined(*_: object, **__: object) -> Iterator[Connection]:
+            yield connection
+
+        def run(name: str) -> None:
+            declared = find_job(workspace.settings.workspace / JOBS, name)
+            run_job(workspace, declared.job, source=JOBS, options=options, progress=progress)
+
+        with patch("dataops.runs.execute.connect", joined):
+            run("people_ready")
+            run("wealth")
+            promote_version(workspace, "wealth", 1, reason="the first one")
+            run("people_scores")
+            with suppress(ContractViolation):
+                run(_REFUSED)
+            (failed,) = [one for one in workspace.ledger.ids() if one.startswith(_REFUSED)]
+            with suppress(ContractViolation):
+                resume(workspace, failed, options=options, progress=progress)
+
+
+@contextmanager
+def _cluster() -> Iterator[Connection]:
+    """One worker in this process: the clock and chance above are its own too."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=logging.CRITICAL
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield Connection(client=client, dashboard="none", workers=1, threads=1)
+
+
+def _journal(variants: Mapping[str, str] | None = None) -> Namer:
+    """Of a journal's records: the event names the variant; one that is mapped to "" is the plain example."""
+
+    def name(record: Mapping[str, Any]) -> str:
+        event = str(record["body"].get("event", ""))
+        return (variants or {}).get(event, event)
+
+    return name
+
+
+def _plain(_record: Mapping[str, Any]) -> str:
+    return ""
+
+
+_NAMERS: Mapping[str, Namer] = {
+    "audit": _journal({"intent": ""}),
+    "event": _journal({"run_started": ""}),
+    "manifest": lambda record: {"prepare": "", None: "source"}.get(kind := record["lineage"].get("kind"), str(kind)),
+    "run": lambda record: {"prepare": ""}.get(kind := record["declaration"]["job"], kind),
+    "snapshot": lambda record: "source" if record["body"]["manifests"][0]["run"].startswith("source-") else "",
+    "unit": lambda record: "rescore" if record["summary"] else "",
+}
+
+
+def _collect(folder: Path) -> dict[str, bytes]:
+    """The first file of each format and variant, in the order of their names."""
+    found: dict[str, bytes] = {"policy-1.yaml": POLICY.encode()}
+    for path in sorted(folder.rglob("*.json")):
+        data = path.read_bytes()
+        record = json.loads(data)
+        _dataops, kind, version = record["format"].split("/")
+        if kind == "model-content" and record["version"] != 1:
+            continue  # the other examples are of version 1
+        variant = _NAMERS.get(kind, _plain)(record)
+        found.setdefault(f"{kind}-{version}{f'.{variant}' if variant else ''}.json", data)
+    (card,) = folder.glob("registry/*/versions/1/card.md")
+    found["model-version-1.card.md"] = card.read_bytes()
+    for path in folder.glob("registry/*/versions/2/model.ubj"):
+        found["xgboost-ubj-1.ubj"] = path.read_bytes()
+    return found
+
+
+def write_examples() -> list[str]:
+    """The names of the examples that were not there yet, now written."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = write_records(Path(folder) / "people", boosted=True)
+    new = {name: data for name, data in made.items() if not (HERE / name).exists()}
+    for name, data in new.items():
+        (HERE / name).write_bytes(data)
+    return sorted(new)
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(write_examples()) + "\n")
