@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bokeh.models import ColumnDataSource, FactorRange, HoverTool, NumeralTickFormatter, Range1d
+from bokeh.core.properties import value
+from bokeh.models import ColumnDataSource, FactorRange, FixedTicker, HoverTool, NumeralTickFormatter, Range1d
 from bokeh.models.annotations import LabelSet, Span
 from bokeh.plotting import figure
 
 from dataops.monitoring import wording
-from dataops.monitoring.sections import Figures, Reading, Slices, phases
+from dataops.monitoring.sections import Figures, Reading, Scores, Slices, phases
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 INK, QUIET, LINE = "#1f2933", "#52606d", "#e4e7eb"
@@ -30,20 +32,21 @@ OUTCOME_COLOURS = {
 }
 CANDIDATE_STYLES = (
     (BLUE, "circle"),
-    ("#c2571a", "diamond"),
-    ("#4b7f52", "square"),
-    ("#7a4f93", "triangle"),
+    ("#c2571a", "square"),
+    ("#4b7f52", "triangle"),
+    ("#7a4f93", "diamond"),
     ("#6b5b2e", "inverted_triangle"),
     ("#8a1c4a", "star"),
 )
 ROW_HEIGHT = 28
-SMALLEST_DOT, LARGEST_DOT = 7, 24
+CANDIDATE_HEIGHT = 16
+SMALLEST_DOT, LARGEST_DOT = 6, 20  # pixels across
 
 
 def phase_panel(figures: Figures) -> figure:
     """Seconds by phase, in order from the top."""
     shown = phases(figures)
-    labels = _distinct([wording.plain(phase.name) for phase in shown])
+    labels = list(_distinct(wording.plain(phase.name) for phase in shown))
     source = ColumnDataSource(
         {
             "phase": labels,
@@ -59,7 +62,7 @@ def phase_panel(figures: Figures) -> figure:
         y_range=FactorRange(factors=labels[::-1]),
     )
     bars = plot.hbar(y="phase", right="seconds", height=0.62, color="colour", source=source)
-    plot.add_layout(_labels(source, x="seconds", y="phase", align="left", offset=6))
+    plot.add_layout(_labels(source, x="seconds", y="phase", align="left", offset=(6, 0)))
     plot.add_tools(HoverTool(renderers=[bars], tooltips=[("phase", "@phase"), ("time", "@text")]))
     plot.xaxis.axis_label = "seconds"
     plot.ygrid.grid_line_color = None
@@ -75,9 +78,14 @@ def receipt_panel(reading: Reading) -> figure:
             {"left": [left], "right": [left + share.rows], "rows": [share.rows], "share": [share.share]}
         )
         bar = plot.hbar(
-            y=0, left="left", right="right", height=0.8, color=OUTCOME_COLOURS[share.outcome], line_color=None,
+            y=0,
+            left="left",
+            right="right",
+            height=0.8,
+            color=OUTCOME_COLOURS[share.outcome],
+            line_color=None,
             source=source,
-        )  # fmt: skip
+        )
         tooltips = [("rows", "@rows{0,0}"), (share.label, "@share")]
         plot.add_tools(HoverTool(renderers=[bar], tooltips=tooltips))
         left += share.rows
@@ -88,62 +96,83 @@ def receipt_panel(reading: Reading) -> figure:
 
 
 def slice_panel(slices: Slices) -> figure:
-    """A metric by slice value: a dot for each candidate, its area growing with the rows."""
-    labels = dict(zip(slices.values, _distinct([wording.plain(value) for value in slices.values]), strict=True))
-    per_candidate = 20 if len(slices.candidates) > 1 else ROW_HEIGHT
-    height = max(1, len(labels)) * max(ROW_HEIGHT, per_candidate * len(slices.candidates)) + 84
-    plot = _plot(height=height, y_range=FactorRange(factors=list(labels.values())[::-1]))
-    largest = max((point.rows for point in slices.points), default=0) or 1
+    """A metric by slice value: a dot for each candidate, its area growing with the rows; dashed, the metric overall."""
+    labels = dict(zip(slices.judged, _distinct(wording.plain(name) for name in slices.judged), strict=True))
+    row_height = max(ROW_HEIGHT, CANDIDATE_HEIGHT * len(slices.candidates))
+    low, high = slices.axis
+    plot = _plot(
+        height=len(labels) * row_height + 92,
+        x_range=Range1d(start=low, end=high),
+        y_range=FactorRange(factors=list(labels.values())[::-1]),
+    )
     for number, candidate in enumerate(slices.candidates):
         colour, marker = CANDIDATE_STYLES[number % len(CANDIDATE_STYLES)]
-        shown = [point for point in slices.points if point.candidate == candidate and point.value is not None]
-        offset = (number - (len(slices.candidates) - 1) / 2) * 0.6 / max(1, len(slices.candidates))
-        source = ColumnDataSource(
-            {
-                "place": [(labels[point.slice_value], -offset) for point in shown],
-                "slice": [labels[point.slice_value] for point in shown],
-                "value": [point.value for point in shown],
-                "rows": [point.rows for point in shown],
-                "size": [_dot(point.rows, largest) for point in shown],
-                "candidate": [wording.plain(candidate)] * len(shown),
-            }
-        )
-        dots = plot.scatter(
-            "value", "place", size="size", marker=marker, fill_color=colour, fill_alpha=0.75, line_color="white",
-            legend_label=wording.plain(candidate), source=source,
-        )  # fmt: skip
-        _add_slice_hover(plot, dots, slices)
         if candidate in slices.overall:
-            plot.add_layout(
-                Span(location=slices.overall[candidate], dimension="height", line_color=colour, line_dash="dashed")
-            )
+            overall = slices.overall[candidate]
+            plot.add_layout(Span(location=overall, dimension="height", line_color=colour, line_dash="dashed"))
+        dots = plot.scatter(
+            "value",
+            "place",
+            size="size",
+            marker=marker,
+            fill_color=colour,
+            fill_alpha=0.8,
+            line_color="white",
+            legend_label=wording.plain(candidate),
+            source=_slice_source(slices, number, labels),
+        )
+        plot.add_tools(HoverTool(renderers=[dots], tooltips=_slice_tooltips(slices)))
     plot.xaxis.axis_label = wording.metric_name(slices.metric)
     plot.xaxis.formatter = NumeralTickFormatter(format="0.000")
     _place_legend(plot)
     return plot
 
 
-def score_panel(figures: Figures) -> figure:
-    """Rows by score, in equal bins from 0 to 1, each with its number."""
-    counts = figures["result"]["scores"]
-    edges = [number / len(counts) for number in range(len(counts) + 1)]
-    source = ColumnDataSource(
+def _slice_source(slices: Slices, place: int, labels: Mapping[str, str]) -> ColumnDataSource:
+    """The dots of one candidate, moved up or down within the row so that candidates don't hide each other."""
+    candidate, n_candidates = slices.candidates[place], len(slices.candidates)
+    shift = (0.5 - (place + 0.5) / n_candidates) * 0.6
+    largest = max((point.rows for point in slices.points), default=1) or 1
+    shown = [(p, p.value) for p in slices.points if p.candidate == candidate and p.value is not None]
+    return ColumnDataSource(
         {
-            "left": edges[:-1],
-            "right": edges[1:],
-            "middle": [(low + high) / 2 for low, high in pairwise(edges)],
-            "rows": counts,
-            "text": [wording.count(count) for count in counts],
-            "bin": [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)],
+            "place": [(labels[point.slice_value], shift) for point, _ in shown],
+            "slice": [labels[point.slice_value] for point, _ in shown],
+            "value": [number for _, number in shown],
+            "rows": [point.rows for point, _ in shown],
+            "size": [max(SMALLEST_DOT, LARGEST_DOT * math.sqrt(point.rows / largest)) for point, _ in shown],
+            "candidate": [wording.plain(candidate)] * len(shown),
         }
     )
-    plot = _plot(
-        height=300, x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=max(counts, default=0) * 1.1 or 1)
+
+
+def _slice_tooltips(slices: Slices) -> list[tuple[str, str]]:
+    return [
+        (wording.plain(slices.column), "@slice"),
+        ("candidate", "@candidate"),
+        (wording.metric_name(slices.metric), "@value{0.0000}"),
+        ("rows", "@rows{0,0}"),
+    ]
+
+
+def score_panel(scores: Scores) -> figure:
+    """Rows by score, in equal bins from 0 to 1, each with its number."""
+    counts = [rows for _, rows in scores.bins]
+    width = 1 / len(counts)
+    source = ColumnDataSource(
+        {
+            "middle": [(number + 0.5) * width for number in range(len(counts))],
+            "rows": counts,
+            "text": [wording.short_count(rows) for rows in counts],
+            "bin": [name for name, _ in scores.bins],
+        }
     )
-    bars = plot.quad(left="left", right="right", bottom=0, top="rows", color=BLUE, line_color="white", source=source)
-    plot.add_layout(_labels(source, x="middle", y="rows", align="center", offset=0))
-    plot.add_tools(HoverTool(renderers=[bars], tooltips=[("score", "@bin"), ("rows", "@text")]))
+    plot = _plot(height=300, x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=max(counts) * 1.1 or 1))
+    bars = plot.vbar(x="middle", width=width * 0.92, top="rows", color=BLUE, line_color=None, source=source)
+    plot.add_layout(_labels(source, x="middle", y="rows", align="center", offset=(0, 2)))
+    plot.add_tools(HoverTool(renderers=[bars], tooltips=[("score", "@bin"), ("rows", "@rows{0,0}")]))
     plot.xaxis.axis_label, plot.yaxis.axis_label = "score", "rows"
+    plot.xaxis.ticker = FixedTicker(ticks=[tenth / 10 for tenth in range(11)])
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.xgrid.grid_line_color = None
     return plot
@@ -151,7 +180,13 @@ def score_panel(figures: Figures) -> figure:
 
 def _plot(*, height: int, **ranges: Any) -> figure:
     plot = figure(
-        height=height, sizing_mode="stretch_width", toolbar_location=None, tools="", min_border_right=24, **ranges
+        height=height,
+        sizing_mode="stretch_width",
+        toolbar_location=None,
+        tools="",
+        min_border_left=24,
+        min_border_right=24,
+        **ranges,
     )
     plot.outline_line_color = None
     plot.background_fill_color = plot.border_fill_color = None
@@ -165,18 +200,20 @@ def _plot(*, height: int, **ranges: Any) -> figure:
     return plot
 
 
-def _labels(source: ColumnDataSource, *, x: str, y: str, align: str, offset: int) -> LabelSet:
+def _labels(source: ColumnDataSource, *, x: str, y: str, align: str, offset: tuple[int, int]) -> LabelSet:
     return LabelSet(
-        x=x, y=y, text="text", source=source, x_offset=offset, text_align=align,
+        x=x,
+        y=y,
+        text="text",
+        source=source,
+        x_offset=offset[0],
+        y_offset=offset[1],
+        text_align=align,
         text_baseline="middle" if align == "left" else "bottom",
-        text_font=FONT, text_font_size="11px", text_color=INK,
-    )  # fmt: skip
-
-
-def _add_slice_hover(plot: figure, dots: Any, slices: Slices) -> None:
-    value = (wording.metric_name(slices.metric), "@value{0.0000}")
-    tooltips = [(wording.plain(slices.column), "@slice"), ("candidate", "@candidate"), value, ("rows", "@rows{0,0}")]
-    plot.add_tools(HoverTool(renderers=[dots], tooltips=tooltips))
+        text_font=value(FONT),
+        text_font_size="11px",
+        text_color=INK,
+    )
 
 
 def _place_legend(plot: figure) -> None:
@@ -187,16 +224,10 @@ def _place_legend(plot: figure) -> None:
         plot.add_layout(legend, "above")
 
 
-def _dot(rows: int, largest: int) -> float:
-    """A diameter in pixels whose square grows with the rows."""
-    return max(SMALLEST_DOT, LARGEST_DOT * math.sqrt(rows / largest))
-
-
-def _distinct(labels: list[str]) -> list[str]:
-    """`labels`, told apart where shortening made them equal."""
-    seen: dict[str, int] = {}
-    result = []
+def _distinct(labels: Iterable[str]) -> Iterator[str]:
+    """`labels`, told apart where shortening made them equal: an axis takes each once."""
+    taken: set[str] = set()
     for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        result.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
-    return result
+        names = itertools.chain([label], (f"{label} #{number}" for number in itertools.count(2)))
+        taken.add(name := next(name for name in names if name not in taken))
+        yield name

@@ -34,19 +34,25 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters |= {
         name: getattr(wording, name) for name in ("count", "percent", "duration", "moment", "metric", "metric_name")
     }
     charts = _charts(figures)
     return environment.get_template("report.html").render(
         figures=figures,
+        phases=sections.phases(figures),
         key_figures=sections.key_figures(figures),
         readings=sections.readings(figures),
         metrics=sections.metrics(figures),
         slices=sections.slices(figures),
+        governance=sections.governance(figures),
+        scores=sections.scores(figures),
         digests=sections.digests(figures),
         charts=charts,
         chart_data=_script_safe(json.dumps(list(charts.values()), separators=(",", ":"))),
@@ -97,9 +103,10 @@ def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
         if reading.read:
             models[f"receipts-{number}"] = panels.receipt_panel(reading)
     for number, one in enumerate(sections.slices(figures)):
-        models[f"slices-{number}"] = panels.slice_panel(one)
-    if figures["result"].get("scores"):
-        models["scores"] = panels.score_panel(figures)
+        if one.judged:
+            models[f"slices-{number}"] = panels.slice_panel(one)
+    if (scores := sections.scores(figures)) is not None:
+        models["scores"] = panels.score_panel(scores)
     return {place: _numbered(json_item(model, ID(place)), place) for place, model in models.items()}
 
 

@@ -8,7 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from dataops.monitoring import wording
@@ -84,6 +85,25 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Governance:
+    """What governance decided, once for all readings that it decided alike."""
+
+    readings: tuple[Reading, ...]
+    masked: tuple[tuple[str, str], ...]
+    denied: tuple[str, ...]
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Rows by score, in equal bins of 0 to 1; `positive` are the rows at one half or above."""
+
+    bins: tuple[tuple[str, int], ...]
+    rows: int
+    positive: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRow:
     """One candidate on one dataset; `cells` are in the order of `Metrics.names`."""
 
@@ -117,7 +137,13 @@ class SlicePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slices:
-    """One metric by the values of one column of one dataset; `overall` is the metric of all rows by candidate."""
+    """One metric by the values of one column of one dataset.
+
+    Attributes
+    ----------
+    overall : candidate -> the metric of all rows.
+    axis : from and to which value a chart shows, the same for a column on every dataset so that charts compare.
+    """
 
     dataset: str
     column: str
@@ -126,11 +152,18 @@ class Slices:
     values: tuple[str, ...]
     points: tuple[SlicePoint, ...]
     overall: Mapping[str, float]
+    axis: tuple[float, float] = (0.0, 1.0)
 
-    def point(self, candidate: str, slice_value: str) -> SlicePoint | None:
-        """The point of a candidate at a value."""
-        found = (p for p in self.points if p.candidate == candidate and p.slice_value == slice_value)
-        return next(found, None)
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The values that some candidate has the metric for."""
+        known = {point.slice_value for point in self.points if point.value is not None}
+        return tuple(value for value in self.values if value in known)
+
+    def at(self, slice_value: str) -> tuple[SlicePoint | None, ...]:
+        """The points of a value in the order of the candidates."""
+        found = {point.candidate: point for point in self.points if point.slice_value == slice_value}
+        return tuple(found.get(candidate) for candidate in self.candidates)
 
 
 def phases(figures: Figures) -> tuple[Phase, ...]:
@@ -163,6 +196,30 @@ def _reading(given: Figures, read: Figures | None) -> Reading:
     return Reading(
         name=given["name"], figures=given, read=rows, shares=tuple(shares), broken=broken, receipts_root=root
     )
+
+
+def governance(figures: Figures) -> tuple[Governance, ...]:
+    """What governance decided, in the order of the inputs."""
+    groups: dict[tuple[tuple[Any, ...], ...], list[Reading]] = {}
+    for reading in readings(figures):
+        masked = tuple((one["column"], one["mask"]) for one in reading.figures["masked"])
+        decided = (masked, tuple(reading.figures["denied"]), tuple(reading.figures["filters"]))
+        groups.setdefault(decided, []).append(reading)
+    return tuple(
+        Governance(readings=tuple(group), masked=masked, denied=denied, filters=filters)
+        for (masked, denied, filters), group in groups.items()
+    )
+
+
+def scores(figures: Figures) -> Scores | None:
+    """The distribution of scores; None where nothing was scored."""
+    counts = figures["result"].get("scores")
+    if not counts:
+        return None
+    edges = [number / len(counts) for number in range(len(counts) + 1)]
+    names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
+    positive = sum(rows for low, rows in zip(edges, counts, strict=False) if low >= 0.5)
+    return Scores(bins=tuple(zip(names, counts, strict=True)), rows=sum(counts), positive=positive)
 
 
 def key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
@@ -216,7 +273,8 @@ def _train_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure
 def metrics(figures: Figures) -> Metrics | None:
     """The table of metrics; None where nothing was judged."""
     versions = figures["result"].get("versions", ())
-    judged = [(version, dataset) for version in versions for dataset in version["metrics"]]
+    datasets = dict.fromkeys(dataset for version in versions for dataset in version["metrics"])
+    judged = [(version, name) for name in datasets for version in versions if name in version["metrics"]]
     if not judged:
         return None
     overall = [version["metrics"][dataset]["overall"] for version, dataset in judged]
@@ -262,8 +320,18 @@ def slices(figures: Figures) -> tuple[Slices, ...]:
         for dataset, figures_there in version["metrics"].items()
         for column in figures_there.get("slices", {})
     )
-    shown = (_slices_of(versions, dataset, column) for dataset, column in pairs)
-    return tuple(one for one in shown if one is not None)
+    found = [_slices_of(versions, dataset, column) for dataset, column in sorted(pairs, key=lambda pair: pair[1])]
+    shown = [one for one in found if one is not None]
+    return tuple(replace(one, axis=_axis([other for other in shown if other.column == one.column])) for one in shown)
+
+
+def _axis(shown: Sequence[Slices]) -> tuple[float, float]:
+    """From and to which value a chart of `shown` goes: what there is, with a margin."""
+    values = [point.value for one in shown for point in one.points if point.value is not None]
+    values += [value for one in shown for value in one.overall.values()]
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.08 or 0.01
+    return low - margin, high + margin
 
 
 def _slices_of(versions: Sequence[Figures], dataset: str, column: str) -> Slices | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from decimal import ROUND_UP, Decimal
 
 LONGEST_LABEL = 48
 _WORD_JOINER = "\u2060"  # not seen, and not a place to break a line
@@ -19,17 +20,23 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def short_count(number: int) -> str:
+    """A count that fits above a bar: exact below a million, else ``1.2M`` or ``3.4G``."""
+    if number < 1_000_000:
+        return count(number)
+    return f"{number / 1e6:.1f}M" if number < 1_000_000_000 else f"{number / 1e9:,.1f}G"
+
+
 def percent(part: float, whole: float) -> str:
     """``12.3%``; what is neither nothing nor all never reads ``0%`` or ``100%``."""
-    if not whole:
-        return "0%"
-    share = 100 * part / whole
-    if part and share < 0.01:
+    share = 100 * part / whole if whole else 0.0
+    if part in (0, whole):
+        return f"{share:.0f}%"
+    if share < 0.01:
         return "< 0.01%"
-    if part != whole and share > 99.99:
+    if share > 99.99:
         return "> 99.99%"
-    text = f"{share:.2f}" if share < 1 or share > 99 else f"{share:.1f}"
-    return f"{text.rstrip('0').rstrip('.') if share in (0, 100) else text}%"
+    return f"{share:.2f}%" if share < 1 or share > 99 else f"{share:.1f}%"
 
 
 def duration(seconds: float) -> str:
@@ -60,10 +67,9 @@ def metric(value: float) -> str:
 
 def bound(value: float) -> str:
     """An error bound: ``0.0000041``, rounded up to two digits so that it stays one."""
-    if value <= 0:
-        return "0"
-    places = max(2, -int(f"{value:e}".split("e")[1]) + 1)
-    return f"{value + 0.5 * 10**-places:.{places}f}"
+    exact = Decimal(value)
+    last = Decimal(1).scaleb(min(exact.adjusted() - 1, -2))
+    return f"{exact.quantize(last, ROUND_UP):f}" if exact else "0"
 
 
 def moment(text: str) -> str:
@@ -83,5 +89,6 @@ def metric_name(name: str) -> str:
 def plain(name: str) -> str:
     """`name` as a chart's label: one short line that nothing is read into."""
     visible = "".join(character if character.isprintable() else " " for character in name)
+    visible = visible.strip() or "(empty)"
     short = visible if len(visible) <= LONGEST_LABEL else visible[: LONGEST_LABEL - 1] + "…"
     return re.sub(r"\$(?=\$)|\\(?=[\[\]()])", lambda found: found.group() + _WORD_JOINER, short)
