@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dataops.declarations.clusters import ClusterFile, Shape
+from dataops.engine.spill import spill_folder
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -55,7 +55,7 @@ def connect(cluster: ClusterFile, shape: Shape, *, workers: int | None = None) -
     n_workers, threads = shape.resolve(usable_cores())
     n_workers = workers or n_workers
     with (
-        tempfile.TemporaryDirectory(prefix="dataops-spill-", dir=cluster.local_directory) as spill,
+        spill_folder(cluster.local_directory) as spill,
         dask.config.set({**_environment(threads), **cluster.config}),
         LocalCluster(
             n_workers=n_workers,
@@ -64,7 +64,7 @@ def connect(cluster: ClusterFile, shape: Shape, *, workers: int | None = None) -
             host="127.0.0.1",
             dashboard_address=cluster.dashboard,
             memory_limit=cluster.memory_limit,
-            local_directory=spill,
+            local_directory=str(spill),
             silence_logs=logging.CRITICAL,
         ) as local,
         Client(local, set_as_default=False) as client,
