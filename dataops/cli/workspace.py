@@ -9,7 +9,7 @@ from dataops.cli.output import print_facts, print_json
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", default=".")
+@click.argument("folder", metavar="[DIR]", default=".")
 @json_option
 def init(folder: str, *, as_json: bool) -> None:
     """Make a workspace in DIR: settings, yourself as a principal, a key, a cluster file, and where everything else

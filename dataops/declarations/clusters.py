@@ -69,9 +69,9 @@ class ClusterFile(Declaration):
     kind: Literal["local"] = "local"
     """The kind of cluster: `local`, processes on this machine. Default: `local`."""
     score: Shape = Shape(workers="auto", threads=1)
-    """The shape for preparing, evaluating and rescoring. Default: a process per core with one thread."""
+    """The shape for preparing and rescoring. Default: a process per core with one thread."""
     train: Shape = Shape(workers="auto", threads="auto")
-    """The shape for training. Default: the fewest processes with at most eight threads each."""
+    """The shape for training and evaluating. Default: the fewest processes with at most eight threads each."""
     memory_limit: Annotated[str, AfterValidator(_require_memory)] = "auto"
     """Memory per worker process, e.g. `4 GB` or `512 MiB`; a worker that goes beyond is restarted. `auto`: its share
     of the machine. Default: `auto`."""

@@ -196,7 +196,7 @@ class Evaluate(Declaration):
     """What is measured on each candidate."""
 
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = (Metric.ROC_AUC, Metric.LOG_LOSS)
-    """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy`; the first one chooses among candidates.
+    """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy`; the first one leads lists and tables.
     Default: `[roc_auc, log_loss]`."""
     slices: tuple[ColumnName, ...] = ()
     """Columns by whose values the metrics are reported as well. Default: none."""
@@ -252,8 +252,8 @@ class ErrorBudget(Declaration):
     """How many rows may fail before a rescore fails."""
 
     max_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the rows read that may break the contract, 0 to 1; more fails the run, and nothing is published.
-    Default: 0."""
+    """Share of the rows that may be quarantined, 0 to 1, of those that the policies' filters let through; more fails
+    the run, and nothing is published. Default: 0."""
 
 
 class RescoreJob(Declaration):
