@@ -26,8 +26,10 @@ def spill_folder(base: str | None = None) -> Iterator[Path]:
     _wipe_abandoned(parent)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
-        with (folder / LOCK).open("w") as lock:
+        with (folder / f"{LOCK}.new").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # held before it can be seen, so that nobody takes it for a dead driver's
+            (folder / f"{LOCK}.new").rename(folder / LOCK)
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
