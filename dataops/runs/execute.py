@@ -219,7 +219,7 @@ def _carry_out(
             _record_results(workspace, run, planned, outcome="done", result=result)
             workspace.ledger.finish(run, result)
             done = True
-            report = str(write_run_report(workspace, run.id))
+            report = _report(workspace, run, progress)
             if options.hold is not None:
                 options.hold(dashboard)
     except BaseException as error:
@@ -227,6 +227,15 @@ def _carry_out(
             _record_failure(workspace, run, planned if announced else None, error)
         raise
     return Outcome(state=workspace.ledger.state(run.id), report=report)
+
+
+def _report(workspace: Workspace, run: Run, progress: Progress) -> str | None:
+    """Where the report is; a page that can't be drawn doesn't undo a run that is done."""
+    try:
+        return str(write_run_report(workspace, run.id))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the figures are on record
+        progress.say(f"{run.job}: no report ({type(error).__name__}); try `dataops job report {run.id}`")
+        return None
 
 
 def _record_failure(workspace: Workspace, run: Run, planned: Planned | None, error: BaseException) -> None:

@@ -51,7 +51,7 @@ def units(make_part):
 def test_the_loss_is_that_of_scikit_learn_on_one_hot_columns(cluster, make_part, place, encoder, l2, weighted):
     parts = [make_part(seed, 500, weighted=weighted) for seed in range(3)]
     rows, layout = stack(parts), Layout.of(encoder)
-    fitted = fit_logistic(place(cluster, parts), {"l2": l2})
+    fitted = fit_logistic(place(cluster, parts), {"l2": l2, "tol": 1e-8})
 
     dense = one_hot(rows, layout)
     spread = np.r_[dense[:, :3].std(axis=0), np.ones(dense.shape[1] - 3)]  # scikit-learn's search needs it, ours not
@@ -110,8 +110,8 @@ def test_coefficients_are_bit_equal_for_any_placement_and_number_of_workers(clus
 
 
 def test_another_split_of_the_rows_gives_the_same_coefficients_to_1e_6(cluster, units, place):
-    split = fit_logistic(place(cluster, units), {}).model
-    whole = fit_logistic(place(cluster, [stack(units)]), {}).model
+    split = fit_logistic(place(cluster, units), {"tol": 1e-8}).model
+    whole = fit_logistic(place(cluster, [stack(units)]), {"tol": 1e-8}).model
     for ours, theirs in [(split.numeric, whole.numeric), *zip(split.categorical, whole.categorical, strict=True)]:
         assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-6)
 
@@ -137,7 +137,7 @@ def test_a_code_that_no_row_has_gets_no_weight(cluster, make_part, place):
 def test_a_constant_column_gets_no_weight(cluster, make_part, place):
     part = make_part(0, 400)
     part.encoded.numeric[:, 1] = 7.0
-    assert fit_logistic(place(cluster, [part]), {}).model.numeric[1] == pytest.approx(0, abs=1e-9)
+    assert fit_logistic(place(cluster, [part]), {"tol": 1e-8}).model.numeric[1] == pytest.approx(0, abs=1e-9)
 
 
 def test_one_class_only_is_refused_with_counts(cluster, make_part, place):
