@@ -20,7 +20,7 @@ from dataops.datasets.snapshot import DATASETS_FOLDER, Snapshot, read_snapshot
 from dataops.datasets.source import read_fragments, read_schema, refresh_source
 from dataops.declarations.catalog import CatalogEntry
 from dataops.declarations.catalog import read_entry as parse_entry
-from dataops.declarations.loader import Document, parse_yaml, read_document
+from dataops.declarations.loader import Document, parse_yaml, read_document, validate
 from dataops.errors import AlreadyExists, InvalidInput, NotFound, near_match
 from dataops.governance.checking import table_columns_match
 from dataops.governance.contract import Contract
@@ -144,6 +144,9 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
     require_name(name, "dataset")
     entry_path = settings.workspace / "catalog" / f"{name}.yaml"
     relative = contract or f"contracts/{name}.yaml"
+    entry = yaml.safe_dump({"name": name, "url": url, "zone": zone, "contract": relative}, sort_keys=False)
+    # nothing is written that couldn't be read: a path outside the workspace, a URL with credentials
+    validate(parse_yaml(entry, f"entry of '{name}'")[0], CatalogEntry)
     contract_path = settings.workspace / relative
     if entry_path.exists():
         raise AlreadyExists(f"the catalog has a dataset '{name}' already: {entry_path}")
@@ -159,7 +162,6 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
     fragments = read_fragments(files)
     schema = read_schema(files, fragments)
     text = draft_contract(name, schema, partitions=[pair[0] for pair in fragments[0].partition]) if draft else None
-    entry = {"name": name, "url": url, "zone": zone, "contract": relative}
     parsed = read_contract(contract_path) if text is None else _parse_contract(parse_yaml(text, str(contract_path))[0])
     findings = table_columns_match(parsed, schema)
     if findings:
@@ -167,7 +169,7 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
         raise InvalidInput(f"{contract_path} doesn't fit the files at {url}:\n  {listed}")
     if text is not None:
         _write_new(contract_path, text)
-    _write_new(entry_path, yaml.safe_dump(entry, sort_keys=False))
+    _write_new(entry_path, entry)
     return Added(
         name=name,
         files=len(fragments),
