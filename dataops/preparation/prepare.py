@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,16 +92,16 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     labelled = parse_expression(job.labelled, where=f"{where}: labelled") if job.labelled else None
     split_by, split_test = (job.split.key_columns, job.split.test) if job.split else ((), 0.0)
     available = {column.name: column for column in granted_after_masks(given)}
-    derived = _derived_columns(steps, available, given, where)
-    clash = sorted(set(available) & set(derived))
+    clash = sorted({column.name for column in given.dataset.contract.columns} & set(job.derive))
     if clash:
         raise InvalidInput(
             f"{where}: derive: {', '.join(clash)} would hide columns of dataset '{given.dataset.name}'; use other names"
         )
+    derived = _derived_columns(steps, available, given, where)
     everything = {**available, **derived}
     for expression, place in ((steps.where, "where"), (labelled, "labelled")):
         if expression is not None:
-            _require_known(expression.columns, everything, given, f"{where}: {place}")
+            _require_condition(expression, everything, given, f"{where}: {place}")
     chosen = tuple(job.columns) if job.columns is not None else (*available, *derived)
     _require_known((*chosen, *split_by), everything, given, where)
     columns = tuple(everything[name] for name in chosen)
@@ -139,7 +139,7 @@ def _derived_columns(
     for name, expression in steps.derive:
         place = f"{where}: derive.{name}"
         _require_known(expression.columns, known, given, place)
-        schema = pa.schema([pa.field(column.name, column.type) for column in known.values()])
+        schema = _schema_of(known.values())
         sources = [known[source] for source in expression.columns]
         known[name] = Column(
             name=name,
@@ -150,6 +150,17 @@ def _derived_columns(
             masks=tuple(dict.fromkeys(mask for source in sources for mask in source.masks)),
         )
     return {name: column for name, column in known.items() if name not in available}
+
+
+def _require_condition(expression: Expression, known: Mapping[str, Column], given: GovernedInput, where: str) -> None:
+    _require_known(expression.columns, known, given, where)
+    kind = result_type(expression, _schema_of(known.values()), where=where)
+    if not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+        raise InvalidInput(f"{where}: the expression gives {kind}; expected a condition, true or false")
+
+
+def _schema_of(columns: Iterable[Column]) -> pa.Schema:
+    return pa.schema([pa.field(column.name, column.type) for column in columns])
 
 
 def inherited_classification(sources: Sequence[Column]) -> str:
@@ -203,7 +214,7 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
 
 
 def _as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    schema = pa.schema([pa.field(column.name, column.type) for column in columns])
+    schema = _schema_of(columns)
     return table.select(schema.names).cast(schema).combine_chunks()
 
 
