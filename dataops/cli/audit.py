@@ -5,21 +5,26 @@ from __future__ import annotations
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json
+from dataops.cli.output import end_with, print_facts, print_json
 
 
 @click.group()
 def audit() -> None:
-    """Look at the audit."""
+    """Check the audit."""
 
 
 @audit.command()
 @workspace_option
 @json_option
 def verify(*, workspace: str | None, as_json: bool) -> None:
-    """Check the chain of audit records: nothing altered, missing or out of order, every intent with its result.
+    """Check that the audit is whole.
 
-    Exits with 8 where something doesn't hold. A reading without a result (a run that was killed) is a warning.
+    Nothing altered, missing or out of order, and every intent with its result. Exits with 8 where something doesn't
+    hold. A reading without a result (a run that was killed, or is still going) is a warning.
+
+    \b
+    Example:
+      dataops audit verify
     """
     from dataops.errors import Integrity
     from dataops.governance.audit import verify_audit
@@ -33,8 +38,9 @@ def verify(*, workspace: str | None, as_json: bool) -> None:
     facts = {"records": tail.number if tail else 0, "head": tail.digest if tail else None}
     if as_json:
         print_json({**facts, "findings": broken, "warnings": warnings})
-    else:
-        print_facts({**facts, "findings": len(broken), "warnings": "\n".join(warnings) or "none"})
+    elif not broken:
+        whole = "whole: nothing altered, missing or out of order" if tail else "empty: nothing was read yet"
+        print_facts({"audit": whole, **facts, "warnings": "\n".join(warnings) or "none"})
     if broken:
         listed = "\n  ".join(broken)
-        raise Integrity(f"the audit is not as it was written:\n  {listed}")
+        end_with(Integrity(f"the audit is not as it was written:\n  {listed}"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table
+from dataops.cli.output import end_with, print_facts, print_json, print_table
 
 
 @click.group()
 def dataset() -> None:
-    """Add, list, show and verify datasets."""
+    """Add, list, show, verify datasets."""
 
 
 @dataset.command()
@@ -30,7 +30,9 @@ def dataset() -> None:
 def add(
     name: str, url: str, *, zone: str, contract: str | None, draft: bool, workspace: str | None, as_json: bool
 ) -> None:
-    """Put the Parquet files below URL into the catalog as NAME. They stay where they are; only footers are read.
+    """Put the Parquet files below URL into the catalog as NAME.
+
+    They stay where they are; only their footers are read. URL is a folder (seen from where you are) or a file:// URL.
 
     \b
     Examples:
@@ -67,7 +69,12 @@ def add(
 @workspace_option
 @json_option
 def list_datasets(*, workspace: str | None, as_json: bool) -> None:
-    """The datasets of the catalog, and those that jobs made."""
+    """List the datasets of the catalog, and those that jobs made.
+
+    \b
+    Example:
+      dataops dataset list --json
+    """
     from dataops.datasets.catalog import dataset_names, read_entry
     from dataops.datasets.snapshot import read_snapshot
     from dataops.runs.workspace import open_workspace
@@ -105,7 +112,12 @@ def list_datasets(*, workspace: str | None, as_json: bool) -> None:
 @workspace_option
 @json_option
 def show(name: str, *, workspace: str | None, as_json: bool) -> None:
-    """The dataset NAME: where it lies, its columns with their classifications, its newest snapshot."""
+    """Show NAME: where it lies, its newest snapshot, its columns.
+
+    \b
+    Example:
+      dataops dataset show flights
+    """
     from dataops.datasets.catalog import open_dataset
     from dataops.runs.workspace import open_workspace
 
@@ -119,7 +131,7 @@ def show(name: str, *, workspace: str | None, as_json: bool) -> None:
         "since": found.snapshot.created_at,
         "files": len(found.snapshot.fragments),
         "rows": found.snapshot.rows,
-        "made by": found.snapshot.manifests[-1].run,
+        "made_by": found.snapshot.manifests[-1].run,
         "rules": len(found.contract.rules),
     }
     columns = [
@@ -139,9 +151,14 @@ def show(name: str, *, workspace: str | None, as_json: bool) -> None:
 @workspace_option
 @json_option
 def verify(name: str, *, workspace: str | None, as_json: bool) -> None:
-    """Count and check NAME's files against what its manifests say: sizes, digests, rows, receipts, nothing lost.
+    """Check NAME's files against its records.
 
+    Sizes, digests, rows and receipts are counted again from the files, so that nothing is lost and nothing was changed.
     Exits with 8 where something doesn't hold.
+
+    \b
+    Example:
+      dataops dataset verify income_scores
     """
     from dataops.datasets.verify import verify_dataset
     from dataops.errors import Integrity
@@ -155,4 +172,4 @@ def verify(name: str, *, workspace: str | None, as_json: bool) -> None:
         print_facts(verified.checks)
     if verified.findings:
         listed = "\n  ".join(verified.findings)
-        raise Integrity(f"dataset '{name}' is not what its records say:\n  {listed}")
+        end_with(Integrity(f"dataset '{name}' is not what its records say:\n  {listed}"))

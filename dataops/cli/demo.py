@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dataops.cli.options import json_option
 from dataops.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from dataops.demo.line import Story
+
+PROGRAM = "dataops"
+LOOK_AROUND = (
+    "job list",
+    "job explain {}/jobs/census.yaml income_scores",
+    "dataset verify income_scores",
+    "model show income",
+    "audit verify",
+)
 
 
 @click.command()
@@ -16,17 +33,19 @@ from dataops.cli.output import print_json, print_table
 @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
 @json_option
 def demo(folder: str, *, watch: bool, quiet: bool, as_json: bool) -> None:
-    """The whole line on real data, in DIR (./demo): 299,285 people of the censuses of 1994 and 1995.
+    """Run the whole line on real data, in ./demo.
 
-    Fetches the data, makes a workspace, prepares a governed training set, trains two candidates, promotes the better
-    one and
-    rescores 1995 with it. A second run does only what is missing.
+    299,285 people of the censuses of 1994 and 1995: fetches the data, makes a workspace in DIR, prepares a governed
+    training set from 1994, trains two candidates, promotes the better one and rescores 1995 with it. A second run does
+    only what is missing.
+
+    \b
+    Examples:
+      dataops demo
+      dataops demo somewhere/else --watch
     """
-    from pathlib import Path
-
     from dataops.demo.line import run_demo
     from dataops.engine.progress import Progress
-    from dataops.runs.report import report_path
 
     hold = _wait_for_enter if watch else None
     with Progress(sys.stderr, quiet=quiet) as progress:
@@ -41,17 +60,32 @@ def demo(folder: str, *, watch: bool, quiet: bool, as_json: bool) -> None:
     click.echo("")
     rows = [[step.name, step.what, step.outcome, f"{step.seconds:.1f} s"] for step in story.steps]
     print_table(["step", "what", "outcome", "time"], rows)
-    scores = runs["income_scores"]
-    click.echo(f"""
-In {folder}/: policies, contracts and jobs to read; storage/ with datasets, runs and audit; registry/ with the models.
-Reports:  {report_path(workspace, scores)}
+    click.echo(_closing(story, folder))
 
-Look around:
-  dataops job list -w {folder}
-  dataops job explain {folder}/jobs/census.yaml income_scores -w {folder}
-  dataops dataset verify income_scores -w {folder}
-  dataops model show income -w {folder}
-  dataops audit verify -w {folder}""")
+
+def _closing(story: Story, folder: str) -> str:
+    """Where things lie, and how to look around."""
+    done = "" if any(not outcome.skipped for outcome in story.outcomes.values()) else "\nNothing was left to do.\n"
+    report = story.outcomes["income_scores"].report
+    where = shlex.quote(folder)
+    lines = [
+        f"{done}",
+        f"In {folder}/: policies/, contracts/ and jobs/ to read; storage/ with datasets, runs and audit;",
+        "registry/ with the models.",
+        f"Report of the last run: {report}",
+        "",
+        "Look around:",
+        *(f"  {program()} {verb.format(where)} -w {where}" for verb in LOOK_AROUND),
+    ]
+    return "\n".join(lines)
+
+
+def program() -> str:
+    """How to call this program from where the person stands: its name, or its path where it isn't on the PATH."""
+    here = Path(sys.argv[0])
+    if here.name != PROGRAM or shutil.which(PROGRAM):
+        return PROGRAM
+    return shlex.quote(os.path.relpath(here))
 
 
 def _wait_for_enter(dashboard: str) -> None:

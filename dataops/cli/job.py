@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table
+from dataops.cli.output import print_facts, print_json, print_table, printable, spell_bytes
 
 if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def job() -> None:
-    """Run jobs, and look at their runs."""
+    """Run jobs, look at their runs."""
 
 
 @job.command()
@@ -39,7 +39,10 @@ def run(
     workspace: str | None,
     as_json: bool,
 ) -> None:
-    """Run the job NAME of FILE in the foreground (NAME may be left out where FILE has one job).
+    """Run the job NAME of FILE.
+
+    It stays in the foreground. NAME may be left out where FILE has one job. What a finished run did on the same data,
+    under the same policies, with the same code, isn't done again.
 
     \b
     Examples:
@@ -73,7 +76,9 @@ def _job_file(workspace: Path, file: str) -> Path:
 def resume(
     run_id: str, *, quiet: bool, workers: int | None, cluster: str | None, workspace: str | None, as_json: bool
 ) -> None:
-    """Go on with RUN where it stopped: units that are done are not done again.
+    """Go on with RUN where it stopped.
+
+    Units that are done are not done again.
 
     \b
     Example:
@@ -96,7 +101,13 @@ def resume(
 @workspace_option
 @json_option
 def list_runs(*, job_name: str | None, workspace: str | None, as_json: bool) -> None:
-    """All runs, oldest first."""
+    """List all runs, oldest first.
+
+    \b
+    Examples:
+      dataops job list
+      dataops job list --job income --json
+    """
     from dataops.runs.workspace import open_workspace
 
     ledger = open_workspace(workspace).ledger
@@ -105,10 +116,7 @@ def list_runs(*, job_name: str | None, workspace: str | None, as_json: bool) -> 
     if as_json:
         print_json([_state_record(state) for state in states])
         return
-    rows = [
-        [s.run.id, s.run.kind, s.state.value, round(sum(s.phase_seconds().values()), 1), s.run.principal]
-        for s in states
-    ]
+    rows = [[s.run.id, s.run.kind, s.state.value, sum(s.phase_seconds().values()), s.run.principal] for s in states]
     print_table(["run", "kind", "state", "seconds", "by"], rows, empty="no runs yet: `dataops job run FILE`")
 
 
@@ -117,7 +125,12 @@ def list_runs(*, job_name: str | None, workspace: str | None, as_json: bool) -> 
 @workspace_option
 @json_option
 def show(run_id: str, *, workspace: str | None, as_json: bool) -> None:
-    """What RUN read, did and made."""
+    """Show what RUN read, did and made.
+
+    \b
+    Example:
+      dataops job show income_scores-20260131t120000-1a2b3c
+    """
     from dataops.runs.workspace import open_workspace
 
     state = open_workspace(workspace).ledger.state(run_id)
@@ -133,7 +146,15 @@ def show(run_id: str, *, workspace: str | None, as_json: bool) -> None:
 @workspace_option
 @json_option
 def report(run_id: str, *, standalone: str | None, workspace: str | None, as_json: bool) -> None:
-    """Where RUN's report lies (it is written anew, from the run's records)."""
+    """Write RUN's report, and say where it lies.
+
+    It is made anew from the run's records.
+
+    \b
+    Examples:
+      dataops job report income_scores-20260131t120000-1a2b3c
+      dataops job report income_scores-20260131t120000-1a2b3c --standalone scores.html
+    """
     from dataops.runs.report import write_run_report
     from dataops.runs.workspace import open_workspace
 
@@ -148,7 +169,9 @@ def report(run_id: str, *, standalone: str | None, workspace: str | None, as_jso
 @workspace_option
 @json_option
 def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool) -> None:
-    """What running the job NAME of FILE would read, column by column, and what the policies say. Nothing is read.
+    """Say what a job would read, and why.
+
+    Column by column, with what the policies say of it to you. No row is read.
 
     \b
     Example:
@@ -165,12 +188,22 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
         print_json(explained)
         return
     for given in explained["inputs"]:
-        print_facts({key: value for key, value in given.items() if key != "columns"})
+        print_facts(_input_facts(given))
         columns = [[c["column"], c["verdict"], c["mask"], c["classification"], c["rules"]] for c in given["columns"]]
         print_table(["column", "verdict", "mask", "classification", "rules"], columns)
         click.echo("")
-    if explained["refused"]:
-        click.echo(f"refused: {explained['refused']}")
+    click.echo(f"refused: {printable(explained['refused'])}" if explained["refused"] else "nothing speaks against it")
+
+
+def _input_facts(given: dict[str, Any]) -> dict[str, object]:
+    size = f"{given['units']:,} units, {given['rows']:,} rows, {spell_bytes(given['decoded_bytes'])} decoded"
+    return {
+        given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
+        "read": f"to {given['purpose']}, as {given['as']}",
+        "size": size,
+        "row_filters": given["row_filters"],
+        "contract_rules": given["contract_rules"],
+    }
 
 
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:

@@ -1,11 +1,14 @@
 """``dataops``: nouns, then verbs. Results on stdout, progress and messages on stderr, one exit code per family of
-errors.
+errors, and never a traceback: a message says what happened, and what to do.
 """
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +17,74 @@ import click
 from dataops import __version__
 from dataops.cli import audit, dataset, demo, job, model, workspace
 from dataops.cli.output import print_error
-from dataops.errors import DataopsError
+from dataops.errors import DataopsError, Storage
 
-EXIT_CODES = """Exit codes: 0 done, 1 unexpected, 2 wrong input or usage, 3 not found, 4 exists, 5 conflict or
-refused promotion, 6 contract broken, 7 access denied, 8 integrity, 9 unknown format, 10 storage, 11 cluster or task, 130 interrupted."""
+INTERRUPTED = 130
+EXIT_CODES = f"""Exit codes: 0 done, 1 unexpected, 2 wrong input or usage, 3 not found, 4 exists, 5 conflict or
+refused promotion, 6 contract broken, 7 access denied, 8 integrity, 9 unknown format, 10 storage, 11 cluster or task,
+{INTERRUPTED} interrupted."""
+
+_AS_JSON = "dataops.json"
 
 
 class Main(click.Group):
-    """The group that turns errors into messages and exit codes."""
+    """The group that turns errors into messages and exit codes, also where it is a command of another program."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of one call; remembers whether it asks for JSON."""
+        as_json = "--json" in args
+        with _messages(as_json=as_json):
+            context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_AS_JSON] = as_json
+        return context
 
     def invoke(self, ctx: click.Context) -> Any:
-        """The command's result; a DataopsError ends the process with its message and code, never with a traceback."""
-        try:
+        """The command's result; what goes wrong ends the process with a message and its exit code."""
+        with _messages(as_json=ctx.meta.get(_AS_JSON, False)):
             return super().invoke(ctx)
-        except DataopsError as error:
-            print_error(type(error).__name__, str(error), as_json="--json" in sys.argv)
-            ctx.exit(error.exit_code)
-        except KeyboardInterrupt:
-            print_error("Interrupted", "stopped; `dataops job resume RUN` goes on with what is missing", as_json=False)
-            ctx.exit(130)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+
+
+@contextmanager
+def _messages(*, as_json: bool) -> Iterator[None]:
+    """Errors become a message and an exit; click's own ways of ending pass through."""
+    try:
+        yield
+    except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+        raise
+    except click.ClickException as error:
+        _end("Usage", _usage(error), error.exit_code, as_json=as_json)
+    except DataopsError as error:
+        _end(type(error).__name__, _with_notes(str(error), error), error.exit_code, as_json=as_json)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _end("Interrupted", _with_notes("stopped", error), INTERRUPTED, as_json=as_json)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read our output has seen enough: click ends quietly
             raise
-        except Exception as error:  # noqa: BLE001  # the last line of defence: its text may hold values
-            print_error("Unexpected", f"{type(error).__name__} at {_place(error)}: a bug in dataops", as_json=False)
-            ctx.exit(1)
+        message = _with_notes(f"{error.filename or 'the disk'}: {error.strerror or type(error).__name__}", error)
+        _end(Storage.__name__, message, Storage.exit_code, as_json=as_json)
+    except Exception as error:  # noqa: BLE001  # the last line of defence: its text may hold values
+        message = f"{type(error).__name__} at {_place(error)}: a bug in dataops, please report it"
+        _end("Unexpected", _with_notes(message, error), 1, as_json=as_json)
+
+
+def _end(family: str, message: str, exit_code: int, *, as_json: bool) -> None:
+    print_error(family, message, as_json=as_json)
+    raise click.exceptions.Exit(exit_code) from None
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is None:
+        return message
+    return f"{message}\n{context.get_usage()}\n`{context.command_path} -h` explains it."
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    """`message` and what was noted on the error on its way here: how to go on."""
+    return "\n".join([message, *getattr(error, "__notes__", ())])
 
 
 def _place(error: BaseException) -> str:
@@ -47,7 +94,10 @@ def _place(error: BaseException) -> str:
 
 
 @click.group(
-    cls=Main, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_CODES
+    name="dataops",  # what `dask dataops` is called by
+    cls=Main,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXIT_CODES,
 )
 @click.version_option(__version__)
 def main() -> None:
@@ -63,3 +113,6 @@ def main() -> None:
 
 for command in (demo.demo, workspace.init, workspace.keys, job.job, dataset.dataset, model.model, audit.audit):
     main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

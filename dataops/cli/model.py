@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dataops.cli.options import json_option, workspace_option
 from dataops.cli.output import print_facts, print_json, print_table
 
+if TYPE_CHECKING:
+    from dataops.registry.aliases import AliasMove
+    from dataops.registry.versions import ModelVersion, Registry
+
 
 @click.group()
 def model() -> None:
-    """Look at model versions, and promote them."""
+    """Look at models, promote them."""
 
 
 @model.command(name="list")
 @workspace_option
 @json_option
 def list_models(*, workspace: str | None, as_json: bool) -> None:
-    """All versions of all models, with their first metric and the aliases that name them."""
+    """List all versions of all models.
+
+    Each with its first metric and the aliases that name it.
+
+    \b
+    Example:
+      dataops model list
+    """
     from dataops.runs.workspace import open_workspace
 
     registry = open_workspace(workspace).registry
@@ -36,7 +47,7 @@ def list_models(*, workspace: str | None, as_json: bool) -> None:
     print_table(["version", "trainer", "aliases", "metric", "registered"], rows, empty="no models: run a train job")
 
 
-def _version_record(registry: Any, name: str, found: Any) -> dict[str, Any]:
+def _version_record(registry: Registry, name: str, found: ModelVersion) -> dict[str, Any]:
     from dataops.records import format_time
     from dataops.registry.aliases import current, list_aliases
 
@@ -63,7 +74,15 @@ def _version_record(registry: Any, name: str, found: Any) -> dict[str, Any]:
 @workspace_option
 @json_option
 def show(reference: str, *, workspace: str | None, as_json: bool) -> None:
-    """The model card of REFERENCE: NAME@VERSION, NAME@ALIAS, or NAME for its champion."""
+    """Show the model card of REFERENCE.
+
+    REFERENCE is NAME@VERSION, NAME@ALIAS, or NAME alone for its champion.
+
+    \b
+    Examples:
+      dataops model show income
+      dataops model show income@2 --json
+    """
     from dataops.registry.aliases import resolve_reference
     from dataops.runs.workspace import open_workspace
 
@@ -82,7 +101,14 @@ def show(reference: str, *, workspace: str | None, as_json: bool) -> None:
 @workspace_option
 @json_option
 def champion(name: str, *, workspace: str | None, as_json: bool) -> None:
-    """Which version of NAME is champion, since when, and why."""
+    """Say which version of NAME is champion.
+
+    And since when, by whom, and why.
+
+    \b
+    Example:
+      dataops model champion income
+    """
     from dataops.registry.aliases import resolve
     from dataops.runs.workspace import open_workspace
 
@@ -98,7 +124,14 @@ def champion(name: str, *, workspace: str | None, as_json: bool) -> None:
 @workspace_option
 @json_option
 def history(name: str, *, alias: str, workspace: str | None, as_json: bool) -> None:
-    """Every move of an alias of NAME: which version, since when, by whom, why."""
+    """List every move of NAME's champion.
+
+    Or of another alias: which version, since when, by whom, why.
+
+    \b
+    Example:
+      dataops model history income
+    """
     from dataops.registry.aliases import list_aliases, resolve
     from dataops.runs.workspace import open_workspace
 
@@ -112,7 +145,7 @@ def history(name: str, *, alias: str, workspace: str | None, as_json: bool) -> N
     print_table(["generation", "version", "since", "by", "reason"], [list(one.values())[:5] for one in moves])
 
 
-def _moves(registry: Any, name: str, alias: str) -> list[dict[str, Any]]:
+def _moves(registry: Registry, name: str, alias: str) -> list[dict[str, Any]]:
     from dataops.records import format_time
     from dataops.registry.aliases import history as moves_of
 
@@ -123,10 +156,18 @@ def _moves(registry: Any, name: str, alias: str) -> list[dict[str, Any]]:
             "since": format_time(move.moved_at),
             "by": move.actor,
             "reason": move.reason,
-            "verdict": move.verdict_digest,
+            "verdict": _verdict_page(registry, move),
         }
         for move in moves_of(registry, name, alias)
     ]
+
+
+def _verdict_page(registry: Registry, move: AliasMove) -> str | None:
+    from dataops.promotion.promote import verdict_key
+
+    if move.verdict_digest is None:
+        return None
+    return f"{registry.store.url}/{verdict_key(move.model, move.verdict_digest)}.md"
 
 
 @model.command()
@@ -136,20 +177,23 @@ def _moves(registry: Any, name: str, alias: str) -> list[dict[str, Any]]:
 @workspace_option
 @json_option
 def promote(reference: str, *, reason: str, rules: str | None, workspace: str | None, as_json: bool) -> None:
-    """Make REFERENCE (NAME@VERSION) the champion, if it passes the gates of the promotion file.
+    """Make REFERENCE the champion, if it passes its gates.
 
-    The verdict is kept either way. Exits with 5 where a gate says no.
+    REFERENCE is NAME@VERSION, or NAME alone for the best candidate of its newest train run, by the first rule of the
+    promotion file. All rules must hold. The verdict is kept either way. Exits with 5 where a gate says no.
 
     \b
-    Example:
+    Examples:
+      dataops model promote income --reason "trained on the data of May"
       dataops model promote income@2 --reason "better on 1995"
     """
-    from dataops.registry.aliases import resolve_reference
-    from dataops.runs.promotion import promote_version
+    from dataops.runs.promotion import promote_reference
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    version = resolve_reference(opened.registry, reference)
-    promoted = promote_version(opened, version.model, version.version, reason=reason, rules=rules)
-    record = _moves(opened.registry, version.model, "champion")[-1]
-    print_json({**record, "moved": promoted.moved}) if as_json else print_facts(record)
+    promoted = promote_reference(opened, reference, reason=reason, rules=rules)
+    record = _moves(opened.registry, promoted.move.model, promoted.move.alias)[-1]
+    if as_json:
+        print_json({**record, "moved": promoted.moved})
+        return
+    print_facts({"champion": "moved" if promoted.moved else "was this version already", **record})

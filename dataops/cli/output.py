@@ -1,13 +1,20 @@
-"""What the command line prints: tables for people, JSON for programs, errors on stderr."""
+"""What the command line prints: results on stdout as tables or as one JSON document, errors on stderr.
+
+1. Where JSON was asked for, stdout holds one JSON document and nothing else, also when the verb fails.
+2. Nothing that a terminal would obey is printed, whatever a file or a name holds.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from dataops.errors import DataopsError
 
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code != ord("\n")}
 
@@ -27,12 +34,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         click.echo(empty)
         return
-    cells = [[_cell(value) for value in row] for row in rows]
-    right = [all(isinstance(row[i], (int, float)) or row[i] is None for row in rows) for i in range(len(columns))]
-    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
+    cells = [[_cell(value).replace("\n", " ") for value in row] for row in rows]
+    right = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
+    widths = [max(_width(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
 
     def line(values: Sequence[str]) -> str:
-        aligned = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        blanks = [" " * (width - _width(value)) for value, width in zip(values, widths, strict=True)]
+        aligned = (b + v if r else v + b for v, b, r in zip(values, blanks, right, strict=True))
         return "  ".join(aligned).rstrip()
 
     click.echo(click.style(line(columns), bold=True) if sys.stdout.isatty() else line(columns))
@@ -41,11 +49,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Names and values, a line each, on stdout."""
-    width = max((len(name) for name in facts), default=0)
+    """Names and values, a line each, on stdout; `row_filters` is shown as ``row filters``."""
+    names = {name: printable(name.replace("_", " ")) for name in facts}
+    width = max((_width(name) for name in names.values()), default=0)
     for name, value in facts.items():
-        first, *rest = printable(value).split("\n")
-        click.echo(f"{name.ljust(width)}  {first}")
+        first, *rest = _cell(value).split("\n")
+        click.echo(f"{names[name]}{' ' * (width - _width(names[name]))}  {first}")
         for more in rest:
             click.echo(f"{'':{width}}  {more}")
 
@@ -57,13 +66,37 @@ def print_error(family: str, message: str, *, as_json: bool) -> None:
     click.echo(f"{click.style('error', fg='red') if sys.stderr.isatty() else 'error'}: {printable(message)}", err=True)
 
 
+def end_with(error: DataopsError) -> None:
+    """Ends the verb, whose result is printed already, with `error` on stderr and the exit code of its family."""
+    print_error(type(error).__name__, str(error), as_json=False)
+    click.get_current_context().exit(error.exit_code)
+
+
+def spell_bytes(size_bytes: float) -> str:
+    """A size for people: ``348 kB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:,.0f} {unit}" if unit == "bytes" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:,.1f} TB"
+
+
 def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4f}"
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.1f}"
     return printable(value)
+
+
+def _width(text: str) -> int:
+    """Columns that `text` takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(bool(unicodedata.combining(character)) for character in text)

@@ -12,10 +12,10 @@ from dataops.cli.output import print_facts, print_json
 @click.argument("folder", metavar="[DIR]", default=".")
 @json_option
 def init(folder: str, *, as_json: bool) -> None:
-    """Make a workspace in DIR: settings, yourself as a principal, a key, a cluster file, and where everything else
-    goes.
+    """Make a workspace in DIR.
 
-    Nothing that exists is touched.
+    That is: settings, yourself as a principal, a key for pseudonyms, a cluster file, and folders for the rest. Nothing
+    that exists is touched, and nobody may read anything until a policy says so.
 
     \b
     Example:
@@ -38,15 +38,21 @@ def init(folder: str, *, as_json: bool) -> None:
 
 @click.group()
 def keys() -> None:
-    """Key files for pseudonyms; workers read them, nothing else carries them."""
+    """Make keys for pseudonyms."""
 
 
 @keys.command(name="init")
 @workspace_option
 @json_option
 def init_keys(*, workspace: str | None, as_json: bool) -> None:
-    """Make a new key. It is used from the next run on; pseudonyms made with an older one no longer join with new
-    ones.
+    """Make a new key.
+
+    It is used from the next run on. Pseudonyms made with an older one no longer join with new ones, and what was read
+    under the old one is read anew. Workers read the key files themselves; nothing else carries them.
+
+    \b
+    Example:
+      dataops keys init
     """
     import secrets
     from pathlib import Path

@@ -22,7 +22,7 @@ from dataops.demo.fetch import cache_folder, fetch
 from dataops.engine.progress import Progress
 from dataops.runs.execute import Options, Outcome, run_job
 from dataops.runs.init import init_workspace
-from dataops.runs.promotion import promote_version
+from dataops.runs.promotion import best_candidate, promote_version, read_rules
 from dataops.runs.workspace import Workspace, open_workspace
 
 JOBS_FILE = "jobs/census.yaml"
@@ -127,11 +127,8 @@ def summary_line(result: Mapping[str, Any]) -> str:
 
 
 def _promote_best(workspace: Workspace, trained: Outcome) -> str:
-    def figure(version: Mapping[str, Any]) -> float:
-        return float(version["metrics"]["holdout"]["overall"]["roc_auc"])
-
-    best = max(trained.state.result["versions"], key=figure)
-    reason = f"best ROC AUC on the held-out people of 1994, {figure(best):.4f}"
-    promoted = promote_version(workspace, MODEL, best["version"], reason=reason)
+    best = best_candidate(workspace.registry, MODEL, read_rules(workspace, MODEL))
+    candidates = {version["version"]: version["candidate"] for version in trained.state.result["versions"]}
+    promoted = promote_version(workspace, MODEL, best, reason="the better candidate by ROC AUC on 1995")
     verb = "is champion now" if promoted.moved else "was champion already"
-    return f"{MODEL}@{best['version']} ({best['candidate']}) {verb}, generation {promoted.move.generation}"
+    return f"{MODEL}@{best} ({candidates.get(best, 'of an earlier run')}) {verb}, generation {promoted.move.generation}"

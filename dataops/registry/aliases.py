@@ -189,6 +189,7 @@ def _parse_move(entry: Entry, model: str, alias: str) -> AliasMove:
 def _unset(registry: Registry, model: str, alias: str) -> str:
     models = registry.list_models()
     if model not in models:
-        return f"the registry has no model {model!r}.{near_match(model, models)}"
+        known = near_match(model, models) or " It has no models yet: run a train job."
+        return f"the registry has no model {model!r}.{known}"
     known = near_match(alias, list_aliases(registry, model)) or " It has no aliases yet: promote a version."
-    return f"{model} has no {alias!r}.{known}"
+    return f"model {model!r} has no {alias}.{known}"

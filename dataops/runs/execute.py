@@ -225,6 +225,7 @@ def _carry_out(
     except BaseException as error:
         if not done:
             _record_failure(workspace, run, planned if announced else None, error)
+            error.add_note(f"`dataops job resume {run.id}` goes on with what is missing.")
         raise
     return Outcome(state=workspace.ledger.state(run.id), report=report)
 

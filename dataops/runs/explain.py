@@ -58,8 +58,8 @@ def _explained(name: str, given: GovernedInput) -> dict[str, Any]:
         "units": len(given.units),
         "rows": rows,
         "decoded_bytes": size_bytes,
-        "row filters": "; ".join(given.grant.effect.filters) or "none",
-        "contract rules": len(given.dataset.contract.rules),
+        "row_filters": "; ".join(given.grant.effect.filters) or "none",
+        "contract_rules": len(given.dataset.contract.rules),
         "columns": [
             {
                 "column": decision.column,

@@ -1,16 +1,37 @@
-"""Promotion from the command line: which rules hold, who asks."""
+"""Promotion from the command line: which version is meant, which rules hold, who asks."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from dataops.declarations.loader import read_yaml, validate
 from dataops.declarations.promotion import Promotion
+from dataops.declarations.references import parse_model_reference
 from dataops.errors import NotFound, near_match
+from dataops.promotion.gates import HIGHER_IS_BETTER, HOLDOUT, Metrics
 from dataops.promotion.promote import Promoted, promote
+from dataops.registry.aliases import resolve, resolve_reference
+from dataops.registry.versions import Registry
 from dataops.runs.workspace import Workspace, os_user
 
 RULES_FILE = "jobs/promotion.yaml"
+
+
+def promote_reference(workspace: Workspace, reference: str, *, reason: str, rules: str | None = None) -> Promoted:
+    """The promotion of ``income@3``, or of ``income``'s best candidate, to champion.
+
+    Raises
+    ------
+    NotFound : no such model or version, besides what `promote_version` raises.
+    InvalidInput : not a reference.
+    """
+    model = parse_model_reference(reference).model
+    if "@" in reference:
+        version = resolve_reference(workspace.registry, reference).version
+    else:
+        version = best_candidate(workspace.registry, model, read_rules(workspace, model, rules))
+    return promote_version(workspace, model, version, reason=reason, rules=rules)
 
 
 def promote_version(
@@ -23,8 +44,40 @@ def promote_version(
     Conflict : a gate says no; the verdict is on file.
     NotFound : no such version, no rules file, or no rules for this model in it.
     """
+    promotion = read_rules(workspace, model, rules)
+    return promote(workspace.registry, model, version, promotion=promotion, actor=os_user(), reason=reason)
+
+
+def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Promotion:
+    """The promotion rules of `model` in the file at `rules`, by default the workspace's."""
     path = Path(rules) if rules else workspace.settings.workspace / RULES_FILE
     known = {gate.model: gate for gate in (validate(document, Promotion) for document in read_yaml(path))}
     if model not in known:
         raise NotFound(f"{path}: no promotion rules for model '{model}'.{near_match(model, known)}")
-    return promote(workspace.registry, model, version, promotion=known[model], actor=os_user(), reason=reason)
+    return known[model]
+
+
+def best_candidate(registry: Registry, model: str, promotion: Promotion) -> int:
+    """The version that the newest train run of `model` registered and that is best by the first rule's metric.
+
+    Of equals the first; without rules the newest, which no gate will let through.
+    """
+    versions = registry.versions(model)
+    if not versions:
+        resolve(registry, model)  # says that there is no such model, and which one is near
+        raise NotFound(f"model '{model}' has no version: run a train job")
+    newest = versions[-1].version
+    if not promotion.rules:
+        return newest
+    runs = {found.version: registry.read_manifest(model, found.version).lineage.get("run") for found in versions}
+    candidates = [version for version, run in runs.items() if run == runs[newest]]
+    return max(candidates, key=lambda version: _goodness(registry.read(model, version).package.metrics, promotion))
+
+
+def _goodness(metrics: Metrics, promotion: Promotion) -> float:
+    """The first rule's metric, turned so that more is better; what wasn't measured is worst."""
+    rule = promotion.rules[0]
+    figure = metrics.get(rule.dataset or HOLDOUT, {}).get("overall", {}).get(rule.metric.value)
+    if figure is None or math.isnan(figure):
+        return -math.inf
+    return float(figure) if HIGHER_IS_BETTER[rule.metric] else -float(figure)

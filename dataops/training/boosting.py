@@ -11,8 +11,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +27,12 @@ from dataops.training.trainers import Parameter, number, parse_params, whole
 
 if TYPE_CHECKING:
     from dask.array import Array
-    from distributed import Client
+    from distributed import Client, Worker
 
 FORMAT = "xgboost-ubj/1"
 ATTEMPTS = 3
 WORKER_TIMEOUT_SECONDS = 120
+STDERR = 2
 
 _log = logging.getLogger(__name__)
 
@@ -132,8 +135,32 @@ def _train(parts: PartsOnCluster, params: Mapping[str, Any], rounds: int, *, wei
             weight=_chunks(parts, placed, _weight, ()) if weighted else None,
             max_bin=params["max_bin"],
         )
-        trained = xgboost_dask.train(parts.client, dict(params), data, num_boost_round=rounds)
+        with _hushed(parts.client):
+            trained = xgboost_dask.train(parts.client, dict(params), data, num_boost_round=rounds)
     return bytes(trained["booster"].save_raw("ubj"))
+
+
+@contextmanager
+def _hushed(client: Client) -> Iterator[None]:
+    """Workers that write nothing to stderr: XGBoost's native code says who got which rank, whatever its verbosity."""
+    kept = client.run(_turn_stderr_away)
+    try:
+        yield
+    finally:
+        client.run(_turn_stderr_back, kept, workers=list(kept), on_error="ignore")
+
+
+def _turn_stderr_away() -> int:
+    kept = os.dup(STDERR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDERR)
+    os.close(nowhere)
+    return kept
+
+
+def _turn_stderr_back(kept: Mapping[str, int], dask_worker: Worker) -> None:
+    os.dup2(kept[dask_worker.address], STDERR)
+    os.close(kept[dask_worker.address])
 
 
 def _chunks(

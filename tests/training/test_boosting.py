@@ -84,9 +84,11 @@ def test_a_monotone_feature_never_turns(cluster, units, place, held_out):
     assert (high > low).any()
 
 
-def test_nothing_is_printed_where_results_go(cluster, units, place, capfd):
+def test_nothing_is_printed_where_results_go_and_no_ranks_where_progress_goes(cluster, units, place, capfd):
     fit_xgboost(place(cluster, units), FEW, 0)
-    assert capfd.readouterr().out == ""
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "got rank" not in printed.err
 
 
 def test_rounds_are_200_unless_said(cluster, make_part, place):
