@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Client]:
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as started,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as started,
         Client(started, set_as_default=False) as client,
     ):
         yield client

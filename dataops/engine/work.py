@@ -176,8 +176,9 @@ def _outcome(future: Future, unit: Unit) -> Any:
     if reason == "KilledWorker":
         return Failure(
             family="Compute",
-            message=f"unit {unit.id} ({unit.fragment.path}) killed its worker several times; is memory_limit too small "
-            f"for {unit.size_bytes} decoded bytes?",
+            # Dask suspects all that its worker had in hand, not only what it was doing
+            message=f"workers died several times over unit {unit.id} ({unit.fragment.path}) or one beside it; is "
+            f"memory_limit too small for {unit.size_bytes} decoded bytes?",
         )
     return Failure(family="Compute", message=f"unit {unit.id}: the cluster answered '{reason}'")
 
@@ -202,7 +203,9 @@ class Phase:
         """Count `units` and `rows` as done."""
         self._work.progress.advance(units, rows)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         seconds = time.monotonic() - self._started
         self._work.seconds[self._name] = seconds
         self._span.__exit__(kind, error, trace)
