@@ -1,0 +1,440 @@
+# noqa: INP001 - a script beside the documents, no package
+"""The reference pages that say what the code says: job files, cluster files, settings, catalog, the command line.
+
+``python docs/generate.py`` writes them. What a key means stands with the key, in `dataops.declarations` and
+`dataops.settings`; a verb's words stand with the verb, in `dataops.cli`. A test fails where a page differs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from dataops import errors
+from dataops.cli.main import main as command_line
+from dataops.declarations.catalog import CatalogEntry, Principals
+from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.jobs import PrepareJob, RescoreJob, TrainJob
+from dataops.declarations.loader import MAX_DEPTH, MAX_SIZE_BYTES
+from dataops.declarations.promotion import Promotion
+from dataops.settings import CACHE_VARIABLE, DEFAULTS, VARIABLE_PREFIX, WORKSPACE_VARIABLE, Settings
+from dataops.training import boosting, logistic
+
+FOLDER = Path(__file__).resolve().parent / "reference"
+WIDTH = 100
+NOTE = "Written by `docs/generate.py` from the code; change it there.\n"
+
+READING = f"""\
+## How the files are read
+
+YAML, read strictly. At most {MAX_SIZE_BYTES // 1024} kB and {MAX_DEPTH} levels. No anchors, aliases or tags. No key
+twice. A key that isn't listed here is refused with its near match, and a key needs a value. Unquoted `null`, `true`,
+`false` and JSON numbers are what JSON says; everything else is the text that stands there (`NO`, `12:30`,
+`2024-01-01`). Values are never converted: `"5"` is no number. All findings of a file are shown at once, each with
+file and line.
+"""
+
+PREPARE_EXAMPLE = """\
+name: flights_ready
+job: prepare
+input: flights
+derive:
+  late: "delay > 15"
+  hour: "extract(hour from departed_at)"
+where: "distance > 0"
+labelled: "delay is not null"
+split: {by: "hash(plane, date)", test: 0.2}
+output: flights_ready
+"""
+
+TRAIN_EXAMPLE = """\
+name: late
+job: train
+input: flights_ready
+target: late
+features:
+  numeric: {columns: [distance, hour], impute: median, scale: standard}
+  categorical: {columns: [origin, destination], min_count: 20}
+candidates:
+  - {trainer: logistic, params: {l2: 1.0}}
+  - {trainer: xgboost, params: {rounds: 50, max_depth: 6}}
+evaluate: {metrics: [roc_auc, log_loss], slices: [origin], datasets: [flights_new]}
+description: Will a flight arrive more than 15 minutes late?
+limits: [Trained on one year of three airports.]
+seed: 7
+"""
+
+RESCORE_EXAMPLE = """\
+name: late_scores
+job: rescore
+model: late@champion
+input: flights_new
+keep: [date, origin, destination]
+errors: {max_rate: 0.01}
+output: late_scores
+"""
+
+PROMOTION_EXAMPLE = """\
+model: late
+rules:
+  - {metric: roc_auc, minimum: 0.7, max_loss: 0.002}
+  - {metric: log_loss, dataset: flights_new, maximum: 0.5}
+"""
+
+CLUSTER_EXAMPLE = """\
+kind: local
+score: {workers: auto, threads: 1}
+train: {workers: 1, threads: 4}
+memory_limit: 4 GB
+dashboard: 127.0.0.1:8787
+config: {distributed.comm.timeouts.connect: 30s}
+"""
+
+CATALOG_EXAMPLE = """\
+name: flights
+url: ../data/flights
+zone: historical
+contract: contracts/flights.yaml
+description: Flights of three airports, one row a flight.
+"""
+
+PRINCIPALS_EXAMPLE = """\
+principals:
+  ana: {roles: [data_science]}
+  bo: {roles: [operations]}
+"""
+
+SETTINGS_EXAMPLE = """\
+storage: storage
+registry: registry
+keys: ~/keys
+cluster: cluster/local.yaml
+"""
+
+
+def pages() -> dict[str, str]:
+    """The text of each page, by its name in `docs/reference`."""
+    return {
+        "job-files.md": job_files(),
+        "cluster-files.md": cluster_files(),
+        "catalog-and-principals.md": catalog_and_principals(),
+        "settings.md": settings(),
+        "command-line.md": command_line_page(),
+    }
+
+
+def job_files() -> str:
+    """Jobs and promotion rules."""
+    return _page(
+        "# Job files",
+        NOTE,
+        "A file below `jobs/` holds one or more jobs, parted by `---`. Each has a `name` of its own and says its kind "
+        "in `job`. `dataops job run FILE NAME` runs one. A job names datasets, columns and models; who may read what "
+        "is the [policies'](policies.md) part. SQL is the language of [expressions](expressions.md).",
+        "## prepare",
+        *_model(PrepareJob),
+        "A split adds a column `split` with `train` or `test` in each row: the side is a hash of the key columns' text "
+        "as the job gets it, so a key stays on its side as data grows. A derived column carries the classifications of "
+        "all that it was made of, joined by `+`, and so does `split`.",
+        _example("yaml", PREPARE_EXAMPLE),
+        "## train",
+        *_model(TrainJob),
+        "Every candidate becomes a version of the model. Where the input was split, its `train` rows are learnt from; "
+        "else four of every five rows of a file, by their place in it. The others are the dataset `holdout` of the "
+        "figures. Learning reads for the purpose `train`; `holdout` and `evaluate.datasets` are read for `evaluate`. "
+        "In front of a raw dataset the preparation of the training set runs again, `labelled` included. Rows without a "
+        "known target are left out and counted. A slice of fewer than 20 rows has no figures. A pseudonym can't be a "
+        "feature.",
+        "### Parameters of `logistic`",
+        *_parameters(logistic.PARAMETERS),
+        "### Parameters of `xgboost`",
+        "Objective (`binary:logistic`) and tree method (`hist`) are fixed. Where no default stands here, XGBoost's own "
+        "holds.",
+        *_parameters(boosting.PARAMETERS),
+        _example("yaml", TRAIN_EXAMPLE),
+        "## rescore",
+        *_model(RescoreJob),
+        "The output has the columns of `keep`, then `probability` (float32, of the positive class) and `prediction` "
+        "(true from 0.5). Data is read for the purpose `score`. `errors.max_rate` counts quarantined rows among those "
+        "that the policies' filters let through.",
+        _example("yaml", RESCORE_EXAMPLE),
+        "## Promotion files",
+        "`jobs/promotion.yaml` says what a version must show before `dataops model promote` makes it the champion; "
+        "`--rules FILE` names another file. A rule without `dataset` is about `holdout`. Without a champion "
+        "`max_loss` is skipped and an absolute bound has to decide. A file without rules promotes nothing.",
+        *_model(Promotion),
+        _example("yaml", PROMOTION_EXAMPLE),
+        READING,
+    )
+
+
+def cluster_files() -> str:
+    """Where jobs run."""
+    return _page(
+        "# Cluster files",
+        NOTE,
+        "Where and with how many processes jobs run. A run takes the shape of its kind: `score` for preparing and "
+        "rescoring, `train` for training. `--cluster FILE` names a file, else the one of the "
+        "[settings](settings.md) holds; `--workers N` overrides the number of processes. Today there is one kind: "
+        "worker processes on this machine, bound to 127.0.0.1, started for a run and stopped with it.",
+        *_model(ClusterFile),
+        "`cluster/local.yaml` comes with the project and says why each value is what it is. What stands in `config` is "
+        "visible to others on the machine (`ps`, the dashboard): no secrets there.",
+        _example("yaml", CLUSTER_EXAMPLE),
+        READING,
+    )
+
+
+def catalog_and_principals() -> str:
+    """Which datasets there are and who people are."""
+    return _page(
+        "# Catalog and principals",
+        NOTE,
+        "## catalog/NAME.yaml",
+        "One file a dataset; the file's name is the dataset's. `dataops dataset add` writes it. What a job made needs "
+        "no entry.",
+        *_model(CatalogEntry),
+        _example("yaml", CATALOG_EXAMPLE),
+        "Parquet files below `url` are the dataset, in subfolders too; names that begin with `.` or `_` are passed "
+        "over. Folders named `key=value` are Hive partitions and become columns that the contract marks with "
+        "`partitioned: true`.",
+        "## principals.yaml",
+        *_model(Principals),
+        _example("yaml", PRINCIPALS_EXAMPLE),
+        "The user is the one that the operating system runs the process as; the environment has no say in it. A user "
+        "that isn't listed has no role, and without a role nothing can be read.",
+        READING,
+    )
+
+
+def settings() -> str:
+    """Where a workspace keeps what."""
+    described = _attributes(Settings)
+    rows = [
+        (f"`{key}`", f"`{VARIABLE_PREFIX}{key.upper()}`", f"`{default}`", described[key])
+        for key, default in DEFAULTS.items()
+    ]
+    return _page(
+        "# Settings",
+        NOTE,
+        "`dataops.yaml` makes a folder a workspace and says where things lie. An environment variable wins over the "
+        "file. Relative paths are relative to the workspace, `~/` is your home. A URL that holds credentials is "
+        "refused: they belong into the environment of the workers. Today paths and `file://` are understood.",
+        *_table(("key", "variable", "default", "meaning"), rows),
+        _example("yaml", SETTINGS_EXAMPLE),
+        "Two more variables are no settings:",
+        *_table(
+            ("variable", "meaning"),
+            [
+                (
+                    f"`{WORKSPACE_VARIABLE}`",
+                    "The workspace, instead of the nearest folder above with a `dataops.yaml`.",
+                ),
+                (
+                    f"`{CACHE_VARIABLE}`",
+                    "Where `dataops demo` keeps what it fetched. Default: `dataops` in the user's cache folder.",
+                ),
+            ],
+        ),
+        f"Any other variable that begins with `{VARIABLE_PREFIX}` is refused with its near match, and so is an unknown "
+        "key of the file.",
+        READING,
+    )
+
+
+def command_line_page() -> str:
+    """Every verb with its options."""
+    context = click.Context(command_line, info_name="dataops")
+    sections = [section for path, command in verbs(command_line) for section in _verb(path, command, context)]
+    codes = [(str(code), f"`{name}`", meaning) for name, code, meaning in families()]
+    return _page(
+        "# Command line",
+        NOTE,
+        "Nouns, then verbs. Results go to stdout, progress and messages to stderr. `--json` prints the result as JSON; "
+        "an error is then a JSON object on stdout as well. `-h` shows help. There is no colour where the output is no "
+        "terminal. `dask dataops ...` is the same command.",
+        *sections,
+        "## Exit codes",
+        *_table(
+            ("code", "family", "meaning"),
+            [
+                ("0", "", "Done."),
+                ("1", "", "Unexpected: a bug in dataops. The message has the place in the code and no values."),
+                *codes,
+                ("130", "", "Interrupted (Ctrl-C). `dataops job resume RUN` goes on with what is missing."),
+            ],
+        ),
+        "click's own usage errors (an unknown verb or option) are code 2 too. [Errors](errors.md) says what to do "
+        "about each family.",
+    )
+
+
+def verbs(group: click.Group, path: tuple[str, ...] = ("dataops",)) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every verb with the words that call it, in the order of the help."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from verbs(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def families() -> list[tuple[str, int, str]]:
+    """Name, exit code and first line of each error family, by code."""
+    found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.DataopsError)]
+    named = [
+        (one.__name__, one.exit_code, inspect.getdoc(one) or "") for one in found if one is not errors.DataopsError
+    ]
+    return sorted(named, key=lambda family: family[1])
+
+
+def _verb(path: Sequence[str], command: click.Command, parent: click.Context) -> Iterator[str]:
+    context = click.Context(command, info_name=" ".join(path[1:]), parent=parent)
+    pieces = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    yield f"## {' '.join(path)}"
+    yield f"```text\n{' '.join([*path, *pieces])}\n```"
+    prose, _, example = inspect.cleandoc(command.help or "").partition("\b\n")
+    yield _wrap(" ".join(prose.split()))
+    if example:
+        lines = inspect.cleandoc("\n".join(example.splitlines()[1:])).splitlines()
+        yield _example("console", "\n".join(f"$ {line}" for line in lines) + "\n")
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    yield from _table(("option", "meaning"), [(_option_name(one), _option_help(one)) for one in options])
+
+
+def _option_name(option: click.Option) -> str:
+    names = ", ".join(f"`{name}`" for name in sorted(option.opts, key=len, reverse=True))
+    if option.is_flag:
+        return names
+    return f"{names} {option.metavar or _kind(option.type)}"
+
+
+def _kind(kind: click.ParamType[Any]) -> str:
+    if isinstance(kind, click.Choice):
+        return " or ".join(f"`{choice}`" for choice in kind.choices)
+    if isinstance(kind, click.IntRange):
+        return f"{kind.min} to {kind.max}"
+    return kind.name.upper()
+
+
+def _option_help(option: click.Option) -> str:
+    default = f" Default: `{option.default}`." if option.show_default and option.default else ""
+    return f"{option.help or ''}{' Required.' if option.required else ''}{default}"
+
+
+def _model(model: type[BaseModel], place: str = "") -> Iterator[str]:
+    """A table of the keys of `model`, then one for each model inside it."""
+    yield _wrap(" ".join((inspect.getdoc(model) or "").split())) if not place else f"`{place}`: {_first(model)}"
+    rows = [(f"`{name}`", _value(name, field), _meaning(field)) for name, field in model.model_fields.items()]
+    yield from _table(("key", "value", "meaning"), rows)
+    for name, field in model.model_fields.items():
+        for below, many in _models(field.annotation):
+            yield from _model(below, f"{place}.{name}{many}".lstrip("."))
+
+
+def _first(model: type[BaseModel]) -> str:
+    text = " ".join((inspect.getdoc(model) or "").split())
+    return text[0].lower() + text[1:]
+
+
+def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
+    """Models that `annotation` holds, with how often: one, one of a list (``[]``) or one of a mapping (``.NAME``)."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation, ""
+    origin = typing.get_origin(annotation)
+    many = "[]" if origin is tuple else ".NAME" if origin is dict else ""
+    for argument in typing.get_args(annotation):
+        for model, _ in _models(argument):
+            yield model, many
+
+
+def _value(name: str, field: FieldInfo) -> str:
+    spelled = _spell(field.annotation)
+    # the kind of a job is what its document is recognised by, so the file has to say it
+    return f"{spelled}, required" if field.is_required() or name == "job" else spelled
+
+
+def _spell(annotation: Any) -> str:  # noqa: PLR0911 - one line a kind of type
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{one}`" for one in arguments)
+    if origin is typing.Annotated:
+        return _spell(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_spell(one) for one in arguments if one is not type(None))
+    if origin is tuple:
+        return "list"
+    if origin is dict or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "mapping"
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(f"`{one}`" for one in annotation)
+    return {str: "text", int: "whole number", float: "number", bool: "true or false"}[annotation]
+
+
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split())
+
+
+def _parameters(known: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        (f"`{name}`", _expected(one), "" if one.default is None else f"`{one.default}`") for name, one in known.items()
+    ]
+    yield from _table(("parameter", "value", "default"), rows)
+
+
+def _expected(parameter: Any) -> str:
+    """What a parameter takes, in the words in which it refuses anything else."""
+    try:
+        parameter.parse(object())
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("a parameter that takes anything")
+
+
+def _attributes(values: type) -> dict[str, str]:
+    """The lines of a docstring's Attributes section, by name."""
+    text = (inspect.getdoc(values) or "").partition("Attributes\n----------\n")[2]
+    found = re.findall(r"^(\w+) : (.*(?:\n .*)*)", text, re.MULTILINE)
+    plain = {name: " ".join(meaning.replace("``", "`").split()) for name, meaning in found}
+    return {name: meaning[0].upper() + meaning[1:] for name, meaning in plain.items()}
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    yield "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _example(language: str, text: str) -> str:
+    return f"```{language}\n{text}```"
+
+
+def _wrap(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False))
+
+
+def _page(*sections: str) -> str:
+    wrapped = [one if one.startswith(("#", "|", "```")) or "\n" in one else _wrap(one) for one in sections]
+    return "\n\n".join(one.strip("\n") for one in wrapped) + "\n"
+
+
+def write() -> None:
+    """Write every page."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()
+    sys.stdout.write(f"{len(pages())} pages in {FOLDER.parent.name}/{FOLDER.name}\n")
