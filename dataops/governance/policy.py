@@ -73,7 +73,7 @@ def decide(
         key=lambda rule: rule.qualified,
     )
     decisions = tuple(_decide_column(column, rules, contract, purpose, key_id) for column in contract.columns)
-    _require_any(request, decisions, rules)
+    _require_any(request, decisions, rules, policies)
     return Grant(
         principal=principal,
         roles=request.roles,
@@ -241,7 +241,9 @@ def _filter_finding(rule: Rule, contract: Contract) -> str | None:
     )
 
 
-def _require_any(request: Request, decisions: Sequence[ColumnDecision], rules: Sequence[Rule]) -> None:
+def _require_any(
+    request: Request, decisions: Sequence[ColumnDecision], rules: Sequence[Rule], policies: Sequence[Policy]
+) -> None:
     if any(decision.readable for decision in decisions):
         return
     asked = (
@@ -250,7 +252,8 @@ def _require_any(request: Request, decisions: Sequence[ColumnDecision], rules: S
     )
     if not any(rule.effect == RuleEffect.ALLOW for rule in rules):
         raise AccessDenied(
-            f"{asked}: no policy allows any of it to these roles for this purpose in this zone. "
+            f"{asked}: no policy allows any of it to these roles for this purpose in this zone."
+            f"{_unknown_roles(request, policies)} "
             "Ask whoever keeps the policies for a rule that does."
         )
     reasons: dict[str, list[str]] = {}
@@ -258,6 +261,14 @@ def _require_any(request: Request, decisions: Sequence[ColumnDecision], rules: S
         reasons.setdefault(decision.reason, []).append(decision.column)
     listed = "\n".join(f"  {', '.join(columns)}: {reason}" for reason, columns in reasons.items())
     raise AccessDenied(f"{asked}:\n{listed}\nAsk whoever keeps the policies for a rule that allows what you need.")
+
+
+def _unknown_roles(request: Request, policies: Sequence[Policy]) -> str:
+    """A sentence for each role of the reader that no policy speaks of, with its near match."""
+    spoken_of = {role for policy in policies for rule in policy.rules for role in rule.roles}
+    known = {folded(role) for role in spoken_of}
+    unknown = [role for role in request.roles if folded(role) not in known]
+    return "".join(f" No rule speaks of role '{role}'.{near_match(role, spoken_of)}" for role in unknown)
 
 
 def _qualified(rules: Sequence[Rule]) -> tuple[str, ...]:

@@ -24,14 +24,13 @@ from typing import Any
 
 from dataops.errors import Format, InvalidInput, near_match
 from dataops.governance.expressions import Expression, parse_expression
+from dataops.governance.findings import Findings, Place
 from dataops.governance.grant import Purpose, Zone
 from dataops.governance.masking import Mask, parse_mask
 from dataops.governance.rules import ANY, Policy, Rule, RuleEffect
 from dataops.records import require_name
 
 POLICY_FORMAT = "dataops/policy/1"
-
-Place = tuple[str | int, ...]
 
 _DOCUMENT_KEYS = ("format", "name", "rules")
 _EVERY_RULE = ("id", "effect", "roles", "purposes", "zones", "datasets", "reason")
@@ -67,41 +66,19 @@ def parse_policy(value: Mapping[str, Any], *, source: str, lines: Mapping[Place,
     Format : a policy of another format version.
     InvalidInput : all findings, one to a line, each beginning with ``<source>:<line>:``.
     """
-    findings = _Findings(source=source, lines=lines)
+    findings = Findings(source=source, lines=lines)
     policy = _policy(value, findings)
     findings.require_none()
     return policy
 
 
-class _Findings:
-    """What is wrong, with its place in the file; grows while a document is read."""
-
-    def __init__(self, *, source: str, lines: Mapping[Place, int]) -> None:
-        self._source = source
-        self._lines = lines
-        self._found: list[str] = []
-
-    def add(self, place: Place, message: str) -> None:
-        self._found.append(f"{self.at(place)}: {'.'.join(map(str, place)) or 'the document'}: {message}")
-
-    def require_none(self) -> None:
-        if self._found:
-            raise InvalidInput("\n".join(self._found))
-
-    def at(self, place: Place) -> str:
-        """File and line of the nearest thing around `place` that has a line."""
-        around = (place[:length] for length in range(len(place), -1, -1))
-        line = next((self._lines[outer] for outer in around if outer in self._lines), None)
-        return self._source if line is None else f"{self._source}:{line}"
-
-
-def _policy(value: Any, findings: _Findings) -> Policy:
+def _policy(value: Any, findings: Findings) -> Policy:
     if not isinstance(value, Mapping):
         findings.add((), f"expected a mapping with {', '.join(_DOCUMENT_KEYS)}")
         findings.require_none()
     found = value.get("format", POLICY_FORMAT)
     if found != POLICY_FORMAT and str(found).startswith("dataops/"):
-        raise Format(f"{findings.at(('format',))}: expected {POLICY_FORMAT}, found {found}")
+        raise Format(f"{findings.where(('format',))}: expected {POLICY_FORMAT}, found {found}")
     _check_keys(value, (), _DOCUMENT_KEYS, _DOCUMENT_KEYS, findings)
     if found != POLICY_FORMAT:
         findings.add(("format",), f"expected {POLICY_FORMAT}")
@@ -116,7 +93,7 @@ def _policy(value: Any, findings: _Findings) -> Policy:
 
 
 def _check_keys(
-    value: Mapping[str, Any], place: Place, known: Collection[str], required: Collection[str], findings: _Findings
+    value: Mapping[str, Any], place: Place, known: Collection[str], required: Collection[str], findings: Findings
 ) -> None:
     for key in value:
         if key not in known:
@@ -126,14 +103,14 @@ def _check_keys(
             findings.add(place, f"'{key}' is missing")
 
 
-def _check_ids(rules: Sequence[Rule | None], findings: _Findings) -> None:
+def _check_ids(rules: Sequence[Rule | None], findings: Findings) -> None:
     first: dict[str, int] = {}
     for index, rule in enumerate(rules):
         if rule is not None and rule.id and first.setdefault(rule.id, index) != index:
             findings.add(("rules", index, "id"), f"rule {first[rule.id]} has the id '{rule.id}' too: give each its own")
 
 
-def _rule(value: Any, policy: str, place: Place, findings: _Findings) -> Rule | None:
+def _rule(value: Any, policy: str, place: Place, findings: Findings) -> Rule | None:
     effect = _effect(value, place, findings)
     if effect is None:
         return None
@@ -158,7 +135,7 @@ def _rule(value: Any, policy: str, place: Place, findings: _Findings) -> Rule | 
     )
 
 
-def _effect(value: Any, place: Place, findings: _Findings) -> RuleEffect | None:
+def _effect(value: Any, place: Place, findings: Findings) -> RuleEffect | None:
     """The rule's effect; without one nothing else of the rule can be judged."""
     if not isinstance(value, Mapping):
         findings.add(place, "expected a rule: a mapping with id, effect and what the effect needs")
@@ -171,7 +148,7 @@ def _effect(value: Any, place: Place, findings: _Findings) -> RuleEffect | None:
     return RuleEffect(found)
 
 
-def _name(value: Mapping[str, Any], what: str, place: Place, findings: _Findings) -> str:
+def _name(value: Mapping[str, Any], what: str, place: Place, findings: Findings) -> str:
     """The name at the last key of `place`, or "" with a finding (a missing key is found elsewhere)."""
     name = value.get(str(place[-1]))
     if name is None:
@@ -189,7 +166,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _roles(value: Mapping[str, Any], effect: RuleEffect, place: Place, findings: _Findings) -> tuple[str, ...]:
+def _roles(value: Mapping[str, Any], effect: RuleEffect, place: Place, findings: Findings) -> tuple[str, ...]:
     roles = _words(value, "roles", place, findings)
     if effect == RuleEffect.ALLOW and ANY in roles and "roles" in value:
         findings.add(
@@ -198,7 +175,7 @@ def _roles(value: Mapping[str, Any], effect: RuleEffect, place: Place, findings:
     return roles
 
 
-def _columns(value: Mapping[str, Any], place: Place, findings: _Findings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _columns(value: Mapping[str, Any], place: Place, findings: Findings) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Patterns of classifications and names of columns; without `columns` any column."""
     if "columns" not in value:
         return (ANY,), ()
@@ -218,7 +195,7 @@ def _words(
     value: Mapping[str, Any],
     key: str,
     place: Place,
-    findings: _Findings,
+    findings: Findings,
     *,
     vocabulary: type[StrEnum] | None = None,
     missing: tuple[str, ...] = (ANY,),
@@ -238,7 +215,7 @@ def _words(
     return tuple(word for word in listed if isinstance(word, str))
 
 
-def _mask(value: Mapping[str, Any], place: Place, findings: _Findings) -> Mask | None:
+def _mask(value: Mapping[str, Any], place: Place, findings: Findings) -> Mask | None:
     try:
         return parse_mask(value["mask"], where="not a mask")
     except InvalidInput as error:
@@ -246,7 +223,7 @@ def _mask(value: Mapping[str, Any], place: Place, findings: _Findings) -> Mask |
         return None
 
 
-def _where(value: Mapping[str, Any], place: Place, findings: _Findings) -> Expression | None:
+def _where(value: Mapping[str, Any], place: Place, findings: Findings) -> Expression | None:
     try:
         return parse_expression(_text(value["where"]), where="row filter")
     except InvalidInput as error:
@@ -254,7 +231,7 @@ def _where(value: Mapping[str, Any], place: Place, findings: _Findings) -> Expre
         return None
 
 
-def _reason(value: Mapping[str, Any], place: Place, findings: _Findings) -> str:
+def _reason(value: Mapping[str, Any], place: Place, findings: Findings) -> str:
     try:
         return " ".join(_text(value.get("reason", "")).split())
     except InvalidInput as error:
