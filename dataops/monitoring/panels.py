@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, FactorRange, FixedTicker, HoverTool, NumeralTickFormatter, Range1d
+from bokeh.models import (
+    BasicTicker,
+    ColumnDataSource,
+    FactorRange,
+    FixedTicker,
+    HoverTool,
+    NumeralTickFormatter,
+    Range1d,
+)
 from bokeh.models.annotations import LabelSet, Span
 from bokeh.plotting import figure
 
@@ -71,24 +79,21 @@ def phase_panel(figures: Figures) -> figure:
 
 def receipt_panel(reading: Reading) -> figure:
     """What became of the rows of one input: one bar, cut by outcome."""
-    plot = _plot(height=84, x_range=Range1d(start=0, end=reading.read or 1), y_range=Range1d(start=-0.5, end=0.5))
-    left = 0
-    for share in reading.shares:
-        source = ColumnDataSource(
-            {"left": [left], "right": [left + share.rows], "rows": [share.rows], "share": [share.share]}
-        )
-        bar = plot.hbar(
-            y=0,
-            left="left",
-            right="right",
-            height=0.8,
-            color=OUTCOME_COLOURS[share.outcome],
-            line_color=None,
-            source=source,
-        )
-        tooltips = [("rows", "@rows{0,0}"), (share.label, "@share")]
-        plot.add_tools(HoverTool(renderers=[bar], tooltips=tooltips))
-        left += share.rows
+    ends = list(itertools.accumulate((share.rows for share in reading.shares), initial=0))
+    source = ColumnDataSource(
+        {
+            "left": ends[:-1],
+            "right": ends[1:],
+            "outcome": [share.label for share in reading.shares],
+            "rows": [share.rows for share in reading.shares],
+            "share": [share.share for share in reading.shares],
+            "colour": [OUTCOME_COLOURS[share.outcome] for share in reading.shares],
+        }
+    )
+    plot = _plot(height=84, x_range=Range1d(start=0, end=ends[-1] or 1), y_range=Range1d(start=-0.5, end=0.5))
+    bar = plot.hbar(y=0, left="left", right="right", height=0.8, color="colour", line_color=None, source=source)
+    tooltips = [("rows", "@outcome"), ("number", "@rows{0,0}"), ("of those read", "@share")]
+    plot.add_tools(HoverTool(renderers=[bar], tooltips=tooltips))
     plot.xaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.yaxis.visible = False
     plot.ygrid.grid_line_color = None
@@ -105,7 +110,8 @@ def slice_panel(slices: Slices) -> figure:
         x_range=Range1d(start=low, end=high),
         y_range=FactorRange(factors=list(labels.values())[::-1]),
     )
-    for number, candidate in enumerate(slices.candidates):
+    names = _distinct(wording.plain(candidate) for candidate in slices.candidates)
+    for number, (candidate, name) in enumerate(zip(slices.candidates, names, strict=True)):
         colour, marker = CANDIDATE_STYLES[number % len(CANDIDATE_STYLES)]
         if candidate in slices.overall:
             overall = slices.overall[candidate]
@@ -118,17 +124,18 @@ def slice_panel(slices: Slices) -> figure:
             fill_color=colour,
             fill_alpha=0.8,
             line_color="white",
-            legend_label=wording.plain(candidate),
-            source=_slice_source(slices, number, labels),
+            legend_label=name,
+            source=_slice_source(slices, number, labels, name),
         )
         plot.add_tools(HoverTool(renderers=[dots], tooltips=_slice_tooltips(slices)))
     plot.xaxis.axis_label = wording.metric_name(slices.metric)
     plot.xaxis.formatter = NumeralTickFormatter(format="0.000")
+    plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)
     _place_legend(plot)
     return plot
 
 
-def _slice_source(slices: Slices, place: int, labels: Mapping[str, str]) -> ColumnDataSource:
+def _slice_source(slices: Slices, place: int, labels: Mapping[str, str], name: str) -> ColumnDataSource:
     """The dots of one candidate, moved up or down within the row so that candidates don't hide each other."""
     candidate, n_candidates = slices.candidates[place], len(slices.candidates)
     shift = (0.5 - (place + 0.5) / n_candidates) * 0.6
@@ -141,7 +148,7 @@ def _slice_source(slices: Slices, place: int, labels: Mapping[str, str]) -> Colu
             "value": [number for _, number in shown],
             "rows": [point.rows for point, _ in shown],
             "size": [max(SMALLEST_DOT, LARGEST_DOT * math.sqrt(point.rows / largest)) for point, _ in shown],
-            "candidate": [wording.plain(candidate)] * len(shown),
+            "candidate": [name] * len(shown),
         }
     )
 

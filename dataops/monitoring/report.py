@@ -39,6 +39,7 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters |= {
         name: getattr(wording, name) for name in ("count", "percent", "duration", "moment", "metric", "metric_name")
@@ -64,6 +65,11 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
     )
 
 
+def _shown(value: Any) -> Any:
+    """What the template is about to write: text, unless it is markup of our own, with all of it visible."""
+    return wording.visible(value) if type(value) is str else value
+
+
 def write_scripts(folder: Path) -> None:
     """`folder` holds the scripts that reports need; it is made if need be, and what is there already is left."""
     target, data = folder / _script_name(), _script_text().encode()
@@ -72,8 +78,11 @@ def write_scripts(folder: Path) -> None:
             return
         folder.mkdir(parents=True, exist_ok=True)
         attempt = folder / f".{target.name}-{secrets.token_hex(8)}"
-        write_new(attempt, lambda stream: stream.write(data), sync_name=False)
-        attempt.replace(target)
+        try:
+            write_new(attempt, lambda stream: stream.write(data), sync_name=False)
+            attempt.replace(target)
+        finally:
+            attempt.unlink(missing_ok=True)
 
 
 def _script_name() -> str:

@@ -1,17 +1,20 @@
 """Numbers, times and names as people read them.
 
 1. Every number is written the same way everywhere: thousands separators, as many digits as tell something.
-2. Names come from users. `plain` keeps what a chart must not take for markup: bokeh typesets ``$$ $$``, ``\\[ \\]`` and
-   ``\\( \\)`` as formulas, and would fetch a typesetter for it.
+2. Names come from users. `visible` shows what would steer how the text around it is read; `plain` also breaks up what
+   a chart would take for a formula: bokeh typesets ``$$ $$``, ``\\[ \\]`` and ``\\( \\)``, and fetches what
+   sets them.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import datetime
 from decimal import ROUND_UP, Decimal
 
-LONGEST_LABEL = 48
+LONGEST_LABEL = 34
+_HARMLESS = "\n\u200c\u200d"  # the joiners are part of how some scripts and signs are written
 _WORD_JOINER = "\u2060"  # not seen, and not a place to break a line
 
 
@@ -86,9 +89,19 @@ def metric_name(name: str) -> str:
     return {"roc_auc": "ROC AUC"}.get(name, name.replace("_", " "))
 
 
+def visible(text: str) -> str:
+    """`text` with a mark in place of each character that isn't seen but steers what is: controls, reversals of the
+    reading direction, line separators, halves of characters. Line feeds stay.
+    """
+    return "".join("\ufffd" if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _HARMLESS
+
+
 def plain(name: str) -> str:
     """`name` as a chart's label: one short line that nothing is read into."""
-    visible = "".join(character if character.isprintable() else " " for character in name)
-    visible = visible.strip() or "(empty)"
-    short = visible if len(visible) <= LONGEST_LABEL else visible[: LONGEST_LABEL - 1] + "…"
+    line = visible(name).replace("\n", " ").strip() or "(empty)"
+    short = line if len(line) <= LONGEST_LABEL else line[: LONGEST_LABEL - 1] + "…"
     return re.sub(r"\$(?=\$)|\\(?=[\[\]()])", lambda found: found.group() + _WORD_JOINER, short)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
+
+Make = Callable[[], dict[str, Any]]
 
 DIGEST = "sha256:" + "ab12" * 16
 AGES = [f"{low}..{low + 5}" for low in range(15, 90, 5)]
@@ -168,3 +171,31 @@ ALL = {
     "failed": failed_figures,
     "interrupted": interrupted_figures,
 }
+
+MARKUP = (
+    "\"'><script>document.documentElement.dataset.evil=1</script>"
+    "<img src=https://evil.example/x onerror=document.documentElement.dataset.evil=2>"
+)
+FORMULA = "$$x$$ \\(y\\) \\[z\\] @rows $index {{ 7 * 7 }} $$\\href{https://evil.example}{x}$$"
+HIDDEN = "a\u202eb\u0000c\nd\u2028e"
+
+# what a person may choose, anywhere in the figures above; beside them, what could carry such a name
+CHOSEN = (
+    "census_train", "census_rescore", "ines", "census_1994", "census_1995", "census_training", "historical", "score",
+    "age", "generalise width 5", "person_id", "race", "hispanic_origin", "wage_not_negative", "veteran_code_known",
+    "logistic", "xgboost", "fit logistic", "income", "income_scores", "age_band", "sex", "Female", "Male", "15..20",
+    "occupation", "state_of_previous_residence", "\"instance_weight\" > 0 AND \"age\" >= 16",
+    "census_train-20261122t101500-0a1b2c",
+)  # fmt: skip
+
+
+def hostile(figures: Any, name: str) -> Any:
+    """`figures` with `name` (and a number, so that all differ) in place of every name that a person may choose."""
+    if isinstance(figures, dict):
+        return {hostile(key, name): hostile(value, name) if key != "kind" else value for key, value in figures.items()}
+    if isinstance(figures, list):
+        return [hostile(value, name) for value in figures]
+    if isinstance(figures, str):
+        prefix, colon, rest = figures.rpartition(":")
+        return f"{prefix}{colon}{name}{CHOSEN.index(rest)}" if rest in CHOSEN else figures
+    return figures
