@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataops.declarations.templates import template_folder
-from dataops.errors import AlreadyExists
+from dataops.errors import AlreadyExists, InvalidInput
 from dataops.governance.keys import SECRET_BYTES, create_key
 from dataops.records import now_utc
 from dataops.runs.workspace import os_user
@@ -49,14 +50,19 @@ def init_workspace(folder: Path) -> NewWorkspace:
     Raises
     ------
     AlreadyExists : it is a workspace already.
+    InvalidInput : it is a file.
     """
     folder = folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"{folder} is a file; a workspace is a folder")
     if (folder / "dataops.yaml").exists():
         raise AlreadyExists(f"{folder} is a workspace already")
     for name in FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     user = os_user()
-    _write_if_absent(folder / "principals.yaml", PRINCIPALS.format(user=user, roles=", ".join(ROLES)))
+    _write_if_absent(
+        folder / "principals.yaml", PRINCIPALS.format(user=json.dumps(user, ensure_ascii=False), roles=", ".join(ROLES))
+    )
     _write_if_absent(folder / ".gitignore", IGNORED)
     if not (folder / "cluster").exists():
         shutil.copytree(template_folder() / "cluster", folder / "cluster")
