@@ -91,7 +91,7 @@ def _fix_inputs(folder: Path, *, boosted: bool) -> None:
 
 def _run_line(workspace: Workspace) -> None:
     options = Options(cluster=ClusterFile())
-    with _cluster() as connection, Progress(io.StringIO(), quiet=True) as progress:
+    with cluster_in_process() as connection, Progress(io.StringIO(), quiet=True) as progress:
 
         @contextmanager
         def joined(*_: object, **__: object) -> Iterator[Connection]:
@@ -114,7 +114,7 @@ def _run_line(workspace: Workspace) -> None:
 
 
 @contextmanager
-def _cluster() -> Iterator[Connection]:
+def cluster_in_process() -> Iterator[Connection]:
     """One worker in this process: the clock and chance above are its own too."""
     from distributed import Client, LocalCluster
 
