@@ -18,8 +18,8 @@ from dataops.errors import DataopsError
 from dataops.governance.grant import Purpose, Zone
 from dataops.governance.odcs import parse_contract
 from dataops.governance.policy_file import parse_policy
-from docs.generate import families
-from tests.docs.documents import DOCUMENTS, REFERENCE, ROOT, commands, rows, section, without_blocks
+from docs.generate import families, verbs
+from tests.docs.documents import DOCUMENTS, REFERENCE, ROOT, commands, rows, section, spans, without_blocks
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -84,6 +84,26 @@ def test_every_make_target_in_a_document_exists(page: Path) -> None:
     for typed in commands(page, "make"):
         asked = [word for word in shlex.split(typed, comments=True)[1:] if "=" not in word and not word.startswith("-")]
         assert set(asked) <= targets, typed
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name)
+def test_every_test_or_page_that_a_document_names_is_there(page: Path) -> None:
+    named = [span for span in spans(without_blocks(page)) if re.fullmatch(r"(tests|docs)/[\w./-]+", span)]
+    named += [word for typed in commands(page, "pytest") for word in shlex.split(typed)[1:] if "/" in word]
+    missing = [path for path in named if "NNNN" not in path and not (ROOT / path).exists()]
+    assert not missing
+
+
+def test_the_readme_has_every_verb_and_no_other() -> None:
+    """A row of its table begins with ``dataops NOUN VERB``; what follows is a verb of that noun, or a command."""
+    listed = set()
+    for cells in rows(section(ROOT / "README.md", "The verbs")):
+        first, *others = (shlex.split(re.sub(r"\[.*|[A-Z]+\b.*", "", span)) for span in spans(cells[0]))
+        listed.add(" ".join(first))
+        listed |= {
+            " ".join(["dataops", *first[1:-1], *words] if len(words) == 1 else ["dataops", *words]) for words in others
+        }
+    assert listed == {" ".join(path) for path, _ in verbs(command_line)}
 
 
 def test_every_error_family_is_documented_with_its_exit_code() -> None:
