@@ -128,7 +128,7 @@ def slice_panel(slices: Slices) -> figure:
             source=_slice_source(slices, number, labels, name),
         )
         plot.add_tools(HoverTool(renderers=[dots], tooltips=_slice_tooltips(slices)))
-    plot.xaxis.axis_label = wording.metric_name(slices.metric)
+    plot.xaxis.axis_label = wording.plain(wording.metric_name(slices.metric))
     plot.xaxis.formatter = NumeralTickFormatter(format="0.000")
     plot.xaxis.ticker = BasicTicker(desired_num_ticks=4)
     _place_legend(plot)
@@ -157,7 +157,7 @@ def _slice_tooltips(slices: Slices) -> list[tuple[str, str]]:
     return [
         (wording.plain(slices.column), "@slice"),
         ("candidate", "@candidate"),
-        (wording.metric_name(slices.metric), "@value{0.0000}"),
+        (wording.plain(wording.metric_name(slices.metric)), "@value{0.0000}"),
         ("rows", "@rows{0,0}"),
     ]
 

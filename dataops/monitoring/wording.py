@@ -2,8 +2,7 @@
 
 1. Every number is written the same way everywhere: thousands separators, as many digits as tell something.
 2. Names come from users. `visible` shows what would steer how the text around it is read; `plain` also breaks up what
-   a chart would take for a formula: bokeh typesets ``$$ $$``, ``\\[ \\]`` and ``\\( \\)``, and fetches what
-   sets them.
+   bokeh would typeset as a formula, with a typesetter that we don't carry: ``$$ $$``, ``\\[ \\]``, ``\\( \\)``.
 """
 
 from __future__ import annotations

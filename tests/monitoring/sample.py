@@ -179,13 +179,13 @@ MARKUP = (
 FORMULA = "$$x$$ \\(y\\) \\[z\\] @rows $index {{ 7 * 7 }} $$\\href{https://evil.example}{x}$$"
 HIDDEN = "a\u202eb\u0000c\nd\u2028e"
 
-# what a person may choose, anywhere in the figures above; beside them, what could carry such a name
+# what a person may choose (and metrics), anywhere in the figures above; beside them, what could carry such a name
 CHOSEN = (
     "census_train", "census_rescore", "ines", "census_1994", "census_1995", "census_training", "historical", "score",
     "age", "generalise width 5", "person_id", "race", "hispanic_origin", "wage_not_negative", "veteran_code_known",
     "logistic", "xgboost", "fit logistic", "income", "income_scores", "age_band", "sex", "Female", "Male", "15..20",
     "occupation", "state_of_previous_residence", "\"instance_weight\" > 0 AND \"age\" >= 16",
-    "census_train-20261122t101500-0a1b2c",
+    "census_train-20261122t101500-0a1b2c", "roc_auc", "log_loss",
 )  # fmt: skip
 
 

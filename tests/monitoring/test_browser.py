@@ -62,7 +62,16 @@ def test_a_page_that_stands_alone_draws_hostile_names_as_text(tmp_path: Path, na
     dom, said = look(page)
     assert said == []  # the page's policy would complain here of any address that it is asked to fetch
     assert 'data-charts="8"' in dom
-    assert "data-evil=" not in dom
+    assert not re.search("<html[^>]*data-evil", dom)
+
+
+def test_markup_that_slipped_through_would_neither_run_nor_fetch(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    html = render_report(sample.failed_figures(), scripts=None)
+    page.write_text(html.replace("</main>", f"{sample.MARKUP}</main>"), encoding="utf-8")
+    dom, said = look(page)
+    assert not re.search("<html[^>]*data-evil", dom)
+    assert len([line for line in said if "Content Security Policy" in line]) >= 2
 
 
 def test_a_page_that_lost_its_scripts_says_how_to_get_one_that_stands_alone(tmp_path: Path) -> None:

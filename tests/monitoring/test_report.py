@@ -98,7 +98,7 @@ def test_no_name_becomes_an_element_an_attribute_or_a_script(kind: str) -> None:
     assert wording.visible(name) in hostile.text
 
 
-def test_no_name_in_a_chart_is_a_formula_that_would_fetch_a_typesetter() -> None:
+def test_no_name_in_a_chart_is_taken_for_a_formula() -> None:
     page = Page(render_report(sample.hostile(sample.train_figures(), sample.FORMULA), scripts=SCRIPTS))
     texts = json.dumps(page.charts, ensure_ascii=False)
     assert "@rows" in texts
