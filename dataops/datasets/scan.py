@@ -155,7 +155,7 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
     needed = {*columns, *looked_at, *(name for one in filters for name in one.columns)}
     raw = _decode(source, unit, needed)
     if raw.num_rows != unit.rows:
-        raise Integrity(f"{unit.fragment.path}: {raw.num_rows} rows in unit {unit.id}, its footer says {unit.rows}")
+        raise Integrity(f"{unit.fragment.shown}: {raw.num_rows} rows in unit {unit.id}, its footer says {unit.rows}")
     allowed = _allowed_rows(raw, filters)
     positions = np.flatnonzero(allowed)
     rows = raw if len(positions) == raw.num_rows else raw.take(pa.array(positions))
@@ -211,7 +211,7 @@ def _decode(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
                 _require_lossless(source, unit, column, values.type)
         else:
             raise ContractViolation(
-                f"dataset '{source.dataset}': {unit.fragment.path} lacks the column '{column.name}', "
+                f"dataset '{source.dataset}': {unit.fragment.shown} lacks the column '{column.name}', "
                 "which its contract lists"
             )
         arrays.append(_cast(source, unit, column.name, values, column.type))
@@ -222,7 +222,7 @@ def _decode(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
 def _require_lossless(source: Source, unit: Unit, column: Column, stored: pa.DataType) -> None:
     if not casts_losslessly(stored, column.type):
         raise ContractViolation(
-            f"dataset '{source.dataset}': column '{column.name}' of {unit.fragment.path} is {stored}, which doesn't "
+            f"dataset '{source.dataset}': column '{column.name}' of {unit.fragment.shown} is {stored}, which doesn't "
             f"fit into {column.type}, as its contract asks for, without loss"
         )
 
@@ -236,7 +236,7 @@ def _cast(source: Source, unit: Unit, name: str, values: pa.ChunkedArray, wanted
         return values.cast(wanted)
     except pa.ArrowException:  # its text holds the value that could not be cast
         raise ContractViolation(
-            f"dataset '{source.dataset}': column '{name}' of {unit.fragment.path} is {values.type} and holds values "
+            f"dataset '{source.dataset}': column '{name}' of {unit.fragment.shown} is {values.type} and holds values "
             f"that are no {wanted}, which its contract asks for"
         ) from None
 
@@ -258,9 +258,9 @@ def _read_row_groups(source: Source, unit: Unit, names: list[str]) -> pa.Table:
         raise
     except (pa.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the disk's word; Arrow's own findings have no number
-            raise Storage(f"dataset '{source.dataset}': reading {fragment.path} failed, errno {error.errno}") from None
+            raise Storage(f"dataset '{source.dataset}': reading {fragment.shown} failed, errno {error.errno}") from None
         raise Integrity(
-            f"dataset '{source.dataset}': {fragment.path} can't be decoded ({type(error).__name__} in unit {unit.id})"
+            f"dataset '{source.dataset}': {fragment.shown} can't be decoded ({type(error).__name__} in unit {unit.id})"
         ) from None
 
 
@@ -276,7 +276,7 @@ def _require_unchanged(source: Source, fragment: Fragment) -> None:
 
 def _changed(source: Source, fragment: Fragment) -> Integrity:
     return Integrity(
-        f"dataset '{source.dataset}': {fragment.path} changed or went away after the run was planned; "
+        f"dataset '{source.dataset}': {fragment.shown} changed or went away after the run was planned; "
         "start a new run to take the data as it is now"
     )
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -47,6 +48,11 @@ class Fragment:
     def rows(self) -> int:
         """Rows in the whole file."""
         return sum(group.rows for group in self.row_groups)
+
+    @property
+    def shown(self) -> str:
+        """The path as messages may say it: without the values of partition columns, which not everybody may see."""
+        return re.sub(r"=[^/]*/", "=.../", self.path)
 
     @property
     def identity(self) -> Record:

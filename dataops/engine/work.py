@@ -177,7 +177,7 @@ def _outcome(future: Future, unit: Unit) -> Any:
         return Failure(
             family="Compute",
             # Dask suspects all that its worker had in hand, not only what it was doing
-            message=f"workers died several times over unit {unit.id} ({unit.fragment.path}) or one beside it; is "
+            message=f"workers died several times over unit {unit.id} ({unit.fragment.shown}) or one beside it; is "
             f"memory_limit too small for {unit.size_bytes} decoded bytes?",
         )
     return Failure(family="Compute", message=f"unit {unit.id}: the cluster answered '{reason}'")

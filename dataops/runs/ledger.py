@@ -22,6 +22,7 @@ from dataops.storage.journal import Journal
 from dataops.storage.objects import Store
 
 RUNS_FOLDER = "runs"
+PLANS_FOLDER = "plans"
 DONE_FOLDER = "done"
 
 
@@ -165,7 +166,8 @@ def _run_key(run_id: str) -> str:
 
 
 def _plan_key(run_id: str, name: str) -> str:
-    return f"{RUNS_FOLDER}/{run_id}/plans/{name.replace(':', '-')}.json"
+    # not among what people read of a run: a partition folder's name is a value of its column
+    return f"{PLANS_FOLDER}/{run_id}/{name.replace(':', '-')}.json"
 
 
 def _done_folder(work_digest: str) -> str:

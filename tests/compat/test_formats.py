@@ -30,7 +30,7 @@ from dataops.promotion.verdict import verdict_page
 from dataops.records import decode_record, digest_bytes
 from dataops.registry.aliases import history
 from dataops.registry.versions import Registry
-from dataops.runs.ledger import DONE_FOLDER, RUNS_FOLDER, Ledger, Run
+from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
 from tests.compat.writing import HERE, write_records
@@ -170,7 +170,7 @@ def read_done(name: str) -> None:
 
 def read_plan(name: str) -> None:
     store, run = MemoryStore(), Run.from_bytes(example("run-1.json"))
-    put(store, f"{RUNS_FOLDER}/{run.id}/plans/input.json", name)
+    put(store, f"{PLANS_FOLDER}/{run.id}/input.json", name)
     (unit,) = Ledger(store).plan(run.id, "input")
     assert unit.rows == sum(group.rows for group in unit.fragment.row_groups)
 
