@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.snapshot import read_manifest
-from dataops.datasets.units import plan_from_record
 from dataops.engine.work import Work
 from dataops.errors import Conflict
 from dataops.runs.execute import Outcome
@@ -58,7 +57,7 @@ class TestEveryRowIsAccountedFor:
     def test_by_the_receipts_of_its_units(self, line: Line, outcomes: dict[str, Outcome]) -> None:
         run = outcomes["people_scores"].state.run
         records = line.records("people_scores", run.id)
-        units = plan_from_record(run.inputs["input"]["plan"])
+        units = line.workspace.ledger.plan(run.id, "input")
         assert sorted(records) == [unit.id for unit in units]
         for unit in units:
             assert records[unit.id].receipt.read == unit.rows

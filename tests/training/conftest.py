@@ -1,4 +1,4 @@
-"""One cluster of two worker processes for the room, and parts to put on it."""
+"""Clusters whose workers may be killed, and parts to put on a cluster."""
 
 from __future__ import annotations
 
@@ -15,15 +15,6 @@ SIZES = (3, 40)
 
 MakePart = Callable[..., EncodedPart]
 Place = Callable[..., PartsOnCluster]
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Client]:
-    with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as started,
-        Client(started) as client,
-    ):
-        yield client
 
 
 @pytest.fixture(scope="session")
