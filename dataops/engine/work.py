@@ -7,14 +7,19 @@
 3. What may pass (storage faults) is tried again with a growing pause; what can't pass stops the phase.
 4. Results come back in the order of the units, whatever the order in which they were done.
 5. Task keys are opaque: run, phase, unit.
+6. A worker that dies holds up its own units alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
+from concurrent.futures import Future as Fetching
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -31,6 +36,8 @@ PAUSE_SECONDS = 0.5
 WINDOW_PER_THREAD = 4  # enough to hide the round trip, few enough to stop early
 
 Task = Callable[[Any, Unit], Any]
+Fetched = Fetching[Any]
+Landed = SimpleQueue[tuple["Future", Fetched]]
 
 
 class Emit(Protocol):
@@ -128,12 +135,10 @@ class Work:
         results: dict[str, Any],
         shown: Phase,
     ) -> None:
-        from distributed import as_completed
-
         held = self.client.submit(_same, context, key=f"{self.run}-{phase}-context", pure=False)
         queue = [(unit, 0) for unit in reversed(waiting)]
         flying: dict[Future, tuple[Unit, int]] = {}
-        finished = as_completed(loop=self.client.loop)
+        landed: Landed = SimpleQueue()
         window = WINDOW_PER_THREAD * max(1, sum(self.client.nthreads().values()))
 
         def fly() -> None:
@@ -142,14 +147,14 @@ class Work:
                 key = f"{self.run}-{phase}-{unit.id}-{tries}"
                 future = self.client.submit(partial(attempt, function), held, unit, key=key, pure=False)
                 flying[future] = (unit, tries)
-                finished.add(future)
+                _fetch(future, landed)
 
         try:
             fly()
             while flying:
-                future = next(finished)
+                future, fetched = landed.get()
                 unit, tries = flying.pop(future)
-                outcome = _outcome(future, unit)
+                outcome = _outcome(fetched, unit)
                 future.release()
                 if isinstance(outcome, Failure):
                     self._again_or_raise(phase, outcome, unit, tries)
@@ -168,11 +173,25 @@ class Work:
         time.sleep(PAUSE_SECONDS * 2**tries)
 
 
-def _outcome(future: Future, unit: Unit) -> Any:
-    if future.status == "finished":
-        return future.result()
-    error = future.exception() if future.status == "error" else None
-    reason = type(error).__name__ if error is not None else future.status
+def _fetch(future: Future, landed: Landed) -> None:
+    """Put `future` into `landed` when its result is here.
+
+    The result may be on a worker that dies before it is fetched: Dask makes it again, and asks the dead one for some
+    time. Fetching one after the other would hold up all units for that time.
+    """
+    client = future.client
+    fetching = asyncio.run_coroutine_threadsafe(
+        client.gather(future, asynchronous=True),
+        client.loop.asyncio_loop,
+    )
+    fetching.add_done_callback(lambda fetched: landed.put((future, fetched)))
+
+
+def _outcome(fetched: Fetched, unit: Unit) -> Any:
+    try:
+        return fetched.result()
+    except (Exception, CancelledError) as error:  # noqa: BLE001  # Dask's own: a task never raises
+        reason = type(error).__name__
     if reason == "KilledWorker":
         return Failure(
             family="Compute",
