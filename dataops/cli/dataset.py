@@ -141,7 +141,7 @@ def show(name: str, *, workspace: str | None, as_json: bool) -> None:
     if as_json:
         print_json({**facts, "columns": columns})
         return
-    print_facts(facts)
+    print_facts({name.replace("_", " "): value for name, value in facts.items()})
     click.echo("")
     print_table(["column", "type", "classification", "masked"], [list(one.values()) for one in columns])
 

@@ -50,6 +50,7 @@ def run(
       dataops job run jobs/census.yaml income --workers 1
     """
     from dataops.declarations.jobs import find_job
+    from dataops.declarations.locate import located
     from dataops.engine.progress import Progress
     from dataops.runs.execute import Options, run_job
     from dataops.runs.workspace import open_workspace
@@ -57,7 +58,7 @@ def run(
     opened = open_workspace(workspace)
     declared = find_job(_job_file(opened.settings.workspace, file), name)
     options = Options(cluster=opened.cluster(cluster), workers=workers, again=again)
-    with Progress(sys.stderr, quiet=quiet) as progress:
+    with located(declared.document), Progress(sys.stderr, quiet=quiet) as progress:
         outcome = run_job(opened, declared.job, source=declared.document.source, options=options, progress=progress)
     print_outcome(outcome, as_json=as_json)
 
@@ -178,12 +179,16 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
       dataops job explain jobs/census.yaml income_scores
     """
     from dataops.declarations.jobs import find_job
+    from dataops.declarations.locate import locate, located
     from dataops.runs.explain import explain_job
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
     declared = find_job(_job_file(opened.settings.workspace, file), name)
-    explained = explain_job(opened, declared.job, source=declared.document.source)
+    with located(declared.document):
+        explained = explain_job(opened, declared.job, source=declared.document.source)
+    if explained["refused"]:
+        explained["refused"] = locate(declared.document, explained["refused"])
     if as_json:
         print_json(explained)
         return
@@ -201,8 +206,8 @@ def _input_facts(given: dict[str, Any]) -> dict[str, object]:
         given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
         "read": f"to {given['purpose']}, as {given['as']}",
         "size": size,
-        "row_filters": given["row_filters"],
-        "contract_rules": given["contract_rules"],
+        "row filters": given["row_filters"],
+        "contract rules": given["contract_rules"],
     }
 
 

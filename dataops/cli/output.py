@@ -34,6 +34,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         click.echo(empty)
         return
+    columns = [printable(name) for name in columns]
     cells = [[_cell(value).replace("\n", " ") for value in row] for row in rows]
     right = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
     widths = [max(_width(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
@@ -49,8 +50,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Names and values, a line each, on stdout; `row_filters` is shown as ``row filters``."""
-    names = {name: printable(name.replace("_", " ")) for name in facts}
+    """Names and values, a line each, on stdout."""
+    names = {name: printable(name) for name in facts}
     width = max((_width(name) for name in names.values()), default=0)
     for name, value in facts.items():
         first, *rest = _cell(value).split("\n")

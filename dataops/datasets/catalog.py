@@ -21,7 +21,7 @@ from dataops.datasets.source import read_fragments, read_schema, refresh_source
 from dataops.declarations.catalog import CatalogEntry
 from dataops.declarations.catalog import read_entry as parse_entry
 from dataops.declarations.loader import Document, parse_yaml, read_document, validate
-from dataops.errors import AlreadyExists, InvalidInput, NotFound, near_match
+from dataops.errors import AlreadyExists, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.checking import table_columns_match
 from dataops.governance.contract import Contract
 from dataops.governance.odcs import draft_contract, parse_contract
@@ -100,8 +100,11 @@ def _open_declared(settings: Settings, store: Store, name: str) -> Dataset:
     entry = read_entry(settings.workspace, name)
     contract = read_contract(settings.workspace / entry.contract)
     url = resolve_url(settings.workspace, entry.url)
-    snapshot = refresh_source(store, name, url, entry.zone, contract)
-    schema = read_schema(open_files(url), snapshot.fragments[:1])
+    try:
+        snapshot = refresh_source(store, name, url, entry.zone, contract)
+        schema = read_schema(open_files(url), snapshot.fragments[:1])
+    except (NotFound, Integrity) as error:
+        raise type(error)(f"dataset '{name}' (catalog/{name}.yaml): {error}") from None
     findings = table_columns_match(contract, schema)
     if findings:
         listed = "\n  ".join(findings)

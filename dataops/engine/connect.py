@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataops.declarations.clusters import ClusterFile, Shape
 from dataops.engine.spill import spill_folder
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -50,14 +53,24 @@ def connect(cluster: ClusterFile, shape: Shape, *, workers: int | None = None) -
     workers : worker processes, instead of what `shape` says.
     """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     n_workers, threads = shape.resolve(usable_cores())
     n_workers = workers or n_workers
     with (
         spill_folder(cluster.local_directory) as spill,
         dask.config.set({**_environment(threads), **cluster.config}),
-        LocalCluster(
+        _start_cluster(cluster, n_workers, threads, spill) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield Connection(client=client, dashboard=str(client.dashboard_link), workers=n_workers, threads=threads)
+
+
+def _start_cluster(cluster: ClusterFile, n_workers: int, threads: int, spill: Path) -> LocalCluster:
+    from distributed import LocalCluster
+
+    with _interrupts_held_back():
+        return LocalCluster(
             n_workers=n_workers,
             threads_per_worker=threads,
             processes=True,
@@ -66,10 +79,25 @@ def connect(cluster: ClusterFile, shape: Shape, *, workers: int | None = None) -
             memory_limit=cluster.memory_limit,
             local_directory=str(spill),
             silence_logs=logging.CRITICAL,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):
-        yield Connection(client=client, dashboard=str(client.dashboard_link), workers=n_workers, threads=threads)
+        )
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits until the end; threads and processes started meanwhile never hear it.
+
+    A terminal sends it to all processes at once. The driver alone answers: it ends its workers in order, and they print
+    no tracebacks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its start, in whichever thread, would let interrupts in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment(threads: int) -> dict[str, Any]:

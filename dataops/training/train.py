@@ -129,11 +129,13 @@ def _metrics_name(job: TrainJob, input_name: str) -> str:
 def _require_columns(given: GovernedInput, names: Sequence[str], where: str) -> dict[str, Column]:
     """The granted columns by name; raises where one of `names` is unknown or denied."""
     known = {column.name for column in given.dataset.contract.columns}
-    for name in names:
-        if name not in known:
-            raise InvalidInput(
-                f"{where}: no column '{name}' in dataset '{given.dataset.name}'.{near_match(name, known)}"
-            )
+    findings = [
+        f"{where}: no column '{name}' in dataset '{given.dataset.name}'.{near_match(name, known)}"
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
+    if findings:
+        raise InvalidInput("\n".join(findings))
     given.grant.require_columns(list(dict.fromkeys(names)), what=where)
     return {column.name: column for column in granted_after_masks(given)}
 
