@@ -54,6 +54,7 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
         slices=sections.slices(figures),
         governance=sections.governance(figures),
         scores=sections.scores(figures),
+        unknown_categories=sections.unknown_categories(figures),
         digests=sections.digests(figures),
         charts=charts,
         chart_data=_script_safe(json.dumps(list(charts.values()), separators=(",", ":"))),

@@ -23,6 +23,9 @@ OUTCOMES: Mapping[str, str] = {
     "dropped": "dropped",
     "quarantined": "quarantined",
 }
+# records are canonical JSON, sorted by key: the order for people is put back here
+METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "base_rate")
+FIRST_INPUT, FIRST_DATASET = "input", "holdout"
 LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
 NEITHER_IS_BETTER = frozenset({"base_rate"})
 _BROKEN, _BOUND = "broken:", "_error_bound"
@@ -105,7 +108,9 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRow:
-    """One candidate on one dataset; `cells` are in the order of `Metrics.names`."""
+    """One candidate on one dataset; a cell, in the order of `Metrics.names`, is its text and whether it is the best of
+    its dataset.
+    """
 
     candidate: str
     version: int
@@ -117,11 +122,21 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """The table of candidates and datasets; a cell is its text and whether it is the best of its dataset."""
+    """The table of candidates and datasets.
+
+    Attributes
+    ----------
+    bounds : (metric, how far it can be off at most), for those that are counted in score buckets.
+    """
 
     names: tuple[str, ...]
     rows: tuple[MetricRow, ...]
-    bound: str
+    bounds: tuple[tuple[str, str], ...]
+
+    @property
+    def compared(self) -> bool:
+        """Whether some cell is marked as the best."""
+        return any(is_best for row in self.rows for _, is_best in row.cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +194,9 @@ def phases(figures: Figures) -> tuple[Phase, ...]:
 
 
 def readings(figures: Figures) -> tuple[Reading, ...]:
-    """The inputs, in order."""
-    return tuple(_reading(given, figures["reads"].get(given["name"])) for given in figures["inputs"])
+    """The inputs, the one that the job names first."""
+    inputs = sorted(figures["inputs"], key=lambda given: given["name"] != FIRST_INPUT)
+    return tuple(_reading(given, figures["reads"].get(given["name"])) for given in inputs)
 
 
 def _reading(given: Figures, read: Figures | None) -> Reading:
@@ -222,6 +238,12 @@ def scores(figures: Figures) -> Scores | None:
     return Scores(bins=tuple(zip(names, counts, strict=True)), rows=sum(counts), positive=positive)
 
 
+def unknown_categories(figures: Figures) -> tuple[tuple[str, int], ...]:
+    """Columns with categories that the model never saw, and in how many rows; most rows first."""
+    counts = figures["result"].get("unknown_categories", {})
+    return tuple(sorted(((name, rows) for name, rows in counts.items() if rows), key=lambda pair: (-pair[1], pair[0])))
+
+
 def key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
     """The strip at the top: rows and time."""
     known = [reading for reading in readings(figures) if reading.read is not None]
@@ -258,8 +280,8 @@ def _row_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
 
 def _train_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
     versions = figures["result"].get("versions", ())
-    learned = [reading for reading in known if reading.name == "input"]
-    judged = [reading for reading in known if reading.name != "input"]
+    learned = [reading for reading in known if reading.name == FIRST_INPUT]
+    judged = [reading for reading in known if reading.name != FIRST_INPUT]
     shown = [
         KeyFigure(label=label, value=wording.count(sum(reading.rows("passed") for reading in some)))
         for label, some in (("rows learned from", learned), ("rows judged on", judged))
@@ -273,18 +295,27 @@ def _train_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure
 def metrics(figures: Figures) -> Metrics | None:
     """The table of metrics; None where nothing was judged."""
     versions = figures["result"].get("versions", ())
-    datasets = dict.fromkeys(dataset for version in versions for dataset in version["metrics"])
-    judged = [(version, name) for name in datasets for version in versions if name in version["metrics"]]
+    judged = [(version, name) for name in _datasets(versions) for version in versions if name in version["metrics"]]
     if not judged:
         return None
     overall = [version["metrics"][dataset]["overall"] for version, dataset in judged]
-    names = tuple(dict.fromkeys(name for one in overall for name in one if not name.endswith(_BOUND)))
-    bounds = [value for one in overall for name, value in one.items() if name.endswith(_BOUND)]
+    names = _metric_names(overall)
+    bounds = [(name, max(one.get(f"{name}{_BOUND}", 0.0) for one in overall)) for name in names]
     return Metrics(
         names=names,
         rows=tuple(_metric_row(version, dataset, names, versions) for version, dataset in judged),
-        bound=wording.bound(max(bounds)) if bounds else "",
+        bounds=tuple((name, wording.bound(value)) for name, value in bounds if value),
     )
+
+
+def _datasets(versions: Sequence[Figures]) -> list[str]:
+    names = dict.fromkeys(name for version in versions for name in version["metrics"])
+    return sorted(names, key=lambda name: name != FIRST_DATASET)
+
+
+def _metric_names(overall: Sequence[Figures]) -> tuple[str, ...]:
+    found = dict.fromkeys(name for one in overall for name in one if not name.endswith(_BOUND))
+    return tuple(sorted(found, key=lambda name: METRICS.index(name) if name in METRICS else len(METRICS)))
 
 
 def _metric_row(version: Figures, dataset: str, names: Sequence[str], versions: Sequence[Figures]) -> MetricRow:
@@ -312,13 +343,15 @@ def _is_best(name: str, value: float, rivals: Sequence[float]) -> bool:
 
 
 def slices(figures: Figures) -> tuple[Slices, ...]:
-    """A `Slices` for each dataset and column that candidates were judged by, for the first metric that they have."""
+    """A `Slices` for each dataset and column that candidates were judged by, for the first of `METRICS` that
+    they have.
+    """
     versions = figures["result"].get("versions", ())
     pairs = dict.fromkeys(
         (dataset, column)
+        for dataset in _datasets(versions)
         for version in versions
-        for dataset, figures_there in version["metrics"].items()
-        for column in figures_there.get("slices", {})
+        for column in version["metrics"].get(dataset, {}).get("slices", {})
     )
     found = [_slices_of(versions, dataset, column) for dataset, column in sorted(pairs, key=lambda pair: pair[1])]
     shown = [one for one in found if one is not None]
@@ -336,7 +369,7 @@ def _axis(shown: Sequence[Slices]) -> tuple[float, float]:
 
 def _slices_of(versions: Sequence[Figures], dataset: str, column: str) -> Slices | None:
     there = {version["candidate"]: version["metrics"].get(dataset, {}) for version in versions}
-    names = [name for one in there.values() for name in one.get("overall", {}) if not name.endswith(_BOUND)]
+    names = _metric_names([one.get("overall", {}) for one in there.values()])
     if not names:
         return None
     points = [

@@ -16,7 +16,7 @@ def test_every_row_that_was_read_is_shown_under_what_became_of_it(make: sample.M
 
 def test_rules_are_counted_beside_the_outcomes_since_a_row_may_break_several() -> None:
     (reading,) = sections.readings(sample.prepare_figures())
-    assert reading.broken == {"wage_not_negative": 180, "weeks_within_a_year": 41, "veteran_code_known": 17}
+    assert reading.broken == {"veteran_code_known": 17, "wage_not_negative": 180, "weeks_within_a_year": 41}
     assert reading.rows("dropped", "quarantined") == 229
 
 
@@ -39,23 +39,45 @@ def test_a_phase_that_a_resumed_run_did_again_is_told_apart() -> None:
     assert [(p.name, p.failed) for p in sections.phases(figures)] == [("prepare", True), ("prepare (attempt 2)", False)]
 
 
+def test_records_sort_by_name_but_the_jobs_own_input_and_the_holdout_come_first() -> None:
+    figures = sample.train_figures()
+    assert [given["name"] for given in figures["inputs"]][-1] == "input"
+    assert next(reading.name for reading in sections.readings(figures)) == "input"
+    table = sections.metrics(figures)
+    assert table is not None
+    assert [row.dataset for row in table.rows] == ["holdout", "holdout", "census_1995", "census_1995"]
+
+
+def test_every_metric_that_is_counted_in_buckets_has_its_own_bound() -> None:
+    table = sections.metrics(sample.train_figures())
+    assert table is not None
+    assert [name for name, _ in table.bounds] == ["roc_auc", "average_precision"]
+    assert [float(bound) for _, bound in table.bounds] == pytest.approx([3.1e-6, 0.0107], rel=0.1)
+
+
+def test_only_columns_with_unknown_categories_are_listed_most_rows_first() -> None:
+    shown = sections.unknown_categories(sample.rescore_figures())
+    assert shown == (("state_of_previous_residence", 1209), ("occupation", 14))
+    assert sections.unknown_categories(sample.failed_figures()) == ()
+
+
 def test_equal_decisions_are_said_once() -> None:
     figures = sample.train_figures()
     assert [len(group.readings) for group in sections.governance(figures)] == [3]
-    figures["inputs"][1]["denied"] = ["race"]
-    assert [len(group.readings) for group in sections.governance(figures)] == [2, 1]
+    figures["inputs"][-1]["denied"] = ["race"]
+    assert [len(group.readings) for group in sections.governance(figures)] == [1, 2]
 
 
 def test_the_best_metric_of_a_dataset_follows_the_metrics_own_direction() -> None:
     table = sections.metrics(sample.train_figures())
     assert table is not None
-    assert table.names == ("roc_auc", "log_loss", "base_rate")
+    assert table.names == ("roc_auc", "average_precision", "log_loss", "base_rate")
     best = {(row.dataset, row.candidate): [is_best for _, is_best in row.cells] for row in table.rows}
     assert best == {
-        ("holdout", "logistic"): [False, False, False],
-        ("holdout", "xgboost"): [True, True, False],
-        ("census_1995", "logistic"): [False, False, False],
-        ("census_1995", "xgboost"): [True, True, False],
+        ("holdout", "logistic"): [False] * 4,
+        ("holdout", "xgboost"): [True, True, True, False],
+        ("census_1995", "logistic"): [False] * 4,
+        ("census_1995", "xgboost"): [True, True, True, False],
     }
 
 
@@ -64,7 +86,7 @@ def test_a_lone_candidate_is_not_called_the_best() -> None:
     del figures["result"]["versions"][1]
     table = sections.metrics(figures)
     assert table is not None
-    assert not any(is_best for row in table.rows for _, is_best in row.cells)
+    assert not table.compared
 
 
 def test_a_metric_that_the_rows_do_not_define_is_said_to_be_undefined() -> None:
