@@ -26,7 +26,8 @@ from bokeh.models.annotations import LabelSet, Span
 from bokeh.plotting import figure
 
 from dataops.monitoring import wording
-from dataops.monitoring.sections import Figures, Reading, Scores, Slices, phases
+from dataops.monitoring.comparison import Slices
+from dataops.monitoring.sections import Figures, Reading, Scores, phases
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 INK, QUIET, LINE = "#1f2933", "#52606d", "#e4e7eb"

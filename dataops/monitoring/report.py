@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dataops.monitoring import sections, wording
+from dataops.monitoring import comparison, sections, wording
 from dataops.records import canonical_bytes
 from dataops.storage.disk import storage_errors, write_new
 
@@ -50,8 +50,8 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
         phases=sections.phases(figures),
         key_figures=sections.key_figures(figures),
         readings=sections.readings(figures),
-        metrics=sections.metrics(figures),
-        slices=sections.slices(figures),
+        metrics=comparison.metrics(figures),
+        slices=comparison.slices(figures),
         governance=sections.governance(figures),
         scores=sections.scores(figures),
         unknown_categories=sections.unknown_categories(figures),
@@ -112,7 +112,7 @@ def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
     for number, reading in enumerate(sections.readings(figures)):
         if reading.read:
             models[f"receipts-{number}"] = panels.receipt_panel(reading)
-    for number, one in enumerate(sections.slices(figures)):
+    for number, one in enumerate(comparison.slices(figures)):
         if one.judged:
             models[f"slices-{number}"] = panels.slice_panel(one)
     if (scores := sections.scores(figures)) is not None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from bokeh.models import GlyphRenderer
 
-from dataops.monitoring import panels, sections
+from dataops.monitoring import comparison, panels, sections
 from tests.monitoring import sample
 
 
@@ -31,7 +31,7 @@ def test_the_bar_of_a_receipt_is_whole() -> None:
 
 
 def test_candidates_differ_by_more_than_colour_and_do_not_hide_each_other() -> None:
-    plot = panels.slice_panel(sections.slices(sample.train_figures())[0])
+    plot = panels.slice_panel(comparison.slices(sample.train_figures())[0])
     first, second = drawn(plot)
     assert first.glyph.marker != second.glyph.marker
     places = [renderer.data_source.data["place"][0] for renderer in (first, second)]
@@ -40,7 +40,7 @@ def test_candidates_differ_by_more_than_colour_and_do_not_hide_each_other() -> N
 
 
 def test_more_rows_make_a_larger_dot() -> None:
-    plot = panels.slice_panel(sections.slices(sample.train_figures())[0])
+    plot = panels.slice_panel(comparison.slices(sample.train_figures())[0])
     data = drawn(plot)[0].data_source.data
     by_rows = [size for _, size in sorted(zip(data["rows"], data["size"], strict=True))]
     assert by_rows == sorted(by_rows)
@@ -49,7 +49,7 @@ def test_more_rows_make_a_larger_dot() -> None:
 
 def test_names_that_shortening_makes_equal_stay_apart() -> None:
     figures = sample.hostile(sample.train_figures(), "n" * 60)
-    plot = panels.slice_panel(next(one for one in sections.slices(figures) if len(one.judged) == 2))
+    plot = panels.slice_panel(next(one for one in comparison.slices(figures) if len(one.judged) == 2))
     assert len(set(plot.y_range.factors)) == len(plot.y_range.factors) == 2
     assert len({item.label.value for item in plot.legend[0].items}) == 2
 
