@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from distributed import Client, LocalCluster
+from hypothesis import HealthCheck, settings
+
+# Machines differ in speed, and a slow example is no wrong one: speed is measured in benchmarks/.
+# HYPOTHESIS_PROFILE=long looks much harder.
+settings.register_profile("short", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("long", settings.get_profile("short"), max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture(scope="session")

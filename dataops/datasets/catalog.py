@@ -28,7 +28,7 @@ from dataops.governance.odcs import draft_contract, parse_contract
 from dataops.records import require_name
 from dataops.settings import Settings, resolve_url
 from dataops.storage.files import open_files
-from dataops.storage.objects import Store
+from dataops.storage.objects import Store, open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
 
     Raises
     ------
-    AlreadyExists : the entry or the contract to be drafted exists.
+    AlreadyExists : the entry or the contract to be drafted exists, or a job made a dataset of that name.
     NotFound : no Parquet there, or no contract and no `draft`.
     """
     require_name(name, "dataset")
@@ -151,16 +151,8 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
     # nothing is written that couldn't be read: a path outside the workspace, a URL with credentials
     validate(parse_yaml(entry, f"entry of '{name}'")[0], CatalogEntry)
     contract_path = settings.workspace / relative
-    if entry_path.exists():
-        raise AlreadyExists(f"the catalog has a dataset '{name}' already: {entry_path}")
-    if draft and contract_path.exists():
-        raise AlreadyExists(
-            f"{contract_path} exists already: leave out --draft-contract to use it, or name another --contract"
-        )
-    if not draft and not contract_path.is_file():
-        raise NotFound(
-            f"no contract {contract_path}: write one, or let --draft-contract write a draft from the footers"
-        )
+    _require_free(settings, name, entry_path)
+    _require_contract(contract_path, draft=draft)
     files = open_files(resolve_url(settings.workspace, url))
     fragments = read_fragments(files)
     schema = read_schema(files, fragments)
@@ -181,6 +173,21 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
         contract=contract_path,
         drafted=draft,
     )
+
+
+def _require_free(settings: Settings, name: str, entry_path: Path) -> None:
+    if entry_path.exists():
+        raise AlreadyExists(f"the catalog has a dataset '{name}' already: {entry_path}")
+    made = read_snapshot(open_store(settings.storage), name)
+    if made is not None and made.manifests[-1].lineage:  # an entry of that name would hide it
+        raise AlreadyExists(f"run {made.manifests[-1].run} made a dataset '{name}'; give this one another name")
+
+
+def _require_contract(path: Path, *, draft: bool) -> None:
+    if draft and path.exists():
+        raise AlreadyExists(f"{path} exists already: leave out --draft-contract to use it, or name another --contract")
+    if not draft and not path.is_file():
+        raise NotFound(f"no contract {path}: write one, or let --draft-contract write a draft from the footers")
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -297,7 +297,9 @@ def _quarantined(
         "quarantine_row": pa.array(positions[bad] + unit.first_row, pa.int64()),
     }
     values = looked_at.take(pa.array(bad))
-    return pa.table({**place, **{name: values.column(name) for name in values.column_names}})
+    # a contract's column of such a name stays behind: what a steward reads there is ours
+    seen = {name: values.column(name) for name in values.column_names if name not in place}
+    return pa.table({**place, **seen})
 
 
 def _masked(source: Source, rows: pa.Table, columns: Sequence[str]) -> pa.Table:

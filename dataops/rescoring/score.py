@@ -213,7 +213,8 @@ def _require_error_rate(job: RescoreJob, given: GovernedInput, records: Sequence
     if checked and aside / checked > job.errors.max_rate:
         raise ContractViolation(
             f"{aside} of {checked} rows of '{given.dataset.name}' were quarantined, {aside / checked:.3%}; "
-            f"errors.max_rate allows {job.errors.max_rate:.3%}. Nothing was published: mend the data, or raise errors.max_rate"
+            f"errors.max_rate allows {job.errors.max_rate:.3%}. Nothing was published: mend the data, or raise "
+            "errors.max_rate"
         )
 
 

@@ -208,7 +208,9 @@ def _carry_out(
     def emit(name: str, /, **fields: Any) -> None:
         workspace.ledger.emit(run.id, name, **fields)
 
-    emit(event, principal=workspace.reader().principal)
+    emit(event, principal=workspace.reader().principal, code=code_identity()["digest"])
+    if run.code != code_identity():
+        progress.say("  note: the code changed since this run began; --again starts a new one with the code as it is")
     announced = done = False
     try:
         _record_intents(workspace, run, planned)
