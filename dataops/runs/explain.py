@@ -8,7 +8,6 @@ from dataops.datasets.access import GovernedInput, totals
 from dataops.declarations.jobs import Job, RescoreJob, TrainJob
 from dataops.errors import DataopsError
 from dataops.runs.execute import INPUT, plan_job
-from dataops.runs.report import describe_mask
 from dataops.runs.workspace import Workspace
 
 
@@ -64,7 +63,7 @@ def _explained(name: str, given: GovernedInput) -> dict[str, Any]:
             {
                 "column": decision.column,
                 "verdict": decision.verdict.value,
-                "mask": describe_mask(decision.mask.record()) if decision.mask else "",
+                "mask": str(decision.mask) if decision.mask else "",
                 "classification": classes[decision.column],
                 "rules": ", ".join(decision.rules) or "no rule allows it",
             }

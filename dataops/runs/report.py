@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dataops.governance.masking import Mask
 from dataops.runs.ledger import RUNS_FOLDER, RunState
 from dataops.runs.workspace import Workspace
 
@@ -67,20 +68,12 @@ def _input_figures(name: str, pinned: Mapping[str, Any]) -> dict[str, Any]:
         "units": pinned["units"],
         "rows": pinned["rows"],
         "masked": [
-            {"column": d["column"], "mask": describe_mask(d["mask"])} for d in decisions if d["verdict"] == "masked"
+            {"column": d["column"], "mask": str(Mask.from_record(d["mask"]))}
+            for d in decisions
+            if d["verdict"] == "masked"
         ],
         "denied": [d["column"] for d in decisions if d["verdict"] == "denied"],
         "filters": list(grant["effect"]["filters"]),
         "policy": grant["policy_digest"],
         "effect": grant["effect"]["digest"],
     }
-
-
-def describe_mask(mask: Mapping[str, Any] | None) -> str:
-    """A mask's record in words: ``generalise width 5``, ``pseudonym domain person``."""
-    if mask is None:
-        return ""
-    details = [
-        f"{name} {value}" for name, value in mask.items() if name not in ("kind", "key_id") and value is not None
-    ]
-    return " ".join([str(mask["kind"]), *details])
