@@ -167,7 +167,7 @@ def _verdict_page(registry: Registry, move: AliasMove) -> str | None:
 
     if move.verdict_digest is None:
         return None
-    return f"{registry.store.url}/{verdict_key(move.model, move.verdict_digest)}.md"
+    return f"{registry.store.url.removeprefix('file://')}/{verdict_key(move.model, move.verdict_digest)}.md"
 
 
 @model.command()

@@ -1,11 +1,22 @@
-"""One line, run once on two workers, for every test of the room that only looks at it."""
+"""Lines that are run once, for every test of the room that only looks at them: one of made-up people on two workers,
+and the demo on the real census.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from dataops.demo.census import ARCHIVE
+from dataops.demo.fetch import cache_folder, fetch
+from dataops.errors import NotFound, Storage
 from dataops.runs.execute import Outcome
 from tests.line.people import make_workspace
 from tests.line.running import Line, standing_cluster
@@ -21,3 +32,46 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
 @pytest.fixture(scope="session")
 def outcomes(line: Line) -> dict[str, Outcome]:
     return line.run_all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CensusDemo:
+    """``dataops demo``, run in `here`: what it printed, and how long it took."""
+
+    here: Path
+    said: str
+    seconds: float
+
+    @property
+    def folder(self) -> Path:
+        """Its workspace."""
+        return self.here / "demo"
+
+    def type(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Types `command` where the demo was run, as a person would in a shell with dataops on the path."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environ = {name: value for name, value in os.environ.items() if name != "DATAOPS_WORKSPACE"}
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.here,
+            env={**environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=800,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def census_demo(tmp_path_factory: pytest.TempPathFactory) -> CensusDemo:
+    """The demo, run once for the session; needs the network once, for an archive that is kept in the user's cache."""
+    try:
+        fetch(ARCHIVE, cache_folder(os.environ))
+    except (NotFound, Storage) as error:
+        pytest.skip(f"the census can't be fetched: {error}")
+    here = tmp_path_factory.mktemp("census")
+    started = time.monotonic()
+    done = CensusDemo(here=here, said="", seconds=0.0).type("dataops demo")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return CensusDemo(here=here, said=done.stdout, seconds=time.monotonic() - started)
