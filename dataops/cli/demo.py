@@ -50,6 +50,8 @@ def demo(folder: str, *, watch: bool, quiet: bool, as_json: bool) -> None:
     hold = _wait_for_enter if watch else None
     with Progress(sys.stderr, quiet=quiet) as progress:
         workspace, story = run_demo(Path(folder), progress=progress, hold=hold)
+    if watch and story.outcomes["income_scores"].skipped:
+        click.echo("There is no cluster to watch: nothing was left to do. A demo in another DIR has one.", err=True)
     runs = {name: outcome.state.run.id for name, outcome in story.outcomes.items()}
     if as_json:
         steps = [

@@ -41,7 +41,7 @@ def list_models(*, workspace: str | None, as_json: bool) -> None:
         print_json(listed)
         return
     rows = [
-        [one["version"], one["trainer"], one["aliases"] or None, one["headline"], one["registered_at"][:19]]
+        [one["version"], one["trainer"], ", ".join(one["aliases"]) or None, one["headline"], one["registered_at"][:19]]
         for one in listed
     ]
     print_table(["version", "trainer", "aliases", "metric", "registered"], rows, empty="no models: run a train job")
@@ -61,7 +61,7 @@ def _version_record(registry: Registry, name: str, found: ModelVersion) -> dict[
         "digest": found.digest,
         "trainer": loaded.package.lineage.get("trainer"),
         "format": found.model_format,
-        "aliases": ", ".join(pointing),
+        "aliases": pointing,
         "headline": ", ".join(figures),
         "metrics": {of: report["overall"] for of, report in loaded.package.metrics.items()},
         "registered_at": format_time(found.registered_at),

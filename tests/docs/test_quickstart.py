@@ -128,7 +128,7 @@ def test_what_the_page_says_beside_its_commands_is_true(tmp_path: Path, monkeypa
     # "`late` alone means the better candidate ... by the first rule"
     models = json.loads(call("model", "list", "--json").stdout)
     best = max(models, key=lambda version: version["metrics"]["holdout"]["roc_auc"])
-    assert best["aliases"] == "champion"
+    assert best["aliases"] == ["champion"]
     # "The verdict is kept in the registry, also when it says no, and the answer says where"
     Path("jobs/promotion.yaml").write_text("model: late\nrules: [{metric: roc_auc, minimum: 0.9999}]\n")
     refused = call("model", "promote", "late@1", "--reason", "trying")
