@@ -1,4 +1,4 @@
-"""A small made-up town: enough people for every step of the line, with secrets in the columns that the policy denies."""
+"""A small made-up town: people for every step of the line, with secrets in the columns that the policy denies."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ rules:
     zones: [historical, production]
     datasets: ["people*"]
     columns: {classifications: [pii.direct, pii.quasi, work, outcome]}
-  - {id: no-health, effect: deny, roles: [data_science], purposes: [train, evaluate, score], zones: [historical, production],
-     datasets: ["*"], columns: {classifications: ["sensitive.*"]}, reason: health is nobody's business}
-  - {id: bands, effect: mask, roles: [data_science], purposes: [train, evaluate, score], zones: [historical, production],
-     datasets: ["people*"], columns: {names: [age]}, mask: {generalise: {width: 5}}}
+  - {id: no-health, effect: deny, roles: [data_science], purposes: [train, evaluate, score],
+     zones: [historical, production], datasets: ["*"], columns: {classifications: ["sensitive.*"]}, reason: health is nobody's business}
+  - {id: bands, effect: mask, roles: [data_science], purposes: [train, evaluate, score],
+     zones: [historical, production], datasets: ["people*"], columns: {names: [age]}, mask: {generalise: {width: 5}}}
   - {id: who, effect: mask, roles: [data_science], purposes: [train, evaluate, score], zones: [historical, production],
      datasets: ["people*"], columns: {names: [person_id]}, mask: {pseudonym: {domain: person}}}
   - {id: adults, effect: filter, roles: [data_science], purposes: [train, evaluate, score],

@@ -32,7 +32,7 @@ from tests.line.people import ROWS_PER_FILE, make_workspace
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    folder = make_workspace(tmp_path_factory.mktemp("prepare") / "town", files=2, secret="CANARY")  # noqa: S106
+    folder = make_workspace(tmp_path_factory.mktemp("prepare") / "town", files=2, secret="CANARY")
     return open_workspace(str(folder), {})
 
 
