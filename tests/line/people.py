@@ -45,7 +45,8 @@ rules:
     datasets: ["people*"]
     columns: {classifications: [pii.direct, pii.quasi, work, outcome]}
   - {id: no-health, effect: deny, roles: [data_science], purposes: [train, evaluate, score],
-     zones: [historical, production], datasets: ["*"], columns: {classifications: ["sensitive.*"]}, reason: health is nobody's business}
+     zones: [historical, production], datasets: ["*"], columns: {classifications: ["sensitive.*"]},
+     reason: health is nobody's business}
   - {id: bands, effect: mask, roles: [data_science], purposes: [train, evaluate, score],
      zones: [historical, production], datasets: ["people*"], columns: {names: [age]}, mask: {generalise: {width: 5}}}
   - {id: who, effect: mask, roles: [data_science], purposes: [train, evaluate, score], zones: [historical, production],
