@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table, printable, spell_bytes
+from dataops.cli.output import headline, print_facts, print_json, print_table, printable, spell_bytes
 
 if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
@@ -246,9 +246,8 @@ def _facts(state: RunState) -> dict[str, object]:
     if "model" in result and isinstance(result["model"], dict):
         facts["model"] = f"{result['model']['model']}@{result['model']['version']}"
     for version in result.get("versions", ()):
-        metric = result["primary_metric"]
-        figures = [f"{metric} {of['overall'][metric]:.4f} on {name}" for name, of in version["metrics"].items()]
-        facts[f"{result['model']}@{version['version']}"] = f"{version['candidate']}: {', '.join(figures)}"
+        figures = headline(version["metrics"], result.get("primary_metric"))
+        facts[f"{result['model']}@{version['version']}"] = f"{version['candidate']}: {figures}"
     for name, read in result.get("reads", {}).items():
         facts[f"rows, {name}"] = _row_line(read["counts"])
     if state.error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table
+from dataops.cli.output import headline, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from dataops.registry.aliases import AliasMove
@@ -54,15 +54,14 @@ def _version_record(registry: Registry, name: str, found: ModelVersion) -> dict[
     loaded = registry.read(name, found.version)
     moves = {alias: current(registry, name, alias) for alias in list_aliases(registry, name)}
     pointing = [alias for alias, move in moves.items() if move is not None and move.version == found.version]
-    metric = loaded.package.lineage["primary_metric"]
-    figures = [f"{metric} {report['overall'][metric]:.4f} on {of}" for of, report in loaded.package.metrics.items()]
+    metric = loaded.package.lineage.get("primary_metric")
     return {
         "version": found.reference,
         "digest": found.digest,
         "trainer": loaded.package.lineage.get("trainer"),
         "format": found.model_format,
         "aliases": pointing,
-        "headline": ", ".join(figures),
+        "headline": headline(loaded.package.metrics, metric),
         "metrics": {of: report["overall"] for of, report in loaded.package.metrics.items()},
         "registered_at": format_time(found.registered_at),
         "lineage": dict(loaded.package.lineage),

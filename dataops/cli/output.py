@@ -73,6 +73,16 @@ def end_with(error: DataopsError) -> None:
     click.get_current_context().exit(error.exit_code)
 
 
+def headline(metrics: Mapping[str, Any], metric: str | None) -> str:
+    """A version's figures in a line: `metric`, or each report's first, on each dataset; ``-`` where it is undefined."""
+    figures = []
+    for dataset, report in metrics.items():
+        name = metric or next(iter(report["overall"]), "")
+        value = report["overall"].get(name)
+        figures.append(f"{name} {'-' if value is None else format(value, '.4f')} on {dataset}")
+    return ", ".join(figures)
+
+
 def spell_bytes(size_bytes: float) -> str:
     """A size for people: ``348 kB``."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dataops.cli.output import print_error, print_facts, print_table, spell_bytes
+from dataops.cli.output import headline, print_error, print_facts, print_table, spell_bytes
 
 
 def test_columns_line_up_with_numbers_to_the_right(capsys):
@@ -58,3 +58,9 @@ def test_an_error_as_json_is_one_document(capsys):
 )
 def test_sizes_are_spelled_for_people(size_bytes, spelled):
     assert spell_bytes(size_bytes) == spelled
+
+
+def test_a_headline_is_the_primary_metric_on_each_dataset_also_where_it_is_undefined():
+    metrics = {"holdout": {"overall": {"brier": 0.1, "roc_auc": 0.92346}}, "new": {"overall": {"roc_auc": None}}}
+    assert headline(metrics, "roc_auc") == "roc_auc 0.9235 on holdout, roc_auc - on new"
+    assert headline({"holdout": metrics["holdout"]}, None) == "brier 0.1000 on holdout"
