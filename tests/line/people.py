@@ -44,8 +44,7 @@ rules:
     zones: [historical, production]
     datasets: ["people*"]
     columns: {classifications: [pii.direct, pii.quasi, work, outcome]}
-  - {id: no-health, effect: deny, roles: [data_science], purposes: [train, evaluate, score],
-     zones: [historical, production], datasets: ["*"], columns: {classifications: ["sensitive.*"]},
+  - {id: no-health, effect: deny, columns: {classifications: ["sensitive.*"]},
      reason: health is nobody's business}
   - {id: bands, effect: mask, roles: [data_science], purposes: [train, evaluate, score],
      zones: [historical, production], datasets: ["people*"], columns: {names: [age]}, mask: {generalise: {width: 5}}}
