@@ -2,8 +2,8 @@
 
 1. A *declared* dataset has an entry ``catalog/<name>.yaml`` and a contract in the workspace; it is read where it lies.
 2. A *made* dataset (the output of a prepare or rescore job) needs no entry: its manifest says its zone and columns,
-   and its columns
-   carry the classifications of what they were made from.
+   and its columns carry the classifications of what they were made from. Its contract has no snapshot's number in it:
+   publishing the same columns again changes no effect, so what was done under that effect stays done.
 3. Either way the dataset's contract decides which columns exist; what a contract doesn't list can't be read.
 """
 
@@ -23,7 +23,7 @@ from dataops.declarations.catalog import read_entry as parse_entry
 from dataops.declarations.loader import Document, parse_yaml, read_document, validate
 from dataops.errors import AlreadyExists, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.checking import table_columns_match
-from dataops.governance.contract import Contract
+from dataops.governance.contract import Contract, derived_contract
 from dataops.governance.odcs import draft_contract, parse_contract
 from dataops.records import require_name
 from dataops.settings import Settings, resolve_url
@@ -91,7 +91,7 @@ def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
             f"no dataset '{name}' in the catalog, and no job has made one.{near_match(name, [*declared, *made])}"
         )
     newest = snapshot.manifests[-1]
-    contract = Contract(name=name, version=str(snapshot.number), columns=newest.columns, rules=())
+    contract = derived_contract(name, newest.columns)
     url = f"{settings.storage}/{DATASETS_FOLDER}/{name}"
     return Dataset(name=name, url=url, zone=newest.zone, contract=contract, snapshot=snapshot, declared=False)
 

@@ -164,11 +164,6 @@ class Contract:
             del part["description"]
         return digest(record)
 
-    @property
-    def arrow_schema(self) -> pa.Schema:
-        """The columns as an Arrow schema; required ones are not nullable."""
-        return pa.schema([pa.field(column.name, column.type, nullable=not column.required) for column in self.columns])
-
     def column(self, name: str) -> Column:
         """The column of this name.
 

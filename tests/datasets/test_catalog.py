@@ -106,6 +106,14 @@ class TestOpening:
         assert (dataset.snapshot.rows, dataset.declared, dataset.zone) == (0, False, "historical")
         assert dataset_names(workspace.settings, workspace.store)[1] == ["made"]
 
+    def test_the_same_columns_published_again_change_no_effect(self, workspace: Workspace) -> None:
+        effects = set()
+        for run in ("r1", "r2"):
+            _publish_made(workspace, run=run)
+            dataset = open_dataset(workspace.settings, workspace.store, "made")
+            effects.add(dataset.contract.digest)
+        assert (dataset.snapshot.number, len(effects)) == (2, 1)
+
     def test_what_was_pinned_must_still_be_there_and_still_be_allowed(self, workspace: Workspace) -> None:
         given = workspace.open_input("people_old", "train")
         pinned = given.pinned()
@@ -178,7 +186,7 @@ class TestVerifying:
         assert any("root" in finding for finding in findings)
 
 
-def _publish_made(workspace: Workspace, *, rows: bool = True) -> None:
+def _publish_made(workspace: Workspace, *, rows: bool = True, run: str = "run-1") -> None:
     files = open_files(workspace.settings.storage)
     units = [make_unit(number, 5) for number in range(2)] if rows else []
     records = {
@@ -186,7 +194,7 @@ def _publish_made(workspace: Workspace, *, rows: bool = True) -> None:
             workspace.store,
             files,
             dataset="made",
-            run="run-1",
+            run=run,
             input_dataset="people",
             table=TABLE,
             quarantined=ASIDE,
@@ -197,7 +205,7 @@ def _publish_made(workspace: Workspace, *, rows: bool = True) -> None:
     publish(
         workspace.store,
         dataset="made",
-        run="run-1",
+        run=run,
         zone="historical",
         columns=COLUMNS,
         units=units,
