@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from dataops.errors import Conflict, Integrity
@@ -110,11 +110,16 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The stored record."""
-        body = asdict(self) | {
+        body = {
+            "dataset": self.dataset,
+            "run": self.run,
+            "zone": self.zone,
             "columns": [column.record() for column in self.columns],
             "fragments": [fragment.record() for fragment in self.fragments],
             "counts": dict(self.counts),
+            "receipts_root": self.receipts_root,
             "lineage": dict(self.lineage),
+            "created_at": self.created_at,
             "units": dict(self.units),
         }
         return encode_record("manifest", 1, body)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,33 +57,29 @@ def plan_units(fragments: Iterable[Fragment], target_bytes: int = TARGET_BYTES) 
     """Units of about `target_bytes` decoded bytes each, in the order of `fragments`; a fragment without rows has
     none.
     """
-    ranges = [
-        (fragment, start, stop)
+    ranges = (
+        (fragment, start, stop, first_row)
         for fragment in fragments
-        for start, stop in _ranges(fragment.row_groups, target_bytes)
-        if any(group.rows for group in fragment.row_groups[start:stop])
-    ]
+        for start, stop, first_row, rows in _ranges(fragment.row_groups, target_bytes)
+        if rows
+    )
     return tuple(
-        Unit(
-            id=f"u{number:06d}",
-            fragment=fragment,
-            start_group=start,
-            stop_group=stop,
-            first_row=sum(group.rows for group in fragment.row_groups[:start]),
-        )
-        for number, (fragment, start, stop) in enumerate(ranges)
+        Unit(id=f"u{number:06d}", fragment=fragment, start_group=start, stop_group=stop, first_row=first_row)
+        for number, (fragment, start, stop, first_row) in enumerate(ranges)
     )
 
 
-def _ranges(groups: Sequence[RowGroup], target_bytes: int) -> Iterable[tuple[int, int]]:
-    start, collected = 0, 0
+def _ranges(groups: Sequence[RowGroup], target_bytes: int) -> Iterator[tuple[int, int, int, int]]:
+    """Start, stop, first row and number of rows of each range, in one pass: a file may have many row groups."""
+    start, first_row, rows, size_bytes = 0, 0, 0, 0
     for index, group in enumerate(groups):
-        if index > start and collected + group.size_bytes > target_bytes:
-            yield start, index
-            start, collected = index, 0
-        collected += group.size_bytes
+        if index > start and size_bytes + group.size_bytes > target_bytes:
+            yield start, index, first_row, rows
+            start, first_row, rows, size_bytes = index, first_row + rows, 0, 0
+        rows += group.rows
+        size_bytes += group.size_bytes
     if start < len(groups):
-        yield start, len(groups)
+        yield start, len(groups), first_row, rows
 
 
 def plan_record(units: Sequence[Unit]) -> Record:

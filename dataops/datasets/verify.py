@@ -124,7 +124,8 @@ def _records(store: Store, manifest: Manifest, findings: list[str]) -> list[Unit
     """
     keys = {unit: unit_key(manifest.dataset, manifest.run, unit) for unit in manifest.units}
     there = store.list(f"{run_folder(manifest.dataset, manifest.run)}/units")
-    findings.extend(f"{key}: a record that the manifest doesn't name" for key in there if key not in keys.values())
+    named = set(keys.values())
+    findings.extend(f"{key}: a record that the manifest doesn't name" for key in there if key not in named)
     found = []
     for unit, key in sorted(keys.items()):
         try:
