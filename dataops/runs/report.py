@@ -6,16 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dataops.errors import InvalidInput
 from dataops.governance.masking import Mask
 from dataops.runs.ledger import RUNS_FOLDER, RunState
 from dataops.runs.workspace import Workspace
+from dataops.storage.disk import local_folder
 
 SCRIPTS_FOLDER = "scripts"
 
 
 def report_path(workspace: Workspace, run_id: str) -> Path:
-    """Where the report of a run lies."""
-    return Path(workspace.settings.storage) / RUNS_FOLDER / run_id / "report.html"
+    """Where the report of a run lies.
+
+    Raises
+    ------
+    InvalidInput : the storage is no folder that a browser could open it from.
+    """
+    folder = local_folder(workspace.settings.storage)
+    if folder is None:
+        raise InvalidInput(
+            f"{workspace.store.url} is no folder for reports; write one with `dataops job report {run_id} --standalone`"
+        )
+    return folder / RUNS_FOLDER / run_id / "report.html"
 
 
 def write_run_report(workspace: Workspace, run_id: str, *, standalone: Path | None = None) -> Path:

@@ -18,6 +18,7 @@ from dataops.runs import execute
 from dataops.runs.explain import explain_job
 from dataops.runs.ledger import Ledger, State
 from dataops.runs.report import report_figures, report_path
+from dataops.runs.workspace import open_workspace
 from tests.line.people import CONTRACT, JOBS
 from tests.line.running import Line
 
@@ -220,3 +221,8 @@ def test_explaining_reads_no_row_and_starts_no_run(town: Line) -> None:
     assert (verdicts["diagnosis"], verdicts["age"], verdicts["hours"]) == ("denied", "masked", "visible")
     assert explained["refused"] is None
     assert town.workspace.ledger.ids() == []
+
+
+def test_a_report_lies_in_the_storage_also_where_that_is_named_by_a_url(town: Line, tmp_path: Path) -> None:
+    workspace = open_workspace(str(town.folder), {"DATAOPS_STORAGE": (tmp_path / "elsewhere").as_uri()})
+    assert report_path(workspace, "r1") == tmp_path / "elsewhere/runs/r1/report.html"
