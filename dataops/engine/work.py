@@ -1,8 +1,7 @@
 """Units on Dask: submitted in a window, results small and released at once, failures as values, retries, progress.
 
-1. A task is `function(context, unit)`. The context is computed once per worker from a task of its own, so a worker
-   that dies takes
-   nothing with it that Dask can't make again (scattered data would be lost).
+1. A task is `function(context, unit)`, and depends on no other. The context goes along with it, packed once and
+   unpacked once per worker: if workers got it from each other, all would wait for one that died until Dask gives it up.
 2. A task never raises: it returns a failure by family, so that no traceback with arguments reaches a worker's log.
 3. What may pass (storage faults) is tried again with a growing pause; what can't pass stops the phase.
 4. Results come back in the order of the units, whatever the order in which they were done.
@@ -18,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import Future as Fetching
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -87,8 +86,16 @@ def _place(error: BaseException) -> str:
     return place
 
 
-def _same(value: Any) -> Any:
-    return value
+def attempt_packed(function: Task, packed: bytes, unit: Unit) -> Any:
+    """`attempt`, with the context as it travels."""
+    return attempt(function, _unpacked(packed), unit)
+
+
+@lru_cache(maxsize=4)
+def _unpacked(packed: bytes) -> Any:
+    from distributed.protocol.pickle import loads
+
+    return loads(packed)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,7 +142,9 @@ class Work:
         results: dict[str, Any],
         shown: Phase,
     ) -> None:
-        held = self.client.submit(_same, context, key=f"{self.run}-{phase}-context", pure=False)
+        from distributed.protocol.pickle import dumps
+
+        task = partial(attempt_packed, function, dumps(context))
         queue = [(unit, 0) for unit in reversed(waiting)]
         flying: dict[Future, tuple[Unit, int]] = {}
         landed: Landed = SimpleQueue()
@@ -145,7 +154,7 @@ class Work:
             while queue and len(flying) < window:
                 unit, tries = queue.pop()
                 key = f"{self.run}-{phase}-{unit.id}-{tries}"
-                future = self.client.submit(partial(attempt, function), held, unit, key=key, pure=False)
+                future = self.client.submit(task, unit, key=key, pure=False)
                 flying[future] = (unit, tries)
                 _fetch(future, landed)
 
@@ -164,7 +173,7 @@ class Work:
                     shown.advance(1, unit.rows)
                 fly()
         finally:
-            self.client.cancel([held, *flying])
+            self.client.cancel(list(flying))
 
     def _again_or_raise(self, phase: str, failure: Failure, unit: Unit, tries: int) -> None:
         if failure.family != Storage.__name__ or tries >= RETRIES:
