@@ -63,6 +63,8 @@ class Column:
     classification : what policies speak of (``pii.direct``, ``public`` ...).
     partitioned : whether the value stands in the folder's name instead of in the file.
     masks : digests of the masks that the stored values carry already (columns that we made).
+    origins : names of the columns that a job derived it from, back to those of a contract; none where it wasn't
+        derived.
     """
 
     name: str
@@ -72,10 +74,11 @@ class Column:
     partitioned: bool = False
     description: str = ""
     masks: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
     def record(self) -> Record:
-        """The column in JSON types."""
-        return {
+        """The column in JSON types; no origins are no key, so that the digests of older records hold."""
+        record: Record = {
             "name": self.name,
             "type": spell_type(self.type),
             "required": self.required,
@@ -84,6 +87,7 @@ class Column:
             "description": self.description,
             "masks": list(self.masks),
         }
+        return {**record, "origins": list(self.origins)} if self.origins else record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Column:
@@ -94,7 +98,8 @@ class Column:
         Format : not the record of a column.
         """
         try:
-            return cls(**{**record, "type": parse_type(record["type"]), "masks": tuple(record["masks"])})
+            lists = {name: tuple(record.get(name, ())) for name in ("masks", "origins")}
+            return cls(**{**record, **lists, "type": parse_type(record["type"])})
         except (KeyError, TypeError, AttributeError, DataopsError):
             raise Format("expected the record of a column, found something else") from None
 

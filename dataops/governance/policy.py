@@ -72,7 +72,13 @@ def decide(
         (rule for policy in policies for rule in policy.rules if rule.concerns(request)),
         key=lambda rule: rule.qualified,
     )
-    decisions = tuple(_decide_column(column, rules, contract, purpose, key_id) for column in contract.columns)
+    alike: dict[str, list[str]] = {}
+    for column in contract.columns:
+        alike.setdefault(folded(column.name), []).append(column.name)
+    decisions = tuple(
+        _decide_column(column, rules, sorted(alike[folded(column.name)]), purpose, key_id)
+        for column in contract.columns
+    )
     _require_any(request, decisions, rules, policies)
     return Grant(
         principal=principal,
@@ -106,10 +112,9 @@ def _require_known(request: Request) -> None:
 
 
 def _decide_column(
-    column: Column, rules: Sequence[Rule], contract: Contract, purpose: str, key_id: str | None
+    column: Column, rules: Sequence[Rule], alike: Sequence[str], purpose: str, key_id: str | None
 ) -> ColumnDecision:
     covering = {effect: [r for r in rules if r.effect == effect and r.covers(column)] for effect in RuleEffect}
-    alike = sorted(other.name for other in contract.columns if folded(other.name) == folded(column.name))
     if len(alike) > 1:
         return _denied(
             column, [], f"{len(alike)} columns of the contract read the same ({', '.join(map(ascii, alike))})"

@@ -8,7 +8,9 @@
    column that nobody classified only by its name or by the word ``unclassified``; a restricting rule does by ``*``.
 4. A column made of several has all their classifications (``finance+pii.quasi``). Each of them must be allowed; one is
    enough for a rule that restricts.
-5. What a restricting rule leaves out means *any*: forgetting something makes it stricter.
+5. The name of a derived column is the choice of whoever wrote the job: a restricting rule reaches it also by the names
+   of the columns that it was derived from, an allowing one only if it has all of these.
+6. What a restricting rule leaves out means *any*: forgetting something makes it stricter.
 """
 
 from __future__ import annotations
@@ -95,8 +97,12 @@ class Rule:
         return self.mentions(column) or bool(self.covered(column))
 
     def mentions(self, column: Column) -> bool:
-        """Whether the rule has the column's name."""
-        return folded(column.name) in {folded(name) for name in self.names}
+        """Whether the rule has the column's name; of a derived one, those of the columns that it was made from."""
+        listed = {folded(name) for name in self.names}
+        origins = {folded(name) for name in column.origins}
+        if self.effect == RuleEffect.ALLOW and origins:
+            return origins <= listed
+        return not listed.isdisjoint({folded(column.name), *origins})
 
     def covered(self, column: Column) -> frozenset[str]:
         """The classifications of `column` that the rule is about."""

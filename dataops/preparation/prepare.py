@@ -129,7 +129,13 @@ def _split_column(keys: Sequence[Column], where: str, chosen: Sequence[str]) -> 
         raise InvalidInput(
             f"{where}: split: the output has a column '{SPLIT_COLUMN}' already; leave it out or rename it"
         )
-    return Column(name=SPLIT_COLUMN, type=pa.string(), required=True, classification=inherited_classification(keys))
+    return Column(
+        name=SPLIT_COLUMN,
+        type=pa.string(),
+        required=True,
+        classification=inherited_classification(keys),
+        masks=tuple(dict.fromkeys(mask for key in keys for mask in key.masks)),
+    )
 
 
 def _derived_columns(
@@ -148,6 +154,7 @@ def _derived_columns(
             classification=inherited_classification(sources),
             # made from masked values: what was masked there is masked here
             masks=tuple(dict.fromkeys(mask for source in sources for mask in source.masks)),
+            origins=tuple(sorted({name for source in sources for name in source.origins or (source.name,)})),
         )
     return {name: column for name, column in known.items() if name not in available}
 
@@ -200,6 +207,8 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
         filtered, table = filtered + table.num_rows - labelled.num_rows, labelled
     if plan.split_by:
         sides = assign_split([table.column(name) for name in plan.split_by], test=plan.split_test)
+        if SPLIT_COLUMN in table.column_names:  # one that a step looked at, and that isn't kept
+            table = table.drop_columns([SPLIT_COLUMN])
         table = table.append_column(SPLIT_COLUMN, sides)
     return commit_unit(
         open_store(context.storage),

@@ -37,6 +37,8 @@ from tests.compat.writing import HERE, write_records
 
 ROOT = HERE.parent.parent
 EXAMPLES = sorted(path.name for path in HERE.iterdir() if path.suffix != ".py" and path.is_file())
+# Keys that a format gained since its example was written; the reader does without them.
+ADDED = {"manifest-1.json": {".columns.origins"}}
 # Mappings whose keys are names of columns, datasets, rules: they differ from line to line.
 NAMED = {"broken", "datasets", "files", "inputs", "metrics", "params", "reads", "rows", "slices", "unknown", "versions"}
 NAMED |= {"unknown_categories"}
@@ -257,7 +259,7 @@ def keys(value: Any, place: str = "") -> Iterator[str]:
 def test_todays_code_writes_the_same_keys(name: str, today: dict[str, bytes]) -> None:
     """Fails where a record gained or lost a key: that needs a new format version, or the old reader must allow it."""
     assert name in today, f"no run of today wrote {name}"
-    assert sorted(set(keys(json.loads(today[name])))) == sorted(set(keys(record(name))))
+    assert sorted(set(keys(json.loads(today[name]))) - ADDED.get(name, set())) == sorted(set(keys(record(name))))
 
 
 def test_what_runs_today_wrote_has_an_example(today: dict[str, bytes]) -> None:

@@ -269,6 +269,27 @@ def test_a_column_made_of_several_needs_each_of_them_allowed() -> None:
     assert seen(ask(allow(), masks("m", BANDS, classifications=("pii.*",)), contract=contract))["share"] == BANDS
 
 
+def test_a_derived_columns_own_name_gives_nothing_away() -> None:
+    renamed = Column(name="bonus", type=pa.string(), classification="sensitive.race", origins=("race",))
+    contract = derived_contract("census", [COLUMNS[3], renamed])
+    finance = allow("a", classifications=("finance",))
+    assert list(seen(ask(finance, allow("b", **only("bonus")), contract=contract))) == ["wage"]
+    assert list(seen(ask(finance, allow("b", **only("race")), contract=contract))) == ["wage", "bonus"]
+
+
+def test_rules_by_name_follow_a_column_into_what_is_derived_from_it() -> None:
+    derived = Column(name="years", type=pa.int64(), classification="pii.quasi", origins=("age", "wage"))
+    contract = derived_contract("census", [COLUMNS[3], derived])
+    assert list(seen(ask(allow(), deny("d", **only("AGE")), contract=contract))) == ["wage"]
+    assert seen(ask(allow(), masks("m", BANDS, **only("age")), contract=contract)) == {"wage": None, "years": BANDS}
+    assert list(seen(ask(allow("a", classifications=("finance",), names=("age",)), contract=contract))) == ["wage"]
+
+
+def test_a_wide_table_is_decided_in_one_look_at_its_names() -> None:
+    wide = derived_contract("wide", [column(f"c{n}", pa.float64(), "work") for n in range(3_000)])
+    assert len(seen(ask(allow(), contract=wide))) == 3_000
+
+
 def test_a_new_table_is_covered_by_its_classifications_on_arrival() -> None:
     contract = derived_contract(
         "arrival", [column("mail", pa.string(), "pii.direct"), column("sum", pa.int64(), "finance")]

@@ -108,10 +108,20 @@ class TestPlan:
         columns = {column.name: column for column in plan_prepare(job, given, where="j").columns}
         assert columns["y"].classification == "pii.quasi+work"
         assert columns["y"].masks == columns["age"].masks != ()
+        assert columns["y"].origins == ("age", "hours")
+        assert columns["split"].masks == columns["person_id"].masks
         assert columns["z"].classification == "public"
         assert columns["split"].classification == "pii.direct"
         assert columns["person_id"].masks
         assert "diagnosis" not in columns
+
+    def test_a_split_takes_the_place_of_a_column_of_its_name_that_is_left_out(
+        self, given: GovernedInput, tmp_path: Path
+    ) -> None:
+        derived = {"split": "hours > 40"}
+        split = {"by": "hash(person_id)", "test": 0.5}
+        records = _prepare(given, tmp_path, derive=derived, where="split", columns=["hours"], split=split)
+        assert set(_rows(tmp_path, records).column("split").to_pylist()) == {"train", "test"}
 
     def test_inherited_classifications_are_a_set(self, given: GovernedInput) -> None:
         columns = given.granted_columns()
