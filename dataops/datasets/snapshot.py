@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from dataops.errors import Conflict, Integrity
 from dataops.governance.contract import Column
 from dataops.records import Record, decode_record, digest, digest_bytes, encode_record
+from dataops.storage.disk import hide_values
 from dataops.storage.journal import Entry, Journal
 from dataops.storage.objects import Store
 
@@ -52,7 +52,8 @@ class Fragment:
     @property
     def shown(self) -> str:
         """The path as messages may say it: without the values of partition columns, which not everybody may see."""
-        return re.sub(r"=[^/]*/", "=.../", self.path)
+        folder, slash, name = self.path.rpartition("/")
+        return f"{hide_values(folder)}{slash}{name}"
 
     @property
     def identity(self) -> Record:

@@ -30,6 +30,7 @@ from dataops.errors import Integrity, InvalidInput, NotFound, Storage
 from dataops.governance.column_types import column_type
 from dataops.governance.contract import Contract
 from dataops.records import digest, digest_bytes, format_time, now_utc
+from dataops.storage.disk import hide_values
 from dataops.storage.files import DataFiles, FileStat, open_files
 from dataops.storage.objects import Store
 
@@ -84,7 +85,9 @@ def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
     except Storage:  # says nothing about the file: trying again may help
         raise
     except (pa.ArrowException, OSError) as error:
-        raise Integrity(f"{stat.path}: {type(error).__name__} in its footer ({stat.size_bytes} bytes)") from None
+        raise Integrity(
+            f"{hide_values(stat.path)}: {type(error).__name__} in its footer ({stat.size_bytes} bytes)"
+        ) from None
     groups = tuple(
         RowGroup(rows=metadata.row_group(i).num_rows, size_bytes=metadata.row_group(i).total_byte_size)
         for i in range(metadata.num_row_groups)
@@ -109,12 +112,12 @@ def footer_digest(opened: pa.NativeFile, path: str) -> str:
     """
     size_bytes = opened.size()
     if size_bytes < 12:
-        raise Integrity(f"{path}: {size_bytes} bytes are too few for a Parquet file")
+        raise Integrity(f"{hide_values(path)}: {size_bytes} bytes are too few for a Parquet file")
     opened.seek(size_bytes - 8)
     tail = opened.read(8)
     (length,) = struct.unpack("<I", tail[:4])
     if tail[4:] != PARQUET_MAGIC or length + 12 > size_bytes:
-        raise Integrity(f"{path}: doesn't end as a Parquet file does (cut short, or another format)")
+        raise Integrity(f"{hide_values(path)}: doesn't end as a Parquet file does (cut short, or another format)")
     opened.seek(size_bytes - 8 - length)
     footer = digest_bytes(opened.read(length))
     opened.seek(0)
@@ -132,7 +135,7 @@ def _require_same_partitions(fragments: Sequence[Fragment]) -> None:
         names = [name for name, _ in fragment.partition]
         if names != first:
             raise InvalidInput(
-                f"{fragment.path}: its partition folders are {names}, those of {fragments[0].path} are {first}"
+                f"{fragment.shown}: its partition folders are {names}, those of {fragments[0].shown} are {first}"
             )
 
 
@@ -153,7 +156,8 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
     for path, schema in schemas.items():
         differing = sorted({name for name, _ in _columns(schema) ^ _columns(first)})
         if differing:
-            raise InvalidInput(f"{path} and {first_path} differ in columns or types: {', '.join(differing[:8])}")
+            places = f"{hide_values(path)} and {hide_values(first_path)}"
+            raise InvalidInput(f"{places} differ in columns or types: {', '.join(differing[:8])}")
     partitions = [pa.field(name, pa.string()) for name, _ in fragments[0].partition]
     return pa.schema([*first, *partitions])
 

@@ -4,7 +4,8 @@
    every folder that was made on the way. A name never shows bytes that aren't synced yet.
 2. No path leaves the folder: it is relative, without empty, ``.`` or ``..`` segments, and no symbolic link below the
    folder is followed. Else whoever may drop a file into one dataset could read another with the worker's rights.
-3. The operating system's errors become `Storage`; a message never holds credentials that a URL carried.
+3. The operating system's errors become `Storage`; a message never holds credentials that a URL carried, nor the value
+   that a Hive folder (``column=value``) has in its name: not everybody may see that column.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ def redact(text: str) -> str:
     return re.sub(r"(://[^\s?#]*)[?#]\S*", r"\1", without_user)
 
 
+def hide_values(path: str) -> str:
+    """`path` without what stands behind the ``=`` of its segments."""
+    return re.sub(r"=[^/]*", "=...", path)
+
+
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
     """A block in which an OSError becomes `Storage`, its message starting with `doing` (``"writing x in y"``)."""
@@ -42,7 +48,7 @@ def storage_errors(doing: str) -> Iterator[None]:
     except DataopsError:
         raise
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else redact(str(error))[:200]
+        reason = os.strerror(error.errno) if error.errno else hide_values(redact(str(error)))[:200]
         raise Storage(f"{doing} failed: {reason}{_ADVICE.get(error.errno or 0, '')}") from None
 
 
@@ -181,6 +187,6 @@ class Disk:
 
 def _link_refused(path: str) -> InvalidInput:
     return InvalidInput(
-        f"{path!r} is, or leads through, a symbolic link, which is not followed below a storage or dataset folder: "
+        f"{hide_values(path)!r} is, or leads through, a symbolic link, which is not followed below a storage or dataset folder: "
         "put the files themselves there, or name the folder that holds them"
     )

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from dataops.errors import InvalidInput, NotFound
-from dataops.storage.disk import Disk, local_folder, redact, storage_errors, sync_folder, write_new
+from dataops.storage.disk import Disk, hide_values, local_folder, redact, storage_errors, sync_folder, write_new
 
 _HIDDEN = (".", "_")  # Hive's and Spark's convention: temporary files, logs and markers are no data
 _CHUNK_BYTES = 1 << 20
@@ -48,7 +48,7 @@ def check_path(path: str) -> str:
     """
     if not path.isprintable() or any(segment in ("", ".", "..") for segment in path.split("/")):
         raise InvalidInput(
-            f"{path[:200]!a} can't be the path of a data file: expected names joined by '/', none of them empty, "
+            f"{hide_values(path)[:200]!a} can't be the path of a data file: expected names joined by '/', none of them empty, "
             "'.' or '..', all characters printable"
         )
     return path
@@ -119,7 +119,7 @@ class DataFiles(ABC):
 
     @contextmanager
     def _errors(self, doing: str, path: str) -> Iterator[None]:
-        where = f"{path or 'the folder'} in {redact(self.url)}"
+        where = f"{hide_values(path) or 'the folder'} in {redact(self.url)}"
         with storage_errors(f"{doing} {where}"):
             try:
                 yield
@@ -166,14 +166,14 @@ class PosixFiles(DataFiles):
 
     def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:  # noqa: D102
         located = self._disk.locate(check_path(path))
-        with storage_errors(f"writing {path} in {self.url}"):
+        with storage_errors(f"writing {hide_values(path)} in {self.url}"):
             self._disk.make_folder(located.parent)
             status = write_new(located, write, sync_name=True)
         return _stat(path, status)
 
     def delete(self, path: str) -> None:  # noqa: D102
         located = self._disk.locate(check_path(path))
-        with storage_errors(f"deleting {path} in {self.url}"):
+        with storage_errors(f"deleting {hide_values(path)} in {self.url}"):
             try:
                 located.unlink()
             except (FileNotFoundError, NotADirectoryError):

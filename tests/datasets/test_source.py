@@ -50,6 +50,31 @@ class TestFragments:
         assert all(f"{name}.parquet" in message for name in "bcd")
         assert "CANARY" not in message
 
+    @pytest.mark.parametrize("damage", ["broken", "link", "folder link", "schema", "partitions", "unprintable"])
+    def test_no_refusal_says_the_value_of_a_partition(self, tmp_path: Path, damage: str) -> None:
+        """A folder's name holds a value of a column that the one who runs the job may not be allowed to see."""
+        town = tmp_path / "town"
+        write(town / "illness=CANARY" / "a.parquet")
+        odd = town / "illness=CANARY" / "b.parquet"
+        match damage:
+            case "broken":
+                odd.write_bytes(b"PAR1")
+            case "link":
+                odd.symlink_to(town / "illness=CANARY" / "a.parquet")
+            case "folder link":
+                (town / "illness=CANARY2").symlink_to(town / "illness=CANARY")
+            case "schema":
+                write(odd, TABLE.rename_columns([f"{name}2" for name in TABLE.column_names]))
+            case "partitions":
+                write(town / "illness=CANARY" / "more=CANARY" / "b.parquet")
+            case "unprintable":
+                write(town / "illness=CANARY" / "b\x07.parquet")
+        files = open_files(str(town))
+        with pytest.raises((Integrity, InvalidInput)) as caught:
+            read_schema(files, read_fragments(files))
+        assert "illness=..." in str(caught.value)
+        assert "CANARY" not in str(caught.value)
+
     def test_an_encrypted_or_foreign_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.parquet").write_bytes(b"PARE" + b"\0" * 40 + b"PARE")
         with pytest.raises(Integrity, match=r"a\.parquet: doesn't end as a Parquet file"):
