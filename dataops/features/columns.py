@@ -121,6 +121,8 @@ def read_categories(name: str, column: pa.ChunkedArray) -> Categories:
 
 def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """One dictionary array over all chunks."""
+    if pt.is_null(column.type):  # Arrow can't unify dictionaries of no type
+        column = pc.cast(column, pa.string())
     if pt.is_dictionary(column.type):
         if any(chunk.dictionary.null_count for chunk in column.chunks):
             # Arrow can't unify dictionaries that hold null as a value
@@ -129,6 +131,8 @@ def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
         column = column.dictionary_encode()
     if column.num_chunks == 1:
         return column.chunk(0)
+    if column.num_chunks == 0:  # Arrow can't make an empty one of every type out of no chunks
+        return pa.array([], column.type.value_type).dictionary_encode()
     return column.unify_dictionaries().combine_chunks()
 
 

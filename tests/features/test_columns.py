@@ -71,6 +71,25 @@ def test_a_column_without_chunks_has_no_rows() -> None:
     assert read_numbers("x", pa.chunked_array([], pa.int64())).shape == (0,)
 
 
+@pytest.mark.parametrize("chunks", [0, 1, 2])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.date32(),
+        pa.timestamp("us", tz="Europe/Berlin"),
+        pa.timestamp("ns"),
+        pa.time64("us"),
+        pa.decimal128(9, 2),
+        pa.null(),
+    ],
+    ids=str,
+)
+def test_a_type_that_can_be_a_category_is_one_in_any_number_of_chunks(kind: pa.DataType, chunks: int) -> None:
+    read = read_categories("x", pa.chunked_array([pa.nulls(2, kind)] * chunks, kind))
+    assert len(read.indices) == 2 * chunks
+    assert set(read.indices) <= {len(read.texts)}
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.int8()), pa.binary(), pa.struct([("a", pa.int8())])])
 def test_a_type_that_has_no_text_is_refused_by_name(kind: pa.DataType) -> None:
     with pytest.raises(InvalidInput, match="'x'"):
