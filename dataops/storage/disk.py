@@ -187,6 +187,6 @@ class Disk:
 
 def _link_refused(path: str) -> InvalidInput:
     return InvalidInput(
-        f"{hide_values(path)!r} is, or leads through, a symbolic link, which is not followed below a storage or dataset folder: "
-        "put the files themselves there, or name the folder that holds them"
+        f"{hide_values(path)!r} is, or leads through, a symbolic link, which is not followed below a storage or "
+        "dataset folder: put the files themselves there, or name the folder that holds them"
     )

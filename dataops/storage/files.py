@@ -48,8 +48,8 @@ def check_path(path: str) -> str:
     """
     if not path.isprintable() or any(segment in ("", ".", "..") for segment in path.split("/")):
         raise InvalidInput(
-            f"{hide_values(path)[:200]!a} can't be the path of a data file: expected names joined by '/', none of them empty, "
-            "'.' or '..', all characters printable"
+            f"{hide_values(path)[:200]!a} can't be the path of a data file: expected names joined by '/', none of "
+            "them empty, '.' or '..', all characters printable"
         )
     return path
 
