@@ -5,18 +5,19 @@ Whoever wants rows holds a `GovernedInput`; there is no other way to a `Source`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dataops.datasets.catalog import Dataset, open_dataset
 from dataops.datasets.scan import Source
 from dataops.datasets.units import Unit, plan_units
-from dataops.errors import AccessDenied, Integrity, NotFound
+from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.contract import Column
 from dataops.governance.grant import Grant
 from dataops.governance.keys import current_key_id
+from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.governance.policy import decide
 from dataops.governance.rules import Policy
 from dataops.records import Record
@@ -53,21 +54,81 @@ class GovernedInput:
             "rows": totals(self.units)[0],
         }
 
+    def lineage(self) -> Record:
+        """What is kept with whatever is made from it: the data, and what the policies did to it."""
+        return {
+            "input": self.dataset.name,
+            "input_snapshot": self.dataset.snapshot.number,
+            "input_digest": self.dataset.snapshot.content_digest,
+            "effect": self.grant.effect.digest,
+            "policy": self.grant.policy_digest,
+        }
+
     def granted_columns(self) -> tuple[Column, ...]:
         """The contract's columns that may be read, in its order, as they are before masking."""
         return tuple(column for column in self.dataset.contract.columns if column.name in self.grant.effect.columns)
 
+    def masked_columns(self) -> tuple[Column, ...]:
+        """The granted columns as their reader gets them: masked types, masks noted."""
+        masks = self.grant.effect.columns
+        return tuple(_after_mask(column, masks[column.name]) for column in self.granted_columns())
 
-def open_input(settings: Settings, store: Store, reader: Reader, name: str, purpose: str) -> GovernedInput:
-    """`name`, as `reader` may read it for `purpose`, at its newest snapshot.
+    def generalisations(self) -> tuple[tuple[str, Mask], ...]:
+        """The generalising masks of the grant, by column: the ones that a feature may be made of."""
+        masks = self.grant.effect.columns.items()
+        return tuple((name, mask) for name, mask in masks if mask is not None and mask.kind is MaskKind.GENERALISE)
+
+    def require_columns(self, names: Collection[str], *, where: str, beside: Collection[str] = ()) -> None:
+        """Nothing, if all `names` are columns that may be read.
+
+        Parameters
+        ----------
+        where : who asks, for the message.
+        beside : names that the asker makes itself: among them a mistyped one may have its near match.
+
+        Raises
+        ------
+        InvalidInput : names every column that the dataset hasn't.
+        AccessDenied : names every column that the policies deny.
+        """
+        columns = [column.name for column in self.dataset.contract.columns]
+        known = [*columns, *beside]
+        unknown = [name for name in dict.fromkeys(names) if name not in columns]
+        if unknown:
+            raise InvalidInput(
+                "\n".join(
+                    f"{where}: no column '{name}' in dataset '{self.dataset.name}'.{near_match(name, known)}"
+                    for name in unknown
+                )
+            )
+        self.grant.require_columns(names, what=where)
+
+
+def _after_mask(column: Column, mask: Mask | None) -> Column:
+    if mask is None:
+        return column
+    applied = tuple(dict.fromkeys([*column.masks, mask.digest]))
+    return replace(column, type=output_type(mask, column.type), masks=applied, required=False)
+
+
+def open_inputs(
+    settings: Settings, store: Store, reader: Reader, wanted: Mapping[str, tuple[str, str]]
+) -> dict[str, GovernedInput]:
+    """The inputs of a job, as `reader` may read them, by the names that the job has for them.
+
+    Parameters
+    ----------
+    wanted : name of the input to dataset and purpose. A dataset that is wanted for several purposes is opened once: all
+        of them see one snapshot.
 
     Raises
     ------
     NotFound : no such dataset.
     AccessDenied : no policy allows any of it.
     """
-    dataset = open_dataset(settings, store, name)
-    return govern(settings, reader, dataset, purpose)
+    names = dict.fromkeys(dataset for dataset, _ in wanted.values())
+    datasets = {name: open_dataset(settings, store, name) for name in names}
+    return {name: govern(settings, reader, datasets[dataset], purpose) for name, (dataset, purpose) in wanted.items()}
 
 
 def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -> GovernedInput:
@@ -115,7 +176,7 @@ def require_same(given: GovernedInput, pinned: Mapping[str, Any], units: tuple[U
         raise AccessDenied(
             f"what the policies let you read of dataset '{name}' changed since the run was planned; start a new run"
         )
-    return GovernedInput(dataset=given.dataset, grant=given.grant, source=given.source, units=units)
+    return replace(given, units=units)
 
 
 def totals(units: Sequence[Unit]) -> tuple[int, int]:

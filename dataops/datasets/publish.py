@@ -14,13 +14,14 @@ snapshot.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.access import GovernedInput
 from dataops.datasets.scan import Receipt, merge_receipts
 from dataops.datasets.snapshot import (
     DATASETS_FOLDER,
@@ -33,7 +34,8 @@ from dataops.datasets.snapshot import (
     manifest_key,
 )
 from dataops.datasets.units import Unit
-from dataops.errors import Integrity, NotFound
+from dataops.errors import ContractViolation, Integrity, NotFound
+from dataops.governance.checking import over_threshold
 from dataops.governance.contract import Column
 from dataops.records import decode_record, digest_bytes, encode_record, format_time, merkle_root, new_nonce, now_utc
 from dataops.storage.files import DataFiles
@@ -172,6 +174,21 @@ def committed_units(store: Store, dataset: str, run: str) -> dict[str, UnitRecor
     keys = store.list(f"{run_folder(dataset, run)}/units")
     records = (UnitRecord.from_bytes(store.get(key)) for key in keys)
     return {record.unit: record for record in records}
+
+
+def require_within_thresholds(given: GovernedInput, records: Iterable[UnitRecord]) -> None:
+    """Nothing, unless the units of `given` together break a rule of its contract more often than it allows."""
+    contract = given.dataset.contract
+    receipts = [record.receipt for record in records]
+    broken = [sum(receipt.broken.get(rule.id, 0) for receipt in receipts) for rule in contract.rules]
+    checked = sum(receipt.read - receipt.filtered_by_policy for receipt in receipts)
+    findings = over_threshold(contract, broken, checked)
+    if findings:
+        listed = "\n  ".join(findings)
+        raise ContractViolation(
+            f"dataset '{given.dataset.name}' breaks its contract; nothing was published. Mend the data, or change what "
+            f"the contract allows:\n  {listed}"
+        )
 
 
 def publish(

@@ -41,6 +41,18 @@ _HASH = re.compile(r"hash\((.*)\)", re.DOTALL)
 _KEY_COLUMN = re.compile(r'\s*(?:"([^"]+)"|([^\s,()"]+))\s*')
 
 
+INPUT = "input"
+"""What a run calls the dataset that its job names as input."""
+
+HOLDOUT = "holdout"
+"""What metrics call the rows of its input that training held back."""
+
+
+def evaluation_name(dataset: str) -> str:
+    """What a run calls `dataset` where it is read for evaluation."""
+    return f"evaluate:{dataset}"
+
+
 class Metric(StrEnum):
     """A figure of a model's quality on labelled rows."""
 
@@ -117,6 +129,11 @@ class PrepareJob(Declaration):
     """The dataset to publish."""
     columns: tuple[ColumnName, ...] | None = None
     """The columns to keep, in this order. Default: all that the policies give, and all derived ones."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
+        """What is read for what: the run's name of each input -> dataset and purpose."""
+        return {INPUT: (self.input, self.purpose)}
 
     def check(self) -> Iterator[Finding]:
         """Repeated columns, no columns, an output that is the input."""
@@ -235,6 +252,15 @@ class TrainJob(Declaration):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Where chance is involved, it starts here: 0 to 4294967295. Default: 0."""
 
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
+        """What is read for what: learning and judging are two readings, also of one dataset."""
+        judged = dict.fromkeys([self.input, *self.evaluate.datasets])
+        return {
+            INPUT: (self.input, Purpose.TRAIN),
+            **{evaluation_name(name): (name, Purpose.EVALUATE) for name in judged},
+        }
+
     def check(self) -> Iterator[Finding]:
         """The target or the weight among the features, repeated candidates."""
         for kind, spec in (("numeric", self.features.numeric), ("categorical", self.features.categorical)):
@@ -273,6 +299,11 @@ class RescoreJob(Declaration):
     """How many rows may fail. Default: none."""
     output: DatasetName
     """The dataset of scores to publish."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
+        """What is read for what."""
+        return {INPUT: (self.input, Purpose.SCORE)}
 
     @property
     def reference(self) -> ModelReference:

@@ -104,9 +104,8 @@ def compose_program(schema: pa.Schema, steps: RowSteps, encoder: Encoder) -> Fea
     InvalidInput : a feature or a step needs a column that neither `schema` nor a step has, or a type doesn't fit.
     """
     steps = steps.needed_for(encoder.source_columns())
-    made = {name for name, _ in steps.derive}
-    used = {*steps.source_columns(), *encoder.source_columns()} - made
-    require_columns(schema.names, sorted(used), what="the feature program")
+    used = steps.sources_for(encoder.source_columns())
+    require_columns(schema.names, used, what="the feature program")
     sources = tuple((field.name, str(plain_type(field.type))) for field in schema if field.name in used)
     encode(encoder, steps.output_schema(_schema_of(sources)).empty_table())  # refuses a type that can't be its feature
     return FeatureProgram(sources=sources, steps=steps, encoder=encoder)

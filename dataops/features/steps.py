@@ -53,6 +53,11 @@ class RowSteps:
         used = {column for _, expression in self.derive for column in expression.columns}
         return tuple(sorted((used | set(self.where.columns if self.where else ())) - derived))
 
+    def sources_for(self, columns: Collection[str]) -> tuple[str, ...]:
+        """The source columns that must be there for `columns`, derived ones among them, and for `where`; sorted."""
+        derived = {name for name, _ in self.derive}
+        return tuple(sorted((set(columns) - derived) | set(self.source_columns())))
+
     def needed_for(self, columns: Collection[str]) -> RowSteps:
         """The steps that `columns` depend on. `where` stays: it decides which rows there are."""
         wanted = {*columns, *(self.where.columns if self.where else ())}

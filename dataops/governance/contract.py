@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -221,6 +221,17 @@ def derived_contract(name: str, columns: Sequence[Column]) -> Contract:
     if findings := name_findings([column.name for column in columns]):
         raise InvalidInput("\n".join(f"dataset '{name}': {finding}" for finding in findings.values()))
     return Contract(name=name, version="1", columns=tuple(columns))
+
+
+def schema_of(columns: Iterable[Column]) -> pa.Schema:
+    """`columns` as an Arrow schema."""
+    return pa.schema([pa.field(column.name, column.type) for column in columns])
+
+
+def inherited_classification(sources: Iterable[Column]) -> str:
+    """The classification of what is made from `sources`: all of theirs, joined by ``+``; a policy must allow each."""
+    parts = {part for column in sources for part in column.classification.split("+")}
+    return "+".join(sorted(parts)) if parts else "public"
 
 
 def name_findings(names: Sequence[str]) -> Mapping[int, str]:

@@ -23,7 +23,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from dataops.errors import AccessDenied, DataopsError, InvalidInput, near_match
-from dataops.governance.contract import Column, Contract
+from dataops.governance.contract import Column, Contract, schema_of
 from dataops.governance.expressions import result_type
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
@@ -237,8 +237,7 @@ def _filter_finding(rule: Rule, contract: Contract) -> str | None:
     if masked:
         return f"{_named([rule])}: column {_quoted(masked)} is stored masked, so its true values can't be compared"
     try:
-        schema = pa.schema([(column.name, column.type) for column in contract.columns])
-        type_ = result_type(rule.where, schema, where=_named([rule]))
+        type_ = result_type(rule.where, schema_of(contract.columns), where=_named([rule]))
     except DataopsError as error:
         return str(error)
     return (

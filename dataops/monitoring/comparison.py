@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dataops.declarations.jobs import HOLDOUT
 from dataops.monitoring import wording
 from dataops.monitoring.sections import Figures
 
 METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "base_rate")
-FIRST_DATASET = "holdout"
 LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
 NEITHER_IS_BETTER = frozenset({"base_rate"})
 _BOUND = "_error_bound"
@@ -114,7 +114,7 @@ def metrics(figures: Figures) -> Metrics | None:
 
 def _datasets(versions: Sequence[Figures]) -> list[str]:
     names = dict.fromkeys(name for version in versions for name in version["metrics"])
-    return sorted(names, key=lambda name: name != FIRST_DATASET)
+    return sorted(names, key=lambda name: name != HOLDOUT)
 
 
 def _metric_names(overall: Sequence[Figures]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from dataops.declarations.jobs import INPUT
 from dataops.monitoring import wording
 
 Figures = Mapping[str, Any]
@@ -23,7 +24,6 @@ OUTCOMES: Mapping[str, str] = {
     "dropped": "dropped",
     "quarantined": "quarantined",
 }
-FIRST_INPUT = "input"  # records are canonical JSON, sorted by key: the order for people is put back here
 _BROKEN = "broken:"
 
 
@@ -116,7 +116,8 @@ def phases(figures: Figures) -> tuple[Phase, ...]:
 
 def readings(figures: Figures) -> tuple[Reading, ...]:
     """The inputs, the one that the job names first."""
-    inputs = sorted(figures["inputs"], key=lambda given: given["name"] != FIRST_INPUT)
+    # records are canonical JSON, sorted by key: the order for people is put back here
+    inputs = sorted(figures["inputs"], key=lambda given: given["name"] != INPUT)
     return tuple(_reading(given, figures["reads"].get(given["name"])) for given in inputs)
 
 
@@ -201,8 +202,8 @@ def _row_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
 
 def _train_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
     versions = figures["result"].get("versions", ())
-    learned = [reading for reading in known if reading.name == FIRST_INPUT]
-    judged = [reading for reading in known if reading.name != FIRST_INPUT]
+    learned = [reading for reading in known if reading.name == INPUT]
+    judged = [reading for reading in known if reading.name != INPUT]
     shown = [
         KeyFigure(label=label, value=wording.count(sum(reading.rows("passed") for reading in some)))
         for label, some in (("rows learned from", learned), ("rows judged on", judged))

@@ -7,24 +7,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord, commit_unit, committed_units, publish
+from dataops.datasets.publish import UnitRecord, commit_unit, committed_units, publish, require_within_thresholds
 from dataops.datasets.scan import Source, read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import PrepareJob
 from dataops.engine.work import Work
-from dataops.errors import InvalidInput, near_match
+from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
-from dataops.governance.contract import Column
+from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
-from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.preparation.split import SPLIT_COLUMN, assign_split
 from dataops.records import Record, digest
 from dataops.storage.files import open_files
@@ -35,10 +33,9 @@ from dataops.storage.objects import open_store
 class PreparePlan:
     """A prepare job, resolved against what may be read."""
 
+    job: PrepareJob
     steps: RowSteps
     labelled: Expression | None
-    split_by: tuple[str, ...]
-    split_test: float
     read: tuple[str, ...]
     columns: tuple[Column, ...]
 
@@ -49,25 +46,6 @@ class PreparePlan:
             "labelled": self.labelled and self.labelled.sql,
             "columns": [column.name for column in self.columns],
         }
-
-
-def granted_after_masks(given: GovernedInput) -> tuple[Column, ...]:
-    """The columns of `given` as its reader gets them: masked types, masks noted."""
-    masks = given.grant.effect.columns
-    return tuple(_after_mask(column, masks[column.name]) for column in given.granted_columns())
-
-
-def _after_mask(column: Column, mask: Mask | None) -> Column:
-    if mask is None:
-        return column
-    applied = tuple(dict.fromkeys([*column.masks, mask.digest]))
-    return replace(column, type=output_type(mask, column.type), masks=applied, required=False)
-
-
-def generalisations(given: GovernedInput) -> tuple[tuple[str, Mask], ...]:
-    """The generalising masks of the grant, by column: the ones that a feature may be made of."""
-    masks = given.grant.effect.columns.items()
-    return tuple((name, mask) for name, mask in masks if mask is not None and mask.kind is MaskKind.GENERALISE)
 
 
 def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> PreparePlan:
@@ -83,15 +61,15 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     InvalidInput : an unknown column, a type that doesn't fit, a name given twice.
     """
     steps = RowSteps(
-        generalise=generalisations(given),
+        generalise=given.generalisations(),
         derive=tuple(
             (name, parse_expression(text, where=f"{where}: derive.{name}")) for name, text in job.derive.items()
         ),
         where=parse_expression(job.where, where=f"{where}: where") if job.where else None,
     )
     labelled = parse_expression(job.labelled, where=f"{where}: labelled") if job.labelled else None
-    split_by, split_test = (job.split.key_columns, job.split.test) if job.split else ((), 0.0)
-    available = {column.name: column for column in granted_after_masks(given)}
+    split_by = job.split.key_columns if job.split else ()
+    available = {column.name: column for column in given.masked_columns()}
     clash = sorted({column.name for column in given.dataset.contract.columns} & set(job.derive))
     if clash:
         raise InvalidInput(
@@ -107,21 +85,11 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     columns = tuple(everything[name] for name in chosen)
     if split_by:
         columns = (*columns, _split_column([everything[name] for name in split_by], where, chosen))
-    wanted = {*chosen, *split_by, *(labelled.columns if labelled else ())}
-    sources = _sources(steps, wanted) or set(list(available)[:1])  # constants alone: a column says how many rows
-    read = tuple(name for name in available if name in sources)
-    return PreparePlan(
-        steps=steps, labelled=labelled, split_by=split_by, split_test=split_test, read=read, columns=columns
-    )
-
-
-def _sources(steps: RowSteps, wanted: set[str]) -> set[str]:
-    """The columns to read for `wanted`: they themselves where not derived, and what the steps look at."""
-    derived = {name for name, _ in steps.derive}
-    looked_at = set(steps.where.columns) if steps.where else set()
-    for _, expression in steps.derive:
-        looked_at |= set(expression.columns)
-    return (wanted | looked_at) - derived
+    derived_contract(job.output, columns)  # refuses names that a reader would take for one another
+    sources = steps.sources_for((*chosen, *split_by, *(labelled.columns if labelled else ())))
+    # of constants alone, any column says how many rows there are
+    read = tuple(name for name in available if name in sources) or tuple(available)[:1]
+    return PreparePlan(job=job, steps=steps, labelled=labelled, read=read, columns=columns)
 
 
 def _split_column(keys: Sequence[Column], where: str, chosen: Sequence[str]) -> Column:
@@ -145,7 +113,7 @@ def _derived_columns(
     for name, expression in steps.derive:
         place = f"{where}: derive.{name}"
         _require_known(expression.columns, known, given, place)
-        schema = _schema_of(known.values())
+        schema = schema_of(known.values())
         sources = [known[source] for source in expression.columns]
         known[name] = Column(
             name=name,
@@ -161,29 +129,14 @@ def _derived_columns(
 
 def _require_condition(expression: Expression, known: Mapping[str, Column], given: GovernedInput, where: str) -> None:
     _require_known(expression.columns, known, given, where)
-    kind = result_type(expression, _schema_of(known.values()), where=where)
+    kind = result_type(expression, schema_of(known.values()), where=where)
     if not (pa.types.is_boolean(kind) or pa.types.is_null(kind)):
         raise InvalidInput(f"{where}: the expression gives {kind}; expected a condition, true or false")
 
 
-def _schema_of(columns: Iterable[Column]) -> pa.Schema:
-    return pa.schema([pa.field(column.name, column.type) for column in columns])
-
-
-def inherited_classification(sources: Sequence[Column]) -> str:
-    """All classifications of `sources`, joined by ``+``: a policy must allow each of them."""
-    parts = {part for column in sources for part in column.classification.split("+")}
-    return "+".join(sorted(parts)) if parts else "public"
-
-
 def _require_known(names: Sequence[str], known: Mapping[str, Column], given: GovernedInput, where: str) -> None:
-    unknown = [name for name in dict.fromkeys(names) if name not in known]
-    in_contract = [name for name in unknown if name in {column.name for column in given.dataset.contract.columns}]
-    if in_contract:
-        given.grant.require_columns(in_contract, what=where)
-    if unknown:
-        name = unknown[0]
-        raise InvalidInput(f"{where}: no column '{name}' in dataset '{given.dataset.name}'.{near_match(name, known)}")
+    """Nothing, if all `names` are among the columns that may be read and those that are derived."""
+    given.require_columns([name for name in names if name not in known], where=where, beside=known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +146,6 @@ class PrepareContext:
     source: Source
     plan: PreparePlan
     storage: str
-    output: str
     run: str
 
 
@@ -205,15 +157,15 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
     if plan.labelled is not None:
         labelled = table.filter(evaluate_predicate(plan.labelled, table))
         filtered, table = filtered + table.num_rows - labelled.num_rows, labelled
-    if plan.split_by:
-        sides = assign_split([table.column(name) for name in plan.split_by], test=plan.split_test)
+    if split := plan.job.split:
+        sides = assign_split([table.column(name) for name in split.key_columns], test=split.test)
         if SPLIT_COLUMN in table.column_names:  # one that a step looked at, and that isn't kept
             table = table.drop_columns([SPLIT_COLUMN])
         table = table.append_column(SPLIT_COLUMN, sides)
     return commit_unit(
         open_store(context.storage),
         open_files(context.storage),
-        dataset=context.output,
+        dataset=plan.job.output,
         run=context.run,
         input_dataset=context.source.dataset,
         table=_as_declared(table, plan.columns),
@@ -223,35 +175,31 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
 
 
 def _as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    schema = _schema_of(columns)
+    schema = schema_of(columns)
     return table.select(schema.names).cast(schema).combine_chunks()
 
 
-def run_prepare(
-    job: PrepareJob, given: GovernedInput, work: Work, *, storage: str, where: str
-) -> tuple[Manifest, Snapshot]:
-    """The published output of `job`: every unit prepared once, then one manifest.
+def run_prepare(plan: PreparePlan, given: GovernedInput, work: Work, *, storage: str) -> tuple[Manifest, Snapshot]:
+    """The published output of the job: every unit prepared once, then one manifest.
 
     Raises
     ------
     ContractViolation : more rows break a rule than it allows; nothing is published.
     """
     store = open_store(storage)
-    plan = plan_prepare(job, given, where=where)
-    context = PrepareContext(source=given.source, plan=plan, storage=storage, output=job.output, run=work.run)
-    done = committed_units(store, job.output, work.run)
+    context = PrepareContext(source=given.source, plan=plan, storage=storage, run=work.run)
+    done = committed_units(store, plan.job.output, work.run)
     records = work.map_units("prepare", prepare_unit, context, given.units, done=done)
-    by_unit = {record.unit: record for record in records}
     with work.phase("publish"):
         require_within_thresholds(given, records)
         return publish(
             store,
-            dataset=job.output,
+            dataset=plan.job.output,
             run=work.run,
             zone=given.dataset.zone,
             columns=plan.columns,
             units=given.units,
-            records=by_unit,
+            records={record.unit: record for record in records},
             lineage=prepare_lineage(plan, given),
         )
 
@@ -260,29 +208,9 @@ def prepare_lineage(plan: PreparePlan, given: GovernedInput) -> Record:
     """What the manifest says of where the output came from."""
     return {
         "kind": "prepare",
-        "input": given.dataset.name,
-        "input_snapshot": given.dataset.snapshot.number,
-        "input_digest": given.dataset.snapshot.content_digest,
-        "effect": given.grant.effect.digest,
-        "policy": given.grant.policy_digest,
+        **given.lineage(),
         "preparation": plan.declaration(),
         "preparation_digest": digest(plan.declaration()),
         "source_columns": [column.record() for column in given.granted_columns()],
-        "split": SPLIT_COLUMN if plan.split_by else None,
+        "split": SPLIT_COLUMN if plan.job.split else None,
     }
-
-
-def require_within_thresholds(given: GovernedInput, records: Sequence[UnitRecord]) -> None:
-    """Nothing, unless the units together break a contract rule more often than it allows."""
-    from dataops.errors import ContractViolation
-    from dataops.governance.checking import over_threshold
-
-    rules = given.dataset.contract.rules
-    broken = [sum(record.receipt.broken.get(rule.id, 0) for record in records) for rule in rules]
-    checked = int(np.sum([record.receipt.read - record.receipt.filtered_by_policy for record in records]))
-    findings = over_threshold(given.dataset.contract, broken, checked)
-    if findings:
-        listed = "\n  ".join(findings)
-        raise ContractViolation(
-            f"dataset '{given.dataset.name}' breaks its contract; nothing was published:\n  {listed}"
-        )

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from dataops.declarations.jobs import Metric
+from dataops.declarations.jobs import HOLDOUT, Metric
 from dataops.declarations.promotion import Promotion, PromotionRule
 from dataops.errors import near_match
 from dataops.records import Record
@@ -28,9 +28,6 @@ HIGHER_IS_BETTER: Mapping[Metric, bool] = {
     Metric.BRIER: False,
     Metric.LOG_LOSS: False,
 }
-
-HOLDOUT = "holdout"
-"""Where a rule names no dataset: the rows that training held back."""
 
 TOLERANCE = 1e-12
 """What binary fractions may add to a decimal limit: from 0.9 to 0.895 is no greater loss than 0.005, but for 5e-18."""

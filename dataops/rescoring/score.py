@@ -17,19 +17,18 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord, commit_unit, committed_units, publish
+from dataops.datasets.publish import UnitRecord, commit_unit, committed_units, publish, require_within_thresholds
 from dataops.datasets.scan import Source, read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import RescoreJob
 from dataops.engine.work import Work
-from dataops.errors import ContractViolation, Integrity, InvalidInput, near_match
+from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.program import FeatureProgram
-from dataops.governance.contract import Column
+from dataops.governance.contract import Column, inherited_classification
 from dataops.models.predictor import Predictor, load_predictor
-from dataops.preparation.prepare import granted_after_masks, inherited_classification, require_within_thresholds
 from dataops.records import Record
-from dataops.registry.versions import LoadedVersion, Registry
+from dataops.registry.versions import LoadedVersion, ModelVersion, Registry
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
 
@@ -42,9 +41,10 @@ SCORE_BINS = 20
 class ScorePlan:
     """A rescore job, resolved against the model version and what may be read."""
 
+    job: RescoreJob
+    model: ModelVersion
     program: FeatureProgram
     read: tuple[str, ...]
-    keep: tuple[str, ...]
     columns: tuple[Column, ...]
 
 
@@ -57,12 +57,12 @@ def plan_rescore(job: RescoreJob, given: GovernedInput, version: LoadedVersion, 
     InvalidInput : the data lacks a column, or was prepared by another declaration than the model's training set.
     """
     program = program_for(given, version, where=where)
-    granted = {column.name: column for column in granted_after_masks(given)}
+    granted = {column.name: column for column in given.masked_columns()}
     for names, place in (
         (program.source_columns(), f"{where}: model {version.version.reference}"),
         (job.keep, f"{where}: keep"),
     ):
-        require_columns(given, names, place)
+        given.require_columns(names, where=place)
     clash = sorted({PROBABILITY, PREDICTION} & set(job.keep))
     if clash:
         raise InvalidInput(f"{where}: keep: '{clash[0]}' is a column that scores have themselves")
@@ -72,20 +72,8 @@ def plan_rescore(job: RescoreJob, given: GovernedInput, version: LoadedVersion, 
         Column(name=PREDICTION, type=pa.bool_(), required=True, classification=scored),
     )
     read = tuple(name for name in granted if name in {*program.source_columns(), *job.keep})
-    return ScorePlan(
-        program=program, read=read, keep=tuple(job.keep), columns=(*(granted[name] for name in job.keep), *outputs)
-    )
-
-
-def require_columns(given: GovernedInput, names: Sequence[str], where: str) -> None:
-    """Nothing, unless one of `names` is unknown or denied."""
-    known = {column.name for column in given.dataset.contract.columns}
-    for name in names:
-        if name not in known:
-            raise InvalidInput(
-                f"{where}: no column '{name}' in dataset '{given.dataset.name}'.{near_match(name, known)}"
-            )
-    given.grant.require_columns(names, what=where)
+    columns = (*(granted[name] for name in job.keep), *outputs)
+    return ScorePlan(job=job, model=version.version, program=program, read=read, columns=columns)
 
 
 def program_for(given: GovernedInput, version: LoadedVersion, *, where: str) -> FeatureProgram:
@@ -112,18 +100,15 @@ class ScoreContext:
     plan: ScorePlan
     storage: str
     registry: str
-    model: str
-    version: int
-    manifest_digest: str
-    output: str
     run: str
 
 
 @lru_cache(maxsize=4)
-def _predictor(registry: str, model: str, version: int, manifest_digest: str) -> Predictor:
-    loaded = Registry(open_store(registry)).read(model, version)
-    if loaded.version.digest != manifest_digest:
-        raise Integrity(f"{loaded.version.reference} changed after the run was planned")
+def _predictor(registry: str, model: ModelVersion) -> Predictor:
+    # workers only read the registry, and it may be all that they can do there
+    loaded = Registry(open_store(registry, read_only=True)).read(model.model, model.version)
+    if loaded.version != model:
+        raise Integrity(f"{model.reference} changed after the run was planned; start a new run")
     return load_predictor(loaded.package.model_format, loaded.package.model, threads=1)
 
 
@@ -132,19 +117,18 @@ def score_unit(context: ScoreContext, unit: Unit) -> UnitRecord:
     plan = context.plan
     read = read_unit(context.source, unit, plan.read)
     table, encoded = plan.program.run(read.table)
-    predictor = _predictor(context.registry, context.model, context.version, context.manifest_digest)
-    probability = predictor.predict(encoded)
+    probability = _predictor(context.registry, plan.model).predict(encoded)
     if len(probability) != table.num_rows:
         raise ContractViolation(f"unit {unit.id}: {table.num_rows} rows went in, {len(probability)} scores came out")
     scores = {
-        **{name: table.column(name) for name in plan.keep},
+        **{name: table.column(name) for name in plan.job.keep},
         PROBABILITY: pa.array(probability, pa.float32()),
         PREDICTION: pa.array(probability >= THRESHOLD, pa.bool_()),
     }
     return commit_unit(
         open_store(context.storage),
         open_files(context.storage),
-        dataset=context.output,
+        dataset=plan.job.output,
         run=context.run,
         input_dataset=context.source.dataset,
         table=pa.table(scores),
@@ -161,48 +145,36 @@ def score_histogram(probability: np.ndarray) -> list[int]:
 
 
 def run_rescore(
-    job: RescoreJob,
-    given: GovernedInput,
-    version: LoadedVersion,
-    work: Work,
-    *,
-    storage: str,
-    registry: str,
-    where: str,
+    plan: ScorePlan, given: GovernedInput, work: Work, *, storage: str, registry: str
 ) -> tuple[Manifest, Snapshot, Record]:
-    """The published scores of `job`, and figures for its report.
+    """The published scores of the job, and figures for its report.
 
     Raises
     ------
     ContractViolation : more rows were set aside than ``errors.max_rate`` or a rule allows; nothing is published.
     """
     store = open_store(storage)
-    plan = plan_rescore(job, given, version, where=where)
-    context = ScoreContext(
-        source=given.source,
-        plan=plan,
-        storage=storage,
-        registry=registry,
-        model=version.version.model,
-        version=version.version.version,
-        manifest_digest=version.version.digest,
-        output=job.output,
-        run=work.run,
-    )
-    done = committed_units(store, job.output, work.run)
+    context = ScoreContext(source=given.source, plan=plan, storage=storage, registry=registry, run=work.run)
+    done = committed_units(store, plan.job.output, work.run)
     records = work.map_units("score", score_unit, context, given.units, done=done)
     with work.phase("publish"):
         require_within_thresholds(given, records)
-        _require_error_rate(job, given, records)
+        _require_error_rate(plan.job, given, records)
         manifest, snapshot = publish(
             store,
-            dataset=job.output,
+            dataset=plan.job.output,
             run=work.run,
             zone=given.dataset.zone,
             columns=plan.columns,
             units=given.units,
             records={record.unit: record for record in records},
-            lineage=_lineage(given, version),
+            lineage={
+                "kind": "rescore",
+                **given.lineage(),
+                "model": plan.model.model,
+                "model_version": plan.model.version,
+                "model_digest": plan.model.digest,
+            },
         )
     return manifest, snapshot, _figures(records)
 
@@ -216,20 +188,6 @@ def _require_error_rate(job: RescoreJob, given: GovernedInput, records: Sequence
             f"errors.max_rate allows {job.errors.max_rate:.3%}. Nothing was published: mend the data, or raise "
             "errors.max_rate"
         )
-
-
-def _lineage(given: GovernedInput, version: LoadedVersion) -> Record:
-    return {
-        "kind": "rescore",
-        "input": given.dataset.name,
-        "input_snapshot": given.dataset.snapshot.number,
-        "input_digest": given.dataset.snapshot.content_digest,
-        "effect": given.grant.effect.digest,
-        "policy": given.grant.policy_digest,
-        "model": version.version.model,
-        "model_version": version.version.version,
-        "model_digest": version.version.digest,
-    }
 
 
 def _figures(records: Sequence[UnitRecord]) -> dict[str, Any]:

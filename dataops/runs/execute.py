@@ -11,30 +11,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from dataops.datasets.access import GovernedInput, require_same
 from dataops.datasets.catalog import is_declared
-from dataops.datasets.snapshot import read_snapshot
+from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
-from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
+from dataops.declarations.jobs import INPUT, Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
 from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput
 from dataops.governance.audit import record_intent, record_result
-from dataops.preparation.prepare import plan_prepare, run_prepare
+from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc
 from dataops.registry.aliases import resolve_reference
-from dataops.registry.versions import LoadedVersion
-from dataops.rescoring.score import plan_rescore, run_rescore
+from dataops.registry.versions import ModelVersion
+from dataops.rescoring.score import ScorePlan, plan_rescore, run_rescore
 from dataops.runs.ledger import Run, RunState, State, new_run_id
 from dataops.runs.report import report_path, write_run_report
 from dataops.runs.workspace import Workspace
 
-INPUT = "input"
+if TYPE_CHECKING:
+    from dataops.training.plan import TrainPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +60,19 @@ class Options:
 class Planned:
     """A job whose inputs were opened and whose every column was checked."""
 
-    job: Job
     source: str
     inputs: Mapping[str, GovernedInput]
-    model: LoadedVersion | None = None
+    plan: PreparePlan | TrainPlan | ScorePlan
+
+    @property
+    def job(self) -> Job:
+        """The declaration."""
+        return self.plan.job
+
+    @property
+    def model(self) -> ModelVersion | None:
+        """The version that a rescore applies."""
+        return self.plan.model if isinstance(self.plan, ScorePlan) else None
 
     @property
     def work_digest(self) -> str:
@@ -71,7 +81,7 @@ class Planned:
             name: [given.dataset.snapshot.content_digest, given.grant.effect.digest]
             for name, given in self.inputs.items()
         }
-        version = self.model.version.digest if self.model else None
+        version = self.model.digest if self.model else None
         return digest(
             {"job": job_record(self.job), "inputs": inputs, "model": version, "code": code_identity()["digest"]}
         )
@@ -84,37 +94,32 @@ class Outcome:
     state: RunState
     skipped: bool = False
     report: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-def plan_job(workspace: Workspace, job: Job, *, source: str) -> Planned:
-    """`job` with its inputs opened under the present policies, checked down to the last column.
+def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput], *, source: str) -> Planned:
+    """`job` over its opened `inputs`, checked down to the last column.
 
     Raises
     ------
     NotFound, AccessDenied, InvalidInput : what would make the run fail, before it exists.
     """
     _require_own_output(workspace, job, source)
+    given = inputs[INPUT]
+    plan: PreparePlan | TrainPlan | ScorePlan
     match job:
         case PrepareJob():
-            given = workspace.open_input(job.input, job.purpose)
-            plan_prepare(job, given, where=source)
-            return Planned(job=job, source=source, inputs={INPUT: given})
+            plan = plan_prepare(job, given, where=source)
         case TrainJob():
-            from dataops.training.train import open_evaluations, plan_train
+            from dataops.training.plan import plan_train
 
-            given = workspace.open_input(job.input, "train")
-            inputs = {INPUT: given, **open_evaluations(job, workspace.open_input)}
-            plan_train(job, inputs, where=source)
-            return Planned(job=job, source=source, inputs=inputs)
+            plan = plan_train(job, inputs, where=source)
         case RescoreJob():
-            given = workspace.open_input(job.input, "score")
             version = resolve_reference(workspace.registry, job.model)
             loaded = workspace.registry.read(version.model, version.version)
-            if loaded.version.digest != version.digest:
+            if loaded.version != version:
                 raise Integrity(f"{version.reference} changed while it was read")
-            plan_rescore(job, given, loaded, where=source)
-            return Planned(job=job, source=source, inputs={INPUT: given}, model=loaded)
+            plan = plan_rescore(job, given, loaded, where=source)
+    return Planned(source=source, inputs=inputs, plan=plan)
 
 
 def _require_own_output(workspace: Workspace, job: Job, source: str) -> None:
@@ -132,12 +137,12 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
     ------
     DataopsError : of the family that says what to do; the run is recorded as failed, and can be resumed.
     """
-    planned = plan_job(workspace, job, source=source)
+    planned = plan_job(workspace, job, workspace.open_inputs(job), source=source)
     earlier = None if options.again else workspace.ledger.find_done(planned.work_digest)
     if earlier is not None and _is_current(workspace, job, earlier):
         progress.say(f"{job.name}: nothing changed since run {earlier.run.id}; --again does it anew")
         return Outcome(state=earlier, skipped=True, report=str(report_path(workspace, earlier.run.id)))
-    reader = workspace.reader()
+    grant = planned.inputs[INPUT].grant
     at = now_utc()
     run = Run(
         id=new_run_id(job.name, at),
@@ -145,8 +150,8 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
         kind=job.job,
         declaration=job_record(job),
         source=source,
-        principal=reader.principal,
-        roles=reader.roles,
+        principal=grant.principal,
+        roles=grant.roles,
         inputs={name: given.pinned() for name, given in planned.inputs.items()},
         model=_pinned_model(planned.model),
         code=code_identity(),
@@ -186,20 +191,20 @@ def _replan(workspace: Workspace, job: Job, run: Run) -> Planned:
     if isinstance(job, RescoreJob) and run.model is not None:
         # an alias may have moved since: the run goes on with the version it began with
         job = job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
-    planned = plan_job(workspace, job, source=run.source)
+    planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
     if _pinned_model(planned.model) != run.model:
         raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")
     inputs = {
         name: require_same(given, run.inputs[name], workspace.ledger.plan(run.id, name))
         for name, given in planned.inputs.items()
     }
-    return Planned(job=planned.job, source=planned.source, inputs=inputs, model=planned.model)
+    return replace(planned, inputs=inputs)
 
 
-def _pinned_model(model: LoadedVersion | None) -> Mapping[str, Any] | None:
+def _pinned_model(model: ModelVersion | None) -> Mapping[str, Any] | None:
     if model is None:
         return None
-    return {"model": model.version.model, "version": model.version.version, "digest": model.version.digest}
+    return {"model": model.model, "version": model.version, "digest": model.digest}
 
 
 def _carry_out(
@@ -208,7 +213,7 @@ def _carry_out(
     def emit(name: str, /, **fields: Any) -> None:
         workspace.ledger.emit(run.id, name, **fields)
 
-    emit(event, principal=workspace.reader().principal, code=code_identity()["digest"])
+    emit(event, principal=planned.inputs[INPUT].grant.principal, code=code_identity()["digest"])
     if run.code != code_identity():
         progress.say("  note: the code changed since this run began; --again starts a new one with the code as it is")
     announced = done = False
@@ -270,33 +275,24 @@ def _working(
 
 def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
     """The job's result: small, JSON, without a value of any row."""
-    settings = workspace.settings
-    given = planned.inputs[INPUT]
-    match planned.job:
-        case PrepareJob() as job:
-            manifest, snapshot = run_prepare(job, given, work, storage=settings.storage, where=planned.source)
-            return _published(manifest.dataset, snapshot.number, manifest.counts, manifest.receipts_root)
-        case TrainJob() as job:
+    settings, given = workspace.settings, planned.inputs[INPUT]
+    match planned.plan:
+        case PreparePlan() as plan:
+            return _published(*run_prepare(plan, given, work, storage=settings.storage))
+        case ScorePlan() as plan:
+            manifest, snapshot, figures = run_rescore(
+                plan, given, work, storage=settings.storage, registry=settings.registry
+            )
+            return {**_published(manifest, snapshot), **figures, "model": _pinned_model(plan.model)}
+        case plan:
             from dataops.training.train import run_train
 
-            return run_train(job, planned.inputs, work, registry=workspace.registry, where=planned.source)
-        case RescoreJob() as job if planned.model is not None:
-            manifest, snapshot, figures = run_rescore(
-                job,
-                given,
-                planned.model,
-                work,
-                storage=settings.storage,
-                registry=settings.registry,
-                where=planned.source,
-            )
-            done = _published(manifest.dataset, snapshot.number, manifest.counts, manifest.receipts_root)
-            return {**done, **figures, "model": dict(_pinned_model(planned.model) or {})}
-    raise InvalidInput(f"{planned.source}: no way to run a job of kind '{planned.job.job}'")
+            return run_train(plan, planned.inputs, work, registry=workspace.registry)
 
 
-def _published(dataset: str, snapshot: int, counts: Mapping[str, int], root: str | None) -> dict[str, Any]:
-    return {"dataset": dataset, "snapshot": snapshot, "reads": {INPUT: {"counts": dict(counts), "receipts_root": root}}}
+def _published(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:
+    read = {"counts": dict(manifest.counts), "receipts_root": manifest.receipts_root}
+    return {"dataset": manifest.dataset, "snapshot": snapshot.number, "reads": {INPUT: read}}
 
 
 def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from dataops.datasets.access import GovernedInput, totals
-from dataops.declarations.jobs import Job, RescoreJob, TrainJob
+from dataops.declarations.jobs import Job
 from dataops.errors import DataopsError
-from dataops.runs.execute import INPUT, plan_job
+from dataops.runs.execute import plan_job
 from dataops.runs.workspace import Workspace
 
 
@@ -18,30 +18,18 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
     ------
     NotFound, AccessDenied, InvalidInput : an input that can't be opened at all.
     """
-    purposes = _purposes(job)
-    inputs = [(name, workspace.open_input(dataset, purpose)) for name, dataset, purpose in purposes]
+    inputs = workspace.open_inputs(job)
     refused = None
     try:
-        plan_job(workspace, job, source=source)
+        plan_job(workspace, job, inputs, source=source)
     except DataopsError as error:
         refused = str(error)
     return {
         "job": job.name,
         "kind": job.job,
-        "inputs": [_explained(name, given) for name, given in inputs],
+        "inputs": [_explained(name, given) for name, given in inputs.items()],
         "refused": refused,
     }
-
-
-def _purposes(job: Job) -> list[tuple[str, str, str]]:
-    match job:
-        case TrainJob():
-            judged = dict.fromkeys([job.input, *job.evaluate.datasets])
-            return [(INPUT, job.input, "train"), *((f"evaluate:{name}", name, "evaluate") for name in judged)]
-        case RescoreJob():
-            return [(INPUT, job.input, "score")]
-        case _:
-            return [(INPUT, job.input, job.purpose)]
 
 
 def _explained(name: str, given: GovernedInput) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from dataops.declarations.jobs import HOLDOUT
 from dataops.declarations.loader import read_yaml, validate
 from dataops.declarations.promotion import Promotion
 from dataops.declarations.references import parse_model_reference
 from dataops.errors import NotFound, near_match
-from dataops.promotion.gates import HIGHER_IS_BETTER, HOLDOUT, Metrics
+from dataops.promotion.gates import HIGHER_IS_BETTER, Metrics
 from dataops.promotion.promote import Promoted, promote
 from dataops.registry.aliases import resolve, resolve_reference
 from dataops.registry.versions import Registry

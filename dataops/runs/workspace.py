@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataops.datasets.access import GovernedInput, Reader, open_input
+from dataops.datasets.access import GovernedInput, Reader, open_inputs
 from dataops.declarations.catalog import read_principals
 from dataops.declarations.clusters import ClusterFile, read_cluster
+from dataops.declarations.jobs import Job
 from dataops.declarations.loader import read_yaml
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.policy_file import parse_policy
@@ -54,9 +55,11 @@ class Workspace:
         documents = [one for path in sorted(self.settings.workspace.glob("policies/*.yaml")) for one in read_yaml(path)]
         return tuple(parse_policy(one.value, source=one.source, lines=one.lines) for one in documents)
 
-    def open_input(self, dataset: str, purpose: str) -> GovernedInput:
-        """`dataset`, as the person at the keyboard may read it for `purpose`."""
-        return open_input(self.settings, self.store, self.reader(), dataset, purpose)
+    def open_inputs(self, job: Job) -> dict[str, GovernedInput]:
+        """The inputs of `job` by their names in a run, as the person at the keyboard may read them: all of them under
+        the policies of one moment.
+        """
+        return open_inputs(self.settings, self.store, self.reader(), job.inputs)
 
     def cluster(self, path: str | None) -> ClusterFile:
         """The cluster file at `path`, or the one that the settings name."""

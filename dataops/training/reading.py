@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -48,11 +48,11 @@ class Selection:
 
     source: Source
     read: tuple[str, ...]
-    steps: RowSteps
-    labelled: Expression | None
-    side: str | None
-    split_column: str | None
     target: Expression
+    steps: RowSteps = field(default_factory=RowSteps)
+    labelled: Expression | None = None
+    side: str | None = None
+    split_column: str | None = None
     weight: str | None = None
     slices: tuple[str, ...] = ()
 

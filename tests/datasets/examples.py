@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.scan import Receipt, Source
 from dataops.datasets.snapshot import Fragment, Manifest, RowGroup
 from dataops.datasets.source import read_fragments
@@ -16,6 +17,7 @@ from dataops.datasets.units import Unit, plan_units
 from dataops.governance.contract import Column, Contract, Rule, RuleKind
 from dataops.governance.grant import Effect
 from dataops.governance.masking import Mask
+from dataops.runs.workspace import Workspace
 from dataops.storage.files import open_files
 
 COLUMNS = (
@@ -34,6 +36,12 @@ TABLE = pa.table(
     }
 )
 ASIDE = pa.table({"quarantine_rule": ["age-limit"], "age": pa.array([150], pa.int32())})
+
+
+def open_one(workspace: Workspace, dataset: str, purpose: str) -> GovernedInput:
+    """`dataset`, as the person at the keyboard may read it."""
+    wanted = {"input": (dataset, purpose)}
+    return open_inputs(workspace.settings, workspace.store, workspace.reader(), wanted)["input"]
 
 
 def make_contract(*, columns: Sequence[Column] = COLUMNS, rules: Sequence[Rule] = (), name: str = "people") -> Contract:

@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataops.datasets.access import govern, open_input, require_same
+from dataops.datasets.access import govern, require_same
 from dataops.datasets.catalog import Added, add_dataset, dataset_names, open_dataset
 from dataops.datasets.publish import commit_unit, publish
 from dataops.datasets.verify import verify_dataset
 from dataops.errors import AccessDenied, AlreadyExists, DataopsError, Integrity, InvalidInput, NotFound
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.files import open_files
-from tests.datasets.examples import ASIDE, COLUMNS, TABLE, make_receipt, make_unit, write
+from tests.datasets.examples import ASIDE, COLUMNS, TABLE, make_receipt, make_unit, open_one, write
 from tests.line.people import POLICY, make_workspace
 
 
@@ -42,7 +42,7 @@ class TestAdding:
         dataset = open_dataset(workspace.settings, workspace.store, "own")
         assert [column.name for column in dataset.contract.columns] == [*TABLE.column_names, "year"]
         with pytest.raises(AccessDenied):
-            open_input(workspace.settings, workspace.store, workspace.reader(), "own", "train")
+            open_one(workspace, "own", "train")
 
     @pytest.mark.parametrize(
         ("changes", "family"),
@@ -115,20 +115,20 @@ class TestOpening:
         assert (dataset.snapshot.number, len(effects)) == (2, 1)
 
     def test_what_was_pinned_must_still_be_there_and_still_be_allowed(self, workspace: Workspace) -> None:
-        given = workspace.open_input("people_old", "train")
+        given = open_one(workspace, "people_old", "train")
         pinned = given.pinned()
-        assert require_same(workspace.open_input("people_old", "train"), pinned, given.units) == given
+        assert require_same(open_one(workspace, "people_old", "train"), pinned, given.units) == given
         policy = workspace.settings.workspace / "policies/people.yaml"
         policy.write_text(POLICY.replace("width: 5", "width: 10"))
         with pytest.raises(AccessDenied, match="changed since the run was planned"):
-            require_same(workspace.open_input("people_old", "train"), pinned, given.units)
+            require_same(open_one(workspace, "people_old", "train"), pinned, given.units)
         policy.write_text(POLICY)
         (workspace.settings.workspace / "data/people_old/part-000.parquet").unlink()
         with pytest.raises(Integrity, match="changed since the run was planned"):
-            require_same(workspace.open_input("people_old", "train"), pinned, given.units)
+            require_same(open_one(workspace, "people_old", "train"), pinned, given.units)
 
     def test_only_granted_columns_come_with_an_input(self, workspace: Workspace) -> None:
-        given = workspace.open_input("people_old", "train")
+        given = open_one(workspace, "people_old", "train")
         assert "diagnosis" not in {column.name for column in given.granted_columns()}
         assert "diagnosis" not in given.source.effect.columns
         with pytest.raises(AccessDenied):

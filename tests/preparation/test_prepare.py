@@ -11,22 +11,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord, committed_units
+from dataops.datasets.publish import UnitRecord, committed_units, require_within_thresholds
 from dataops.datasets.scan import merge_receipts
 from dataops.declarations.jobs import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput
-from dataops.governance.contract import Action, Contract
+from dataops.governance.contract import Action, Contract, inherited_classification
 from dataops.preparation.prepare import (
     PrepareContext,
-    inherited_classification,
     plan_prepare,
     prepare_lineage,
     prepare_unit,
-    require_within_thresholds,
 )
 from dataops.records import digest
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.objects import open_store
+from tests.datasets.examples import open_one
 from tests.line.people import ROWS_PER_FILE, make_workspace
 
 
@@ -38,7 +37,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def given(workspace: Workspace) -> GovernedInput:
-    return workspace.open_input("people_old", "train")
+    return open_one(workspace, "people_old", "train")
 
 
 def _job(**changes: Any) -> PrepareJob:
@@ -51,7 +50,6 @@ def _prepare(given: GovernedInput, storage: Path, **changes: Any) -> list[UnitRe
         source=given.source,
         plan=plan_prepare(_job(**changes), given, where="jobs.yaml:1"),
         storage=str(storage),
-        output="ready",
         run="run-1",
     )
     return [prepare_unit(context, unit) for unit in given.units]

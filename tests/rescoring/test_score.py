@@ -39,6 +39,7 @@ from dataops.rescoring.score import (
     score_unit,
 )
 from dataops.runs.workspace import Workspace, open_workspace
+from tests.datasets.examples import open_one
 from tests.line.people import ROWS_PER_FILE, make_workspace
 from tests.registry.examples import AT, make_package
 
@@ -80,7 +81,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="module")
 def given(workspace: Workspace) -> GovernedInput:
-    return workspace.open_input("people_new", "score")
+    return open_one(workspace, "people_new", "score")
 
 
 @pytest.fixture(scope="module", params=[LINEAR, BOOSTED])
@@ -107,10 +108,6 @@ def _context(workspace: Workspace, given: GovernedInput, version: LoadedVersion,
         plan=plan_rescore(_job(), given, version, where="j"),
         storage=str(storage),
         registry=workspace.settings.registry,
-        model="wealth",
-        version=version.version.version,
-        manifest_digest=version.version.digest,
-        output="scores",
         run="run-1",
     )
 
@@ -221,7 +218,9 @@ class TestUnit:
     def test_refuses_a_version_that_is_not_the_planned_one(
         self, workspace: Workspace, given: GovernedInput, tmp_path: Path
     ) -> None:
-        context = replace(_context(workspace, given, _register(workspace), tmp_path), manifest_digest="sha256:other")
+        context = _context(workspace, given, _register(workspace), tmp_path)
+        other = replace(context.plan.model, digest="sha256:other")
+        context = replace(context, plan=replace(context.plan, model=other))
         with pytest.raises(Integrity, match="changed after the run was planned"):
             score_unit(context, given.units[0])
         assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,143 @@
+"""What a train job reads, resolved: the rows to learn from, the rows to judge on, the steps that the model takes along.
+
+1. Columns, target, trainers and parameters are checked against the grants before a row is read.
+2. A model is judged on data that went through the preparation of its training set: on the rows that were held back, on
+   datasets that this preparation made, or on raw ones with it put in front.
+3. A pseudonym can't be a feature: it would tie a model to a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dataops.datasets.access import GovernedInput
+from dataops.declarations.jobs import HOLDOUT, INPUT, Candidate, TrainJob, evaluation_name
+from dataops.errors import InvalidInput
+from dataops.features.steps import RowSteps
+from dataops.governance.contract import Column, schema_of
+from dataops.governance.expressions import Expression, parse_expression, result_type
+from dataops.governance.masking import MaskKind
+from dataops.preparation.split import TEST, TRAIN
+from dataops.training.reading import Selection, require_target_type
+from dataops.training.trainers import load_trainer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainPlan:
+    """A train job, resolved against its inputs.
+
+    Attributes
+    ----------
+    learn : the rows to learn from.
+    judge : the rows to judge on, by the run's name of the input.
+    steps : what the model puts in front of raw data.
+    columns : the feature columns as the encoder takes them.
+    """
+
+    job: TrainJob
+    learn: Selection
+    judge: Mapping[str, Selection]
+    steps: RowSteps
+    columns: tuple[Column, ...]
+
+    def metrics_name(self, input_name: str) -> str:
+        """The name that metrics on the input of that name are reported under."""
+        return HOLDOUT if input_name == evaluation_name(self.job.input) else self.job.inputs[input_name][0]
+
+
+def plan_train(job: TrainJob, inputs: Mapping[str, GovernedInput], *, where: str) -> TrainPlan:
+    """`job` over `inputs`.
+
+    Raises
+    ------
+    AccessDenied : a feature, the target, the weight or a slice is denied for the purpose that it is read for.
+    InvalidInput : an unknown column, a target that isn't yes or no, a pseudonym as feature, unknown trainers or
+        parameters.
+    """
+    given = inputs[INPUT]
+    target = parse_expression(job.target, where=f"{where}: target")
+    wanted = (*job.features.columns, *target.columns, *((job.weight,) if job.weight else ()))
+    learn = _select(given, wanted, target, split=_split_column(given), side=TRAIN, weight=job.weight, where=where)
+    _require_no_pseudonyms(job, given, where)
+    granted = {column.name: column for column in given.masked_columns()}
+    require_target_type(result_type(target, schema_of(granted.values()), where=f"{where}: target"), where)
+    for number, candidate in enumerate(job.candidates):
+        _require_trainer(candidate, f"{where}: candidates[{number}]")
+    return TrainPlan(
+        job=job,
+        learn=learn,
+        judge={name: _judging(job, one, given, target, where) for name, one in inputs.items() if name != INPUT},
+        steps=_model_steps(job, given, where),
+        columns=tuple(granted[name] for name in job.features.columns),
+    )
+
+
+def _select(
+    given: GovernedInput, wanted: Collection[str], target: Expression, *, split: str | None, where: str, **how: Any
+) -> Selection:
+    """The `wanted` columns of `given`, with the one that says on which side a row is."""
+    needed = {*wanted, *((split,) if split else ())}
+    given.require_columns(sorted(needed), where=where)
+    read = tuple(name for name in given.grant.effect.columns if name in needed)
+    return Selection(source=given.source, read=read, target=target, split_column=split, **how)
+
+
+def _split_column(given: GovernedInput) -> str | None:
+    split: str | None = given.dataset.lineage.get("split")
+    return split
+
+
+def _require_no_pseudonyms(job: TrainJob, given: GovernedInput, where: str) -> None:
+    for name in job.features.columns:
+        mask = given.grant.decision(name).mask  # also one that the stored values carry already
+        if mask is not None and mask.kind is MaskKind.PSEUDONYM:
+            raise InvalidInput(
+                f"{where}: features: '{name}' is a pseudonym, which means nothing to a model; leave it out"
+            )
+
+
+def _require_trainer(candidate: Candidate, where: str) -> None:
+    try:
+        load_trainer(candidate.trainer).require_params(candidate.params)
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}: {error}") from None
+
+
+def _model_steps(job: TrainJob, given: GovernedInput, where: str) -> RowSteps:
+    """What raw data needs in front of the encoder to look as the training set does."""
+    masks = tuple(pair for pair in given.generalisations() if pair[0] in job.features.columns)
+    declared = given.dataset.lineage.get("preparation")
+    if declared is None:
+        return RowSteps(generalise=masks)
+    made_by = RowSteps.from_record(declared["steps"])
+    later = [name for name, mask in masks if (name, mask) not in made_by.generalise]
+    if later:
+        raise InvalidInput(
+            f"{where}: the policy generalises {', '.join(later)} now, but '{given.dataset.name}' was prepared without; "
+            "prepare it again, so that training and rescoring see the same"
+        )
+    return made_by.needed_for(job.features.columns)
+
+
+def _judging(job: TrainJob, one: GovernedInput, trained_on: GovernedInput, target: Expression, where: str) -> Selection:
+    """How `one` is read to judge models that were trained on `trained_on`."""
+    place = f"{where}: evaluate: dataset '{one.dataset.name}'"
+    wanted = (*job.features.columns, *target.columns, *job.evaluate.slices)
+    slices = job.evaluate.slices
+    if one.dataset.name == trained_on.dataset.name:
+        return _select(one, wanted, target, split=_split_column(one), side=TEST, slices=slices, where=place)
+    made_by, trained_by = (each.dataset.lineage.get("preparation_digest") for each in (one, trained_on))
+    declared = trained_on.dataset.lineage.get("preparation")
+    if made_by == trained_by or declared is None:
+        return _select(one, wanted, target, split=None, slices=slices, where=place)
+    if made_by is not None:
+        raise InvalidInput(
+            f"{place} was prepared by another declaration than '{trained_on.dataset.name}'; name the raw dataset"
+        )
+    labelled = parse_expression(declared["labelled"], where="labelled") if declared["labelled"] else None
+    made = {*wanted, *(labelled.columns if labelled else ())}
+    steps = RowSteps.from_record(declared["steps"]).needed_for(made)
+    sources = steps.sources_for(made)
+    return _select(one, sources, target, split=None, steps=steps, labelled=labelled, slices=slices, where=place)
