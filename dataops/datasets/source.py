@@ -154,16 +154,21 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
             schemas[fragment.path] = pq.read_schema(opened).remove_metadata()
     first_path, first = next(iter(schemas.items()))
     for path, schema in schemas.items():
-        differing = sorted({name for name, _ in _columns(schema) ^ _columns(first)})
+        here, there = _columns(schema), _columns(first)
+        differing = sorted({name for name, _ in here.items() ^ there.items()})
         if differing:
             places = f"{hide_values(path)} and {hide_values(first_path)}"
-            raise InvalidInput(f"{places} differ in columns or types: {', '.join(differing[:8])}")
+            types = (f"{name} ({here.get(name, 'absent')} and {there.get(name, 'absent')})" for name in differing[:8])
+            raise InvalidInput(
+                f"{places} differ in columns or types: {', '.join(types)}; "
+                "write one of them anew, or make two datasets of them"
+            )
     partitions = [pa.field(name, pa.string()) for name, _ in fragments[0].partition]
     return pa.schema([*first, *partitions])
 
 
-def _columns(schema: pa.Schema) -> set[tuple[str, str]]:
-    return {(field.name, str(column_type(field.type))) for field in schema}
+def _columns(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: str(column_type(field.type)) for field in schema}
 
 
 def refresh_source(store: Store, dataset: str, url: str, zone: str, contract: Contract) -> Snapshot:

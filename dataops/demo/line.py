@@ -66,7 +66,9 @@ def run_demo(folder: Path, *, progress: Progress, hold: Callable[[str], None] | 
     """
     story = Story()
     with story.step("fetch", f"{ARCHIVE.name} {ARCHIVE.version}, checked by digest") as told:
-        progress.say("fetch")
+        progress.say(
+            f"fetch: {ARCHIVE.name} {ARCHIVE.version}, the census of 1994 and 1995, unless it is there already"
+        )
         archive = fetch(ARCHIVE, cache_folder(os.environ))
         census = write_census(archive, folder / "data")
         told("written as Parquet" if census.written else "was there")

@@ -95,7 +95,8 @@ def _policy_effect(grant: Grant) -> list[str]:
     plainly = [decision for decision in grant.decisions if decision.readable and not decision.mask]
     filters = len(grant.effect.filters)
     return [
-        f"- **Purpose and zone:** {plain(grant.purpose)}, {plain(grant.zone)}",
+        # Which dataset: what a prepare job left out of it before was denied, or not, in a read of its own.
+        f"- **Dataset, purpose and zone:** {plain(grant.dataset)}, {plain(grant.purpose)}, {plain(grant.zone)}",
         f"- **Columns read as they are ({len(plainly)}):** {_names(plainly)}",
         f"- **Columns masked ({len(masked)}):** {_names(masked)}",
         f"- **Columns denied, never read ({len(denied)}):** {_names(denied)}",

@@ -182,7 +182,7 @@ class Registry:
         numbers = self._numbers(model, MANIFEST)
         if not numbers:
             return f"the registry has no model {model!r}.{near_match(model, self.list_models())}"
-        return f"{model} has no version {version}; it has {len(numbers)}, the newest is {numbers[-1]}"
+        return f"{model} has no version {version}; its newest is {numbers[-1]} (`dataops model list` shows them all)"
 
 
 def _key(model: str, version: int, name: str) -> str:

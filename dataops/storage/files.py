@@ -148,7 +148,8 @@ class PosixFiles(DataFiles):
         top = self._disk.locate(check_path(folder.removesuffix("/")) if folder else "")
         with self._errors("listing", folder):
             if not top.is_dir():
-                raise NotFound(f"there is no folder {folder or 'at'} {'in ' if folder else ''}{self.url}")
+                hint = "; that is a file: name the folder that it lies in" if top.is_file() else ""
+                raise NotFound(f"there is no folder {folder or 'at'} {'in ' if folder else ''}{self.url}{hint}")
             found = [path for path in self._disk.walk(top, _HIDDEN) if path.name.endswith(suffix)]
             stats = [_stat(check_path(self._disk.relative(path)), path.stat()) for path in found]
         return sorted(stats, key=lambda stat: stat.path)

@@ -50,7 +50,7 @@ def test_a_number_whose_writer_died_is_not_used_again_and_stays_invisible(regist
     assert registry.list_models() == []
     assert registry.register("income", make_package(), at=AT).version == 2
     assert [version.version for version in registry.versions("income")] == [2]
-    with pytest.raises(NotFound, match="income has no version 1; it has 1, the newest is 2"):
+    with pytest.raises(NotFound, match="income has no version 1; its newest is 2"):
         registry.read("income", 1)
 
 

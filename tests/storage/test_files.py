@@ -94,6 +94,8 @@ class TestReadingAndWriting:
         files.write("a/b.parquet", put(b"x"))
         with pytest.raises(NotFound, match="there is no folder c"):
             files.list("c")
+        with pytest.raises(NotFound, match="that is a file: name the folder"):
+            files.list("a/b.parquet")
 
     def test_what_is_not_a_file_is_not_found(self, files: DataFiles) -> None:
         files.write("a/b", put(b"x"))
