@@ -93,7 +93,15 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
     """`table` as Parquet: zstd, fixed row groups, no schema metadata, so that equal rows give equal bytes."""
     sink = pa.BufferOutputStream()
     plain = table.replace_schema_metadata(None)
-    pq.write_table(plain, sink, compression="zstd", row_group_size=ROWS_PER_GROUP, store_schema=False, version="2.6")
+    pq.write_table(
+        plain,
+        sink,
+        compression="zstd",
+        row_group_size=ROWS_PER_GROUP,
+        store_schema=False,
+        version="2.6",
+        write_page_checksum=True,  # a read only looks at a part's size: damage must not be taken for values
+    )
     return sink.getvalue()
 
 

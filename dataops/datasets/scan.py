@@ -248,7 +248,7 @@ def _read_row_groups(source: Source, unit: Unit, names: list[str]) -> pa.Table:
         with files.open(fragment.path) as opened:
             if fragment.modified_ns is not None and footer_digest(opened, fragment.path) != fragment.digest:
                 raise _changed(source, fragment)  # replaced with its size and time kept, or since we looked
-            parquet = pq.ParquetFile(opened)
+            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
             present = [name for name in names if name in parquet.schema_arrow.names]
             groups = list(range(unit.start_group, unit.stop_group))
             return parquet.read_row_groups(groups, columns=present, use_threads=False)
@@ -256,9 +256,9 @@ def _read_row_groups(source: Source, unit: Unit, names: list[str]) -> pa.Table:
         raise _changed(source, fragment) from None
     except Storage:  # may pass: to be tried again
         raise
-    except (pa.ArrowException, OSError) as error:
-        if getattr(error, "errno", None):  # the disk's word; Arrow's own findings have no number
-            raise Storage(f"dataset '{source.dataset}': reading {fragment.shown} failed, errno {error.errno}") from None
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # the last from names in a damaged footer
+        if errno := getattr(error, "errno", None):  # the disk's word; Arrow's own findings have no number
+            raise Storage(f"dataset '{source.dataset}': reading {fragment.shown} failed, errno {errno}") from None
         raise Integrity(
             f"dataset '{source.dataset}': {fragment.shown} can't be decoded ({type(error).__name__} in unit {unit.id})"
         ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.datasets import scan
+from dataops.datasets.publish import parquet_bytes
 from dataops.datasets.scan import Receipt, merge_receipts, read_unit
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, Integrity, Storage
 from dataops.governance.contract import Action, Column
@@ -301,6 +303,23 @@ class TestFileThatIsNotThePlannedOne:
         assert "a.parquet can't be decoded" in str(caught.value)
         assert "CANARY" not in str(caught.value)
 
+    @pytest.mark.parametrize("bit", [0x01, 0x80])
+    def test_with_a_flipped_bit_is_never_taken_for_other_values(self, tmp_path: Path, bit: int) -> None:
+        whole = parquet_bytes(TABLE)
+        (tmp_path / "a.parquet").write_bytes(whole)
+        (unit,) = units_of(tmp_path)
+        ours = replace(unit, fragment=replace(unit.fragment, modified_ns=None))  # a part is known by its size alone
+        damaged = 0
+        for place in range(4, len(whole) - 200, 3):
+            data = bytearray(whole)
+            data[place] ^= bit
+            (tmp_path / "a.parquet").write_bytes(data)
+            try:
+                assert read_unit(make_source(tmp_path), ours, GRANTED).table.equals(TABLE.select(GRANTED))
+            except (Integrity, ContractViolation):
+                damaged += 1
+        assert damaged > 50
+
     @pytest.mark.parametrize(("failure", "family"), [(OSError(5, "EIO"), Storage), (OSError("corrupt"), Integrity)])
     def test_a_failing_disk_is_told_from_a_broken_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: OSError, family: type[DataopsError]
@@ -308,7 +327,7 @@ class TestFileThatIsNotThePlannedOne:
         write(tmp_path / "a.parquet")
         (unit,) = units_of(tmp_path)
 
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise failure
 
         monkeypatch.setattr(scan.pq, "ParquetFile", fail)
