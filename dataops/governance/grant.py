@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -184,6 +184,39 @@ class Grant:
         raise AccessDenied(
             f"{asked} that {person} may not read for purpose '{self.purpose}':\n{listed}\n{self._next_step()}"
         )
+
+    def require_masks(self, names: Iterable[str], repeated: Collection[tuple[str, Mask]], *, what: str) -> None:
+        """Nothing, if each of `names` reaches the reader unmasked or under a mask that is `repeated` anyway.
+
+        A model that learnt from a column would silently take a mask that it never saw for values: constants and unknown
+        categories look like data.
+
+        Parameters
+        ----------
+        names
+            Columns that a model reads.
+        repeated
+            Column and mask: what the model puts in front of its features itself.
+        what
+            Who wants them, for the message.
+
+        Raises
+        ------
+        AccessDenied : names every column with its mask.
+        """
+        masks = {name: self.effect.columns.get(name) for name in dict.fromkeys(names)}
+        findings = [
+            f"{name} ({mask}): {self.decision(name).reason}"
+            for name, mask in masks.items()
+            if mask is not None and (name, mask) not in repeated
+        ]
+        if findings:
+            listed = "\n".join(f"  {finding}" for finding in findings)
+            raise AccessDenied(
+                f"{what} learnt from {_count(findings)} of dataset '{self.dataset}' ({self.zone}) without a mask that "
+                f"{who(self.principal, self.roles)} gets for purpose '{self.purpose}':\n{listed}\n"
+                "Train under the same masks, or ask whoever keeps the policies to mask alike for both purposes."
+            )
 
     def _missing(self, names: Sequence[str]) -> list[tuple[str, str]]:
         known = {decision.column: decision for decision in self.decisions}

@@ -53,7 +53,8 @@ def plan_rescore(job: RescoreJob, given: GovernedInput, version: LoadedVersion, 
 
     Raises
     ------
-    AccessDenied : the model or `keep` needs a column that the policies deny for scoring.
+    AccessDenied : the model or `keep` needs a column that the policies deny for scoring, or the model one that they
+        mask otherwise than it learnt.
     InvalidInput : the data lacks a column, or was prepared by another declaration than the model's training set.
     """
     program = program_for(given, version, where=where)
@@ -63,6 +64,11 @@ def plan_rescore(job: RescoreJob, given: GovernedInput, version: LoadedVersion, 
         (job.keep, f"{where}: keep"),
     ):
         given.require_columns(names, where=place)
+    given.grant.require_masks(
+        program.source_columns(),
+        version.package.program.steps.generalise,
+        what=f"{where}: model {version.version.reference}",
+    )
     clash = sorted({PROBABILITY, PREDICTION} & set(job.keep))
     if clash:
         raise InvalidInput(f"{where}: keep: '{clash[0]}' is a column that scores have themselves")

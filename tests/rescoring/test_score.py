@@ -40,7 +40,7 @@ from dataops.rescoring.score import (
 )
 from dataops.runs.workspace import Workspace, open_workspace
 from tests.datasets.examples import open_one
-from tests.line.people import ROWS_PER_FILE, make_workspace
+from tests.line.people import POLICY, ROWS_PER_FILE, make_workspace
 from tests.registry.examples import AT, make_package
 
 TRADES = ("baker", "clerk", "miller", "smith")
@@ -139,6 +139,25 @@ class TestPlan:
         version = replace(_register(workspace), package=replace(_register(workspace).package, program=program))
         with pytest.raises(AccessDenied, match=r"wealth@\d+ asks for 1 column"):
             plan_rescore(_job(), given, version, where="jobs.yaml:3")
+
+    @pytest.mark.parametrize(
+        ("column", "mask"),
+        [
+            ("hours", "null"),
+            ("trade", "redact"),
+            ("hours", "{generalise: {width: 5}}"),
+            ("trade", "{pseudonym: {domain: d}}"),
+        ],
+    )
+    def test_of_a_column_that_is_masked_otherwise_than_in_training_is_refused(
+        self, tmp_path: Path, column: str, mask: str
+    ) -> None:
+        """Else constants would be scored as if they were values."""
+        rule = f"  - {{id: more, effect: mask, purposes: [score], columns: {{names: [{column}]}}, mask: {mask}}}\n"
+        workspace = open_workspace(str(make_workspace(tmp_path / "town", files=1, policy=POLICY + rule)), {})
+        given = open_one(workspace, "people_new", "score")
+        with pytest.raises(AccessDenied, match=f"(?s)without a mask.*{column} \\(.*rule 'more'"):
+            plan_rescore(_job(), given, _register(workspace), where="j")
 
     def test_of_a_column_that_is_not_there_is_refused(self, workspace: Workspace, given: GovernedInput) -> None:
         columns = tuple(column for column in given.dataset.contract.columns if column.name != "hours")
