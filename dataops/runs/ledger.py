@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from dataops.datasets.units import Unit, plan_from_record, plan_record
-from dataops.errors import AlreadyExists, NotFound, near_match
+from dataops.errors import AlreadyExists, Format, NotFound, near_match
 from dataops.records import Record, decode_record, encode_record, format_time, now_utc
 from dataops.storage.journal import Journal
 from dataops.storage.objects import Store
@@ -60,10 +61,18 @@ class Run:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Run:
-        """The run stored in `data`."""
+        """The run stored in `data`.
+
+        Raises
+        ------
+        Format : not the record of a run that this release knows.
+        """
         body = decode_record(data, "run", 1)
         body.pop("format")
-        return cls(**{**body, "roles": tuple(body["roles"])})
+        try:
+            return cls(**{**body, "roles": tuple(body["roles"])})
+        except (KeyError, TypeError):
+            raise Format("expected the record of a run, found one with other keys") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +164,10 @@ class Ledger:
         """The newest run that did the same work on the same data to the end; None where there is none."""
         done = self._store.list(_done_folder(work_digest))
         ids = sorted((key.rsplit("/", 1)[-1].removesuffix(".json") for key in done), key=_by_time)
-        return self.state(ids[-1]) if ids else None
+        for run_id in reversed(ids):
+            with suppress(NotFound):  # somebody cleared old runs away
+                return self.state(run_id)
+        return None
 
     def _events(self, run_id: str) -> Journal:
         return Journal(self._store, f"{RUNS_FOLDER}/{run_id}/events", "event")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from dataops.datasets.units import Unit
 from dataops.errors import AlreadyExists, Format, NotFound
+from dataops.records import encode_record
 from dataops.runs.ledger import Ledger, Run, State, new_run_id
 from dataops.storage.objects import MemoryStore
 from tests.datasets.examples import make_unit
@@ -122,6 +124,29 @@ def test_the_newest_run_that_did_the_same_work_to_the_end_is_found() -> None:
     found = ledger.find_done(runs[0].work_digest)
     assert found is not None
     assert (found.run.id, found.state) == (runs[1].id, State.DONE)
+
+
+def test_a_run_whose_record_was_cleared_away_keeps_nobody_from_the_older_ones() -> None:
+    store = MemoryStore()
+    ledger, run = _started(store)
+    ledger.finish(run, {})
+    newer = _run("job-20260201t120000-bbbbbb")
+    ledger.start(newer, {})
+    ledger.finish(newer, {})
+    store.delete(f"runs/{newer.id}/run.json")
+    found = ledger.find_done(run.work_digest)
+    assert found is not None
+    assert found.run == run
+    store.delete(f"runs/{run.id}/run.json")
+    assert ledger.find_done(run.work_digest) is None
+
+
+@pytest.mark.parametrize("keys", [{}, {"roles": []}, {"roles": 1}])
+def test_a_record_with_other_keys_is_refused(keys: dict[str, Any]) -> None:
+    with pytest.raises(Format, match="other keys"):
+        Run.from_bytes(encode_record("run", 1, keys))
+    with pytest.raises(Format, match="other keys"):
+        Run.from_bytes(encode_record("run", 1, {**json.loads(_run().to_bytes()), "more": 1}))
 
 
 def test_ids_say_job_and_time_and_differ() -> None:
