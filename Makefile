@@ -60,6 +60,7 @@ endif
 # --no-build-isolation: the build backend is locked too, so that nothing is fetched without a hash.
 # compileall's failures are passed over: some packages ship test files that aren't meant to compile.
 $(INSTALLED): requirements.lock pyproject.toml | $(RUN)/python
+	@echo "Installing requirements.lock into $(VENV): a minute or two, once."
 	@$(RUN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dataops needs Python 3.11 or later: make clean, then make PYTHON=python3.11 setup")'
 ifeq ($(UV),uv)
 	uv pip install --quiet --python $(RUN)/python --require-hashes --no-deps -r requirements.lock

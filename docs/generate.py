@@ -248,8 +248,8 @@ def settings() -> str:
                 ),
             ],
         ),
-        f"Any other variable that begins with `{VARIABLE_PREFIX}` is refused with its near match, and so is an unknown "
-        "key of the file.",
+        f"Once a workspace is found, any other variable that begins with `{VARIABLE_PREFIX}` is refused with its near "
+        "match, and so is an unknown key of the file.",
         READING,
     )
 
