@@ -206,6 +206,7 @@ def run_prepare(plan: PreparePlan, given: GovernedInput, work: Work, *, storage:
 
 def prepare_lineage(plan: PreparePlan, given: GovernedInput) -> Record:
     """What the manifest says of where the output came from."""
+    before = given.dataset.lineage.get("preparation_digest")
     return {
         "kind": "prepare",
         **given.lineage(),
@@ -213,4 +214,5 @@ def prepare_lineage(plan: PreparePlan, given: GovernedInput) -> Record:
         "preparation_digest": digest(plan.declaration()),
         "source_columns": [column.record() for column in given.granted_columns()],
         "split": SPLIT_COLUMN if plan.job.split else None,
+        **({"input_preparation_digest": before} if before else {}),
     }

@@ -3,7 +3,9 @@
 1. Columns, target, trainers and parameters are checked against the grants before a row is read.
 2. A model is judged on data that went through the preparation of its training set: on the rows that were held back, on
    datasets that this preparation made, or on raw ones with it put in front.
-3. A pseudonym can't be a feature: it would tie a model to a key.
+3. A model repeats on raw data all that was done to its training set. So what it can't repeat can't be a feature (a
+   pseudonym, a column that was hidden, anything made of them), and a set that was prepared from a prepared one is none
+   to train on: a model carries one preparation.
 """
 
 from __future__ import annotations
@@ -61,15 +63,18 @@ def plan_train(job: TrainJob, inputs: Mapping[str, GovernedInput], *, where: str
     wanted = (*job.features.columns, *target.columns, *((job.weight,) if job.weight else ()))
     learn = _select(given, wanted, target, split=_split_column(given), side=TRAIN, weight=job.weight, where=where)
     _require_no_pseudonyms(job, given, where)
+    _require_prepared_once(given, where)
     granted = {column.name: column for column in given.masked_columns()}
     require_target_type(result_type(target, schema_of(granted.values()), where=f"{where}: target"), where)
+    steps = _model_steps(job, given, where)
+    _require_repeatable([granted[name] for name in job.features.columns], steps, where)
     for number, candidate in enumerate(job.candidates):
         _require_trainer(candidate, f"{where}: candidates[{number}]")
     return TrainPlan(
         job=job,
         learn=learn,
-        judge={name: _judging(job, one, given, target, where) for name, one in inputs.items() if name != INPUT},
-        steps=_model_steps(job, given, where),
+        judge={name: _judging(job, one, given, target, steps, where) for name, one in inputs.items() if name != INPUT},
+        steps=steps,
         columns=tuple(granted[name] for name in job.features.columns),
     )
 
@@ -80,6 +85,12 @@ def _select(
     """The `wanted` columns of `given`, with the one that says on which side a row is."""
     needed = {*wanted, *((split,) if split else ())}
     given.require_columns(sorted(needed), where=where)
+    if split and (mask := given.grant.effect.columns[split]) is not None:
+        raise InvalidInput(
+            f"{where}: the policy masks '{split}', which says on which side a row is ({mask}), for purpose "
+            f"'{given.grant.purpose}': it has the classification of the columns that the rows were split by. Let the "
+            "mask's rule name those columns, or split by others"
+        )
     read = tuple(name for name in given.grant.effect.columns if name in needed)
     return Selection(source=given.source, read=read, target=target, split_column=split, **how)
 
@@ -96,6 +107,25 @@ def _require_no_pseudonyms(job: TrainJob, given: GovernedInput, where: str) -> N
             raise InvalidInput(
                 f"{where}: features: '{name}' is a pseudonym, which means nothing to a model; leave it out"
             )
+
+
+def _require_prepared_once(given: GovernedInput, where: str) -> None:
+    if given.dataset.lineage.get("input_preparation_digest"):
+        raise InvalidInput(
+            f"{where}: input: '{given.dataset.name}' was prepared from '{given.dataset.lineage['input']}', which was "
+            "prepared itself. A model carries one preparation and would skip the first on raw data; put the steps of "
+            "both into one prepare job"
+        )
+
+
+def _require_repeatable(features: Collection[Column], steps: RowSteps, where: str) -> None:
+    repeated = {mask.digest for _, mask in steps.generalise}
+    hidden = [column.name for column in features if set(column.masks) - repeated]
+    if hidden:
+        raise InvalidInput(
+            f"{where}: features: {', '.join(hidden)}: made of what the policies mask in a way that a model can't "
+            "repeat on raw data (only generalising is); leave it out"
+        )
 
 
 def _require_trainer(candidate: Candidate, where: str) -> None:
@@ -121,17 +151,28 @@ def _model_steps(job: TrainJob, given: GovernedInput, where: str) -> RowSteps:
     return made_by.needed_for(job.features.columns)
 
 
-def _judging(job: TrainJob, one: GovernedInput, trained_on: GovernedInput, target: Expression, where: str) -> Selection:
-    """How `one` is read to judge models that were trained on `trained_on`."""
+def _judging(
+    job: TrainJob,
+    one: GovernedInput,
+    trained_on: GovernedInput,
+    target: Expression,
+    repeated: RowSteps,
+    where: str,
+) -> Selection:
+    """How `one` is read to judge models that were trained on `trained_on` and carry the steps `repeated`."""
     place = f"{where}: evaluate: dataset '{one.dataset.name}'"
     wanted = (*job.features.columns, *target.columns, *job.evaluate.slices)
     slices = job.evaluate.slices
-    if one.dataset.name == trained_on.dataset.name:
-        return _select(one, wanted, target, split=_split_column(one), side=TEST, slices=slices, where=place)
+    features = {*job.features.columns, *repeated.sources_for(job.features.columns)}
+    one.grant.require_masks(features, repeated.generalise, what=f"{place}: the model")
     made_by, trained_by = (each.dataset.lineage.get("preparation_digest") for each in (one, trained_on))
     declared = trained_on.dataset.lineage.get("preparation")
+    view = RowSteps() if declared else repeated  # raw data, which may be masked less here than for training
+    if one.dataset.name == trained_on.dataset.name:
+        split = _split_column(one)
+        return _select(one, wanted, target, split=split, side=TEST, steps=view, slices=slices, where=place)
     if made_by == trained_by or declared is None:
-        return _select(one, wanted, target, split=None, slices=slices, where=place)
+        return _select(one, wanted, target, split=None, steps=view, slices=slices, where=place)
     if made_by is not None:
         raise InvalidInput(
             f"{place} was prepared by another declaration than '{trained_on.dataset.name}'; name the raw dataset"

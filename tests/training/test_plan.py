@@ -1,0 +1,128 @@
+"""Planning a training: what a model could not repeat on raw data is refused before a row is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataops.datasets.snapshot import Manifest, append_snapshot, manifest_key
+from dataops.declarations.jobs import PrepareJob, TrainJob
+from dataops.errors import AccessDenied, DataopsError, InvalidInput
+from dataops.preparation.prepare import plan_prepare, prepare_lineage
+from dataops.runs.workspace import Workspace, open_workspace
+from dataops.training.plan import TrainPlan, plan_train
+from tests.datasets.examples import open_one
+from tests.line.people import POLICY, make_workspace
+
+BY_CLASS = POLICY.replace("columns: {names: [person_id]}", "columns: {classifications: [pii.direct]}")
+
+
+def _workspace(folder: Path, policy: str = POLICY) -> Workspace:
+    return open_workspace(str(make_workspace(folder / "town", files=1, policy=policy)), {})
+
+
+def _prepare(workspace: Workspace, output: str = "people_ready", source: str = "people_old", **declared: Any) -> None:
+    """A prepared dataset of no rows: its columns and lineage are all that a plan looks at."""
+    job = PrepareJob.model_validate({"name": "p", "job": "prepare", "input": source, "output": output} | declared)
+    given = open_one(workspace, source, "train")
+    plan = plan_prepare(job, given, where="j")
+    manifest = Manifest(
+        dataset=output,
+        run=f"run-{output}",
+        zone=given.dataset.zone,
+        columns=plan.columns,
+        fragments=(),
+        counts={},
+        receipts_root=None,
+        lineage=prepare_lineage(plan, given),
+        created_at="2026-01-31T12:00:00.000000Z",
+    )
+    workspace.store.put_if_absent(manifest_key(output, manifest.run), manifest.to_bytes())
+    append_snapshot(workspace.store, manifest)
+
+
+def _plan(workspace: Workspace, *, source: str = "people_ready", judged: str = "people_new", **names: Any) -> TrainPlan:
+    features = {
+        "numeric": {"columns": names.get("numeric", ["age"])},
+        "categorical": {"columns": names.get("texts", [])},
+    }
+    job = TrainJob.model_validate(
+        {
+            "name": "wealth",
+            "job": "train",
+            "input": source,
+            "target": "rich",
+            "features": features,
+            "candidates": [{"trainer": "logistic"}],
+            "evaluate": {"datasets": [judged]},
+        }
+    )
+    inputs = {name: open_one(workspace, dataset, purpose) for name, (dataset, purpose) in job.inputs.items()}
+    return plan_train(job, inputs, where="j")
+
+
+def _rule(purpose: str, column: str, mask: str) -> str:
+    return f"  - {{id: more, effect: mask, purposes: [{purpose}], columns: {{names: [{column}]}}, mask: {mask}}}\n"
+
+
+class TestFeature:
+    @pytest.mark.parametrize("derived", ["person_id", "concat(person_id, trade)", "length(person_id)"])
+    def test_made_of_a_pseudonym_is_refused(self, tmp_path: Path, derived: str) -> None:
+        """It would list pseudonyms in the registry, and mean nothing on data of another purpose."""
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, derive={"who": derived})
+        with pytest.raises(InvalidInput, match=r"who.*(pseudonym|policies mask)"):
+            _plan(workspace, texts=["who"])
+
+    def test_that_is_hidden_is_refused(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path, POLICY + _rule("train", "trade", "redact"))
+        _prepare(workspace)
+        with pytest.raises(InvalidInput, match="trade: made of what the policies mask"):
+            _plan(workspace, texts=["trade"])
+
+    def test_made_of_what_was_generalised_is_fine(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, derive={"old": "age >= 60"})
+        plan = _plan(workspace, texts=["old"])
+        assert [name for name, _ in plan.steps.generalise] == ["age"]
+
+
+class TestInput:
+    def test_that_was_prepared_twice_is_refused(self, tmp_path: Path) -> None:
+        """A model has room for one preparation: raw data would go past the first."""
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, "people_north", where="region = 'north'")
+        _prepare(workspace, source="people_north")
+        with pytest.raises(InvalidInput, match=r"(?s)'people_ready' was prepared from 'people_north'.*one prepare job"):
+            _plan(workspace)
+
+    def test_whose_split_is_masked_is_refused(self, tmp_path: Path) -> None:
+        """No row would be on either side."""
+        workspace = _workspace(tmp_path, BY_CLASS)
+        _prepare(workspace, split={"by": "hash(person_id)", "test": 0.5})
+        with pytest.raises(InvalidInput, match=r"the policy masks 'split'.*for purpose 'evaluate'"):
+            _plan(workspace)
+
+
+class TestEvaluation:
+    @pytest.mark.parametrize(
+        ("column", "mask", "family"),
+        [("hours", "null", AccessDenied), ("hours", "{generalise: {width: 5}}", AccessDenied)],
+    )
+    def test_under_another_mask_than_training_is_refused(
+        self, tmp_path: Path, column: str, mask: str, family: type[DataopsError]
+    ) -> None:
+        workspace = _workspace(tmp_path, POLICY + _rule("evaluate", column, mask))
+        _prepare(workspace)
+        with pytest.raises(family, match=f"(?s)the model learnt from.*{column} \\("):
+            _plan(workspace, numeric=[column])
+
+    def test_of_raw_data_repeats_the_masks_of_training(self, tmp_path: Path) -> None:
+        less = POLICY.replace("id: bands, effect: mask, roles: [data_science], purposes: [train, evaluate, score]",
+                              "id: bands, effect: mask, roles: [data_science], purposes: [train]")  # fmt: skip
+        assert less != POLICY
+        plan = _plan(_workspace(tmp_path, less), source="people_old", judged="people_new")
+        for selection in plan.judge.values():
+            assert selection.steps.generalise == plan.steps.generalise != ()
