@@ -62,6 +62,11 @@ class Metric(StrEnum):
     AVERAGE_PRECISION = "average_precision"
     ACCURACY = "accuracy"
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Which of two values is better; a loss is better when it is low."""
+        return self not in (Metric.LOG_LOSS, Metric.BRIER)
+
 
 def parse_split_columns(text: str) -> tuple[str, ...]:
     """The columns in ``hash(a)`` or ``hash(a, "b c")``.

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dataops.declarations.jobs import HOLDOUT
+from dataops.declarations.jobs import HOLDOUT, Metric
 from dataops.monitoring import wording
 from dataops.monitoring.sections import Figures
 
-METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "base_rate")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
-NEITHER_IS_BETTER = frozenset({"base_rate"})
+METRICS = (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.LOG_LOSS, Metric.BRIER, Metric.ACCURACY)
 _BOUND = "_error_bound"
 
 
@@ -119,7 +117,7 @@ def _datasets(versions: Sequence[Figures]) -> list[str]:
 
 def _metric_names(overall: Sequence[Figures]) -> tuple[str, ...]:
     found = dict.fromkeys(name for one in overall for name in one if not name.endswith(_BOUND))
-    return tuple(sorted(found, key=lambda name: METRICS.index(name) if name in METRICS else len(METRICS)))
+    return tuple(metric.value for metric in METRICS if metric in found)
 
 
 def _metric_row(version: Figures, dataset: str, names: Sequence[str], versions: Sequence[Figures]) -> MetricRow:
@@ -141,9 +139,9 @@ def _metric_row(version: Figures, dataset: str, names: Sequence[str], versions: 
 
 
 def _is_best(name: str, value: float, rivals: Sequence[float]) -> bool:
-    if len(rivals) < 2 or name in NEITHER_IS_BETTER or len(set(rivals)) == 1:
+    if len(rivals) < 2 or len(set(rivals)) == 1:
         return False
-    return value == (min(rivals) if name in LOWER_IS_BETTER else max(rivals))
+    return value == (max(rivals) if Metric(name).higher_is_better else min(rivals))
 
 
 def slices(figures: Figures) -> tuple[Slices, ...]:

@@ -5,7 +5,7 @@
 3. Without a champion nothing can be lost against it: `max_loss` is skipped, and the absolute limits decide; at least
    one has to.
 4. Figures compare only when both models were evaluated on the same rows. What can't be judged fails.
-5. Which direction is better belongs to the metric (`HIGHER_IS_BETTER`), never to a sign in a rule.
+5. Which direction is better belongs to the metric (`Metric.higher_is_better`), never to a sign in a rule.
 """
 
 from __future__ import annotations
@@ -20,14 +20,6 @@ from dataops.declarations.jobs import HOLDOUT, Metric
 from dataops.declarations.promotion import Promotion, PromotionRule
 from dataops.errors import near_match
 from dataops.records import Record
-
-HIGHER_IS_BETTER: Mapping[Metric, bool] = {
-    Metric.ACCURACY: True,
-    Metric.AVERAGE_PRECISION: True,
-    Metric.ROC_AUC: True,
-    Metric.BRIER: False,
-    Metric.LOG_LOSS: False,
-}
 
 TOLERANCE = 1e-12
 """What binary fractions may add to a decimal limit: from 0.9 to 0.895 is no greater loss than 0.005, but for 5e-18."""
@@ -206,9 +198,8 @@ def _judge_limit(metric: Metric, limit: Limit, declared: float, figures: _Figure
         return None, Outcome.SKIPPED if no_champion else Outcome.FAILED, figures.incomparable or "no champion yet"
     if figures.incomparable:
         return None, Outcome.FAILED, figures.incomparable
-    higher = HIGHER_IS_BETTER[metric]
-    bound = figures.champion - declared if higher else figures.champion + declared
-    return bound, _held(figures.value, bound, at_least=higher), ""
+    bound = figures.champion - declared if metric.higher_is_better else figures.champion + declared
+    return bound, _held(figures.value, bound, at_least=metric.higher_is_better), ""
 
 
 def _held(value: float, bound: float, *, at_least: bool) -> Outcome:

@@ -104,6 +104,7 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._journals: dict[str, Journal] = {}  # each knows where its end was: a new one has to look for it
 
     def start(self, run: Run, plans: Mapping[str, Sequence[Unit]]) -> None:
         """Record `run` and the frozen `plans` of its inputs, by their names in the run.
@@ -170,7 +171,9 @@ class Ledger:
         return None
 
     def _events(self, run_id: str) -> Journal:
-        return Journal(self._store, f"{RUNS_FOLDER}/{run_id}/events", "event")
+        if run_id not in self._journals:
+            self._journals[run_id] = Journal(self._store, f"{RUNS_FOLDER}/{run_id}/events", "event")
+        return self._journals[run_id]
 
 
 def _run_key(run_id: str) -> str:

@@ -10,7 +10,7 @@ from dataops.declarations.loader import read_yaml, validate
 from dataops.declarations.promotion import Promotion
 from dataops.declarations.references import parse_model_reference
 from dataops.errors import NotFound, near_match
-from dataops.promotion.gates import HIGHER_IS_BETTER, Metrics
+from dataops.promotion.gates import Metrics
 from dataops.promotion.promote import Promoted, promote
 from dataops.registry.aliases import resolve, resolve_reference
 from dataops.registry.versions import Registry
@@ -81,4 +81,4 @@ def _goodness(metrics: Metrics, promotion: Promotion) -> float:
     figure = metrics.get(rule.dataset or HOLDOUT, {}).get("overall", {}).get(rule.metric.value)
     if figure is None or math.isnan(figure):
         return -math.inf
-    return float(figure) if HIGHER_IS_BETTER[rule.metric] else -float(figure)
+    return float(figure) if rule.metric.higher_is_better else -float(figure)

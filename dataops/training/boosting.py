@@ -21,6 +21,7 @@ import numpy as np
 
 from dataops.errors import Compute, DataopsError, InvalidInput, near_match
 from dataops.features.encoder import Encoder
+from dataops.models.predictor import BOOSTED
 from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, place_units
 from dataops.training.trainable import require_trainable
 from dataops.training.trainers import Parameter, number, parse_params, whole
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from dask.array import Array
     from distributed import Client, Worker
 
-FORMAT = "xgboost-ubj/1"
 ATTEMPTS = 3
 WORKER_TIMEOUT_SECONDS = 120
 STDERR = 2
@@ -74,7 +74,7 @@ class BoostingTrainer:
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``xgboost-ubj/1`` and the model's bytes."""
-        return FORMAT, fit_xgboost(parts, params, seed)
+        return BOOSTED, fit_xgboost(parts, params, seed)
 
 
 def fit_xgboost(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> bytes:

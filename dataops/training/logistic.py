@@ -21,14 +21,13 @@ import numpy as np
 
 from dataops.errors import Compute
 from dataops.features.encoder import Encoder
-from dataops.models.predictor import LinearModel
+from dataops.models.predictor import LINEAR, LinearModel
 from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts
 from dataops.training.trainable import require_trainable
 from dataops.training.trainers import Parameter, number, parse_params, whole
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
-FORMAT = "linear-json/1"
 # Temporaries of 32 kB stay in the cache, and below the size that malloc, as Dask sets it, gives back at once.
 BLOCK_ROWS = 4096
 PARAMETERS = {
@@ -67,7 +66,7 @@ class LogisticTrainer:
         fitted = fit_logistic(parts, params)
         if not fitted.converged:
             _log.warning("logistic: not converged after %d iterations; raise max_iter or tol", fitted.iterations)
-        return FORMAT, fitted.model.to_bytes()
+        return LINEAR, fitted.model.to_bytes()
 
 
 def fit_logistic(parts: PartsOnCluster, params: Mapping[str, Any]) -> LogisticFit:
@@ -100,8 +99,7 @@ class Layout:
     @classmethod
     def of(cls, encoder: Encoder) -> Layout:
         """The layout for what `encoder` makes."""
-        sizes = tuple(len(column.categories) + 1 for column in encoder.categorical)
-        return cls(n_numeric=len(encoder.numeric), sizes=sizes)
+        return cls(n_numeric=len(encoder.numeric), sizes=encoder.code_counts())
 
     @property
     def length(self) -> int:

@@ -84,11 +84,6 @@ class PartsOnCluster:
         if len(self.futures) != len(self.rows):
             raise InvalidInput(f"{len(self.futures)} parts, but row counts of {len(self.rows)}")
 
-    @property
-    def total_rows(self) -> int:
-        """Rows of all units."""
-        return sum(self.rows)
-
 
 def map_parts(
     parts: PartsOnCluster, function: Callable[[EncodedPart, Any], Result], argument: object = None
@@ -121,13 +116,6 @@ def merge_parts(
     return merge(_run(parts, list(_groups(parts)), function, merge, argument))
 
 
-def measure(client: Client, futures: Sequence[Future[Any]], encoder: Encoder) -> PartsOnCluster:
-    """The parts with their row counts, which are asked from the workers."""
-    unmeasured = PartsOnCluster(client=client, futures=tuple(futures), rows=(0,) * len(futures), encoder=encoder)
-    rows = map_parts(unmeasured, _rows_of)
-    return PartsOnCluster(client=client, futures=tuple(futures), rows=tuple(rows), encoder=encoder)
-
-
 def cut_evenly(rows: Sequence[int], n: int) -> list[range]:
     """At most `n` runs of units, none empty, with about as many rows each; the same for the same rows."""
     total, cuts, seen = max(sum(rows), 1), [0], 0
@@ -144,10 +132,6 @@ def place_units(rows: Sequence[int], workers: Sequence[str]) -> dict[int, str]:
     units = [unit for unit, count in enumerate(rows) if count]
     runs = cut_evenly([rows[unit] for unit in units], len(workers))
     return {units[position]: worker for worker, run in zip(workers, runs, strict=False) for position in run}
-
-
-def _rows_of(part: EncodedPart, _argument: None) -> int:
-    return part.rows
 
 
 def _groups(parts: PartsOnCluster) -> Iterator[tuple[str | None, tuple[int, ...]]]:

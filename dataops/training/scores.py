@@ -174,13 +174,8 @@ def brier(counts: ScoreCounts) -> float:
     return counts.squared_error_units / UNIT / counts.rows
 
 
-def base_rate(counts: ScoreCounts) -> float:
-    """The share of positive rows."""
-    return counts.n_positive / counts.rows
-
-
 METRICS: Mapping[str, Callable[[ScoreCounts], float]] = {
-    function.__name__: function for function in (roc_auc, average_precision, accuracy, log_loss, brier, base_rate)
+    function.__name__: function for function in (roc_auc, average_precision, accuracy, log_loss, brier)
 }
 BOUNDS: Mapping[str, Callable[[ScoreCounts], float]] = {
     "roc_auc": roc_auc_error_bound,

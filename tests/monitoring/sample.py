@@ -99,7 +99,6 @@ def _report(rows: int, lift: float) -> dict[str, Any]:
             "average_precision": 0.61 + lift,
             "average_precision_error_bound": 0.0107,
             "log_loss": 0.142 - lift,
-            "base_rate": 0.0621,
         },
         "slices": {"age_band": ages, "sex": sex},
     }

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dataops.declarations.jobs import Metric
 from dataops.declarations.promotion import Promotion
-from dataops.promotion.gates import HIGHER_IS_BETTER, Outcome, judge
+from dataops.promotion.gates import Outcome, judge
 from tests.registry.examples import make_metrics
 
 
@@ -68,7 +68,7 @@ def test_rules_without_a_dataset_are_about_the_rows_that_training_held_back():
 
 
 def test_every_metric_that_can_be_declared_has_a_direction():
-    assert set(HIGHER_IS_BETTER) == set(Metric)
+    assert {metric for metric in Metric if not metric.higher_is_better} == {Metric.LOG_LOSS, Metric.BRIER}
 
 
 def test_every_rule_is_judged_also_after_one_failed():
