@@ -23,6 +23,7 @@ from pathlib import Path
 
 from dataops.errors import AlreadyExists, Conflict, Format, Integrity, InvalidInput, NotFound, Storage
 from dataops.records import decode_record, encode_record, format_time, new_nonce
+from dataops.storage.disk import sync_folder
 
 SECRET_BYTES = 32  # as long as the output of SHA-256: a shorter one would be the weakest part
 MAX_SECRET_BYTES = 1024
@@ -202,7 +203,7 @@ def _write_once(folder: Path, key_id: str, data: bytes) -> None:
     try:
         _write_private(temporary, data)
         (folder / f"{key_id}.json").hardlink_to(temporary)
-        _sync_folder(folder)
+        sync_folder(folder)
     except FileExistsError:
         raise AlreadyExists(f"key {key_id} exists in {folder}: nothing was written") from None
     except OSError as error:
@@ -217,11 +218,3 @@ def _write_private(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
