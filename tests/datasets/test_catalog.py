@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
 
-from dataops.datasets.access import govern, require_same
+from dataops.datasets.access import govern, open_inputs, require_same
 from dataops.datasets.catalog import Added, add_dataset, dataset_names, open_dataset
 from dataops.datasets.publish import commit_unit, publish
 from dataops.datasets.verify import verify_dataset
@@ -126,6 +127,13 @@ class TestOpening:
         (workspace.settings.workspace / "data/people_old/part-000.parquet").unlink()
         with pytest.raises(Integrity, match="changed since the run was planned"):
             require_same(open_one(workspace, "people_old", "train"), pinned, given.units)
+
+    def test_what_is_read_for_two_purposes_is_of_one_snapshot(self, workspace: Workspace) -> None:
+        wanted = {"input": ("people_old", "train"), "evaluate:people_old": ("people_old", "evaluate")}
+        with patch("dataops.datasets.access.open_dataset", side_effect=open_dataset) as opened:
+            inputs = open_inputs(workspace.settings, workspace.store, workspace.reader(), wanted)
+        assert opened.call_count == 1  # a file that arrives meanwhile would be judged on and not learned from
+        assert [given.grant.purpose for given in inputs.values()] == ["train", "evaluate"]
 
     def test_only_granted_columns_come_with_an_input(self, workspace: Workspace) -> None:
         given = open_one(workspace, "people_old", "train")
