@@ -161,7 +161,7 @@ def scores(figures: Figures) -> Scores | None:
 
 
 def unknown_categories(figures: Figures) -> tuple[tuple[str, int], ...]:
-    """Columns with categories that the model never saw, and in how many rows; most rows first."""
+    """Columns with categories that the model doesn't know, and in how many rows; most rows first."""
     counts = figures["result"].get("unknown_categories", {})
     return tuple(sorted(((name, rows) for name, rows in counts.items() if rows), key=lambda pair: (-pair[1], pair[0])))
 
