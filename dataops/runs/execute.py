@@ -23,7 +23,7 @@ from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
-from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput
+from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput, NotFound
 from dataops.governance.audit import record_intent, record_result
 from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc
@@ -163,11 +163,21 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
 
 
 def _is_current(workspace: Workspace, job: Job, earlier: RunState) -> bool:
-    """Whether readers of the output still see what `earlier` made: another run may have replaced it."""
+    """Whether readers of the output still see what `earlier` made: another run may have replaced it, or somebody
+    taken the registry away.
+    """
     if isinstance(job, TrainJob):
-        return True
+        return all(_is_registered(workspace, job.name, version) for version in earlier.result["versions"])
     snapshot = read_snapshot(workspace.store, job.output)
     return snapshot is not None and snapshot.manifests[-1].run == earlier.run.id
+
+
+def _is_registered(workspace: Workspace, model: str, made: Mapping[str, Any]) -> bool:
+    try:
+        found = workspace.registry.find(model, made["version"])
+        return found.digest == str(made["digest"])
+    except NotFound:
+        return False
 
 
 def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Progress) -> Outcome:

@@ -191,6 +191,14 @@ class TestSameWork:
             town.parts("people_ready", first.state.run.id).values()
         )
 
+    def test_of_training_is_skipped_only_while_its_versions_are_registered(self, town: Line) -> None:
+        town.run("people_ready")
+        town.run("wealth")
+        assert town.run("wealth").skipped
+        (town.folder / "registry").rename(town.folder / "elsewhere")
+        assert not town.run("wealth").skipped
+        assert [version.version for version in town.workspace.registry.versions("wealth")] == [1, 2]
+
     def test_is_done_anew_when_data_or_policy_changed(self, town: Line) -> None:
         town.run("people_ready")
         path = town.folder / "data/people_old/part-000.parquet"
