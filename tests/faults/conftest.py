@@ -11,7 +11,7 @@ import pytest
 from tests.line.people import make_workspace
 from tests.line.running import Line, standing_cluster
 
-FILES = 60
+FILES = 48
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from dataops.cli.main import main
 from dataops.datasets.snapshot import Snapshot, read_snapshot
 from dataops.errors import AccessDenied, Conflict, DataopsError, Integrity
 from dataops.governance.keys import SECRET_BYTES, create_key
@@ -66,6 +68,13 @@ def only_run(line: Line, dataset: str) -> str:
     return manifest.run
 
 
+def require_invisible(killed: Killed, whole: Line) -> None:
+    """The run was killed in the middle: some units are done, none of them can be seen."""
+    assert 5 <= len(killed.records) < FILES
+    assert only_run(killed.line, killed.job) == only_run(whole, killed.job)
+    assert killed.line.workspace.ledger.state(killed.run).state is State.RUNNING
+
+
 def require_finished(killed: Killed, whole: Line) -> None:
     """The run is published, did only what was missing, and made what a run without a fault makes."""
     line, dataset = killed.line, killed.job
@@ -89,26 +98,26 @@ def _unit_of(part: str) -> str:
 
 
 class TestADriverThatIsKilled:
-    @pytest.mark.parametrize("job", [RESCORE, PREPARE])
-    def test_is_resumed_and_only_what_is_missing_is_done(self, whole: Line, copied: Copied, job: str) -> None:
-        killed = kill_driver(copied(whole), job, after=5)
-        assert 5 <= len(killed.records) < FILES
-        # nothing of it is visible yet
-        assert only_run(killed.line, job) == only_run(whole, job)
-        assert killed.line.workspace.ledger.state(killed.run).state is State.RUNNING
-
+    def test_is_resumed_and_only_what_is_missing_is_done(self, whole: Line, copied: Copied) -> None:
+        killed = kill_driver(copied(whole), RESCORE, after=5)
+        require_invisible(killed, whole)
         resumed = command(killed.line.folder, "job", "resume", killed.run, "--workers", "1", "--json")
         assert resumed.returncode == 0, resumed.stderr
         assert json.loads(resumed.stdout)["state"] == "done"
         require_finished(killed, whole)
         assert spill_folders(killed.line.folder) == []
-        for verb in (("dataset", "verify", job), ("audit", "verify")):
-            verified = command(killed.line.folder, *verb)
-            assert verified.returncode == 0, verified.stderr
+        for verb in (["dataset", "verify", RESCORE], ["audit", "verify"]):
+            verified = CliRunner().invoke(main, [*verb, "-w", str(killed.line.folder)])
+            assert verified.exit_code == 0, verified.output
+        again = CliRunner().invoke(main, ["job", "resume", killed.run, "-w", str(killed.line.folder)])
+        assert again.exit_code == Conflict.exit_code
+        assert "is done" in again.output
 
-        again = command(killed.line.folder, "job", "resume", killed.run)
-        assert again.returncode == Conflict.exit_code
-        assert "is done" in again.stderr
+    def test_is_resumed_while_preparing_too(self, whole: Line, copied: Copied) -> None:
+        killed = kill_driver(copied(whole), PREPARE, after=5)
+        require_invisible(killed, whole)
+        killed.line.resume(killed.run)
+        require_finished(killed, whole)
 
     def test_before_its_first_unit(self, whole: Line, copied: Copied) -> None:
         line = copied(whole)
@@ -157,7 +166,7 @@ class TestAResume:
     @pytest.mark.parametrize(
         ("file", "before", "after"),
         [
-            ("policies/people.yaml", "{width: 5}", "{width: 10}"),
+            ("policies/people.yaml", "{domain: person}", "{domain: people}"),
             ("policies/people.yaml", "age >= 18", "age >= 21"),
             ("contracts/people.yaml", "maximum: 120", "maximum: 200"),
         ],
@@ -195,7 +204,7 @@ class TestAResume:
 
 
 class TestAWorkerThatIsKilled:
-    @pytest.mark.parametrize("job", [RESCORE, PREPARE])
+    @pytest.mark.parametrize("job", [RESCORE, pytest.param(PREPARE, marks=pytest.mark.faults)])
     def test_costs_no_row(self, whole: Line, copied: Copied, job: str) -> None:
         line = copied(whole)
         driver = start(line.folder, job)
@@ -227,7 +236,7 @@ class TestManyKills:
     """The same at many moments."""
 
     @pytest.mark.parametrize("job", [RESCORE, PREPARE])
-    @pytest.mark.parametrize("after", [1, 2, 9, 23, 37, 45, 52])
+    @pytest.mark.parametrize("after", [1, 2, 9, 18, 25, 33, 40])
     def test_of_the_driver(self, whole: Line, copied: Copied, job: str, after: int) -> None:
         killed = kill_driver(copied(whole), job, after=after)
         state = killed.line.workspace.ledger.state(killed.run).state
@@ -240,7 +249,7 @@ class TestManyKills:
         """Every resume is killed too, until so little is left that one gets through."""
         line = copied(whole)
         killed = kill_driver(line, job, after=3)
-        for more in (10, 20, 30):
+        for more in (8, 16, 24):
             driver = Driver(
                 process=resume_process(line.folder, killed.run), runs=killed.driver.runs, earlier=killed.driver.earlier
             )
@@ -258,7 +267,7 @@ class TestManyKills:
         line = copied(whole)
         choice = random.Random(seed)  # noqa: S311
         driver = start(line.folder, RESCORE)
-        for after in (2, 15, 30):
+        for after in (2, 12, 24):
             driver.wait_for_records(after)
             victims = driver.workers()
             if victims:
