@@ -256,7 +256,7 @@ def settings() -> str:
 
 def command_line_page() -> str:
     """Every verb with its options."""
-    context = click.Context(command_line, info_name="dataops")
+    context = click.Context(command_line, info_name="dataops", **command_line.context_settings)
     sections = [section for path, command in verbs(command_line) for section in _verb(path, command, context)]
     codes = [(str(code), f"`{name}`", meaning) for name, code, meaning in families()]
     return _page(

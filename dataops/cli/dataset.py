@@ -169,7 +169,7 @@ def verify(name: str, *, workspace: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"dataset": name, "checks": verified.checks, "findings": list(verified.findings)})
     else:
-        print_facts(verified.checks)
+        print_facts({**verified.checks, "verdict": "broken" if verified.findings else "everything holds"})
     if verified.findings:
         listed = "\n  ".join(verified.findings)
         end_with(Integrity(f"dataset '{name}' is not what its records say:\n  {listed}"))

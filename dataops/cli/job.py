@@ -172,7 +172,8 @@ def report(run_id: str, *, standalone: str | None, workspace: str | None, as_jso
 def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool) -> None:
     """Say what a job would read, and why.
 
-    Column by column, with what the policies say of it to you. No row is read.
+    Column by column, with what the policies say of it to you. No row is read. A job that would be refused ends with the
+    exit code that running it would.
 
     \b
     Example:
@@ -191,7 +192,13 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
         explained["refused"] = locate(declared.document, explained["refused"])
     if as_json:
         print_json(explained)
-        return
+    else:
+        _print_explained(explained)
+    if explained["refused"]:
+        click.get_current_context().exit(explained["exit_code"])
+
+
+def _print_explained(explained: dict[str, Any]) -> None:
     for given in explained["inputs"]:
         print_facts(_input_facts(given))
         columns = [[c["column"], c["verdict"], c["mask"], c["classification"], c["rules"]] for c in given["columns"]]
@@ -201,7 +208,7 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
 
 
 def _input_facts(given: dict[str, Any]) -> dict[str, object]:
-    size = f"{given['units']:,} units, {given['rows']:,} rows, {spell_bytes(given['decoded_bytes'])} decoded"
+    size = f"{given['units']:,} units, {given['rows']:,} rows, {spell_bytes(given['size_bytes'])} uncompressed"
     return {
         given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
         "read": f"to {given['purpose']}, as {given['as']}",

@@ -180,5 +180,5 @@ def require_same(given: GovernedInput, pinned: Mapping[str, Any], units: tuple[U
 
 
 def totals(units: Sequence[Unit]) -> tuple[int, int]:
-    """Rows and decoded bytes of `units`."""
+    """Rows and uncompressed bytes of `units`."""
     return sum(unit.rows for unit in units), sum(unit.size_bytes for unit in units)

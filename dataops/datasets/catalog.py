@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from dataops.datasets.snapshot import DATASETS_FOLDER, Snapshot, read_snapshot
-from dataops.datasets.source import read_fragments, read_schema, refresh_source
+from dataops.datasets.source import read_fragments, read_schema, record_source, refresh_source
 from dataops.declarations.catalog import CatalogEntry
 from dataops.declarations.catalog import read_entry as parse_entry
 from dataops.declarations.loader import Document, parse_yaml, read_document, validate
@@ -165,6 +165,7 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
     if text is not None:
         _write_new(contract_path, text)
     _write_new(entry_path, entry)
+    record_source(open_store(settings.storage), name, zone, parsed, fragments)
     return Added(
         name=name,
         files=len(fragments),

@@ -27,7 +27,7 @@ DATASETS_FOLDER = "datasets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroup:
-    """Rows and decoded bytes of one row group, from the footer."""
+    """Rows and uncompressed bytes of one row group, from the footer."""
 
     rows: int
     size_bytes: int

@@ -183,6 +183,13 @@ def refresh_source(store: Store, dataset: str, url: str, zone: str, contract: Co
     fragments = read_fragments(open_files(url), known)
     if before is not None and fragments == before.fragments and contract.columns == before.columns:
         return before
+    return record_source(store, dataset, zone, contract, fragments)
+
+
+def record_source(
+    store: Store, dataset: str, zone: str, contract: Contract, fragments: tuple[Fragment, ...]
+) -> Snapshot:
+    """The snapshot of a source that consists of `fragments`."""
     manifest = _source_manifest(dataset, zone, contract, fragments)
     if not store.put_if_absent(manifest_key(dataset, manifest.run), manifest.to_bytes()):
         # somebody recorded the same tree a moment ago: theirs differs in nothing but the time

@@ -14,7 +14,7 @@ from typing import Any
 from dataops.datasets.snapshot import Fragment, RowGroup
 from dataops.records import Record
 
-TARGET_BYTES = 64 * 2**20  # decoded; a unit's memory is a small multiple of it
+TARGET_BYTES = 64 * 2**20  # uncompressed, as encoded: in memory a unit is a multiple of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Unit:
 
     @property
     def size_bytes(self) -> int:
-        """Decoded bytes of all columns, as the footer says."""
+        """Uncompressed bytes of all columns as encoded, from the footer; in memory they may be several times that."""
         return sum(group.size_bytes for group in self.groups)
 
     def record(self) -> Record:
@@ -54,7 +54,7 @@ class Unit:
 
 
 def plan_units(fragments: Iterable[Fragment], target_bytes: int = TARGET_BYTES) -> tuple[Unit, ...]:
-    """Units of about `target_bytes` decoded bytes each, in the order of `fragments`; a fragment without rows has
+    """Units of about `target_bytes` uncompressed bytes each, in the order of `fragments`; a fragment without rows has
     none.
     """
     ranges = (

@@ -206,7 +206,7 @@ def _outcome(fetched: Fetched, unit: Unit) -> Any:
             family="Compute",
             # Dask suspects all that its worker had in hand, not only what it was doing
             message=f"workers died several times over unit {unit.id} ({unit.fragment.shown}) or one beside it; is "
-            f"memory_limit too small for {unit.size_bytes} decoded bytes?",
+            f"memory_limit too small for {unit.size_bytes} bytes of columns?",
         )
     return Failure(family="Compute", message=f"unit {unit.id}: the cluster answered '{reason}'")
 

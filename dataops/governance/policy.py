@@ -23,7 +23,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from dataops.errors import AccessDenied, DataopsError, InvalidInput, near_match
-from dataops.governance.contract import Column, Contract, schema_of
+from dataops.governance.contract import UNCLASSIFIED, Column, Contract, schema_of
 from dataops.governance.expressions import result_type
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
@@ -254,6 +254,10 @@ def _require_any(
         f"{who(request.principal, request.roles)} may read nothing of dataset '{request.dataset}' ({request.zone}) "
         f"for purpose '{request.purpose}'"
     )
+    if not policies:
+        raise AccessDenied(
+            f"{asked}: there is no policy yet, and what no rule allows is denied. Write one in policies/"
+        )
     if not any(rule.effect == RuleEffect.ALLOW for rule in rules):
         raise AccessDenied(
             f"{asked}: no policy allows any of it to these roles for this purpose in this zone."
@@ -264,6 +268,10 @@ def _require_any(
     for decision in decisions:
         reasons.setdefault(decision.reason, []).append(decision.column)
     listed = "\n".join(f"  {', '.join(columns)}: {reason}" for reason, columns in reasons.items())
+    if any(folded(decision.classification) == UNCLASSIFIED for decision in decisions):
+        listed += (
+            f"\n('*' doesn't reach columns that are {UNCLASSIFIED}: classify them, or allow '{UNCLASSIFIED}' by name)"
+        )
     raise AccessDenied(f"{asked}:\n{listed}\nAsk whoever keeps the policies for a rule that allows what you need.")
 
 

@@ -23,19 +23,22 @@ from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
-from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput, NotFound
+from dataops.errors import Compute, Conflict, DataopsError, Integrity, InvalidInput, NotFound, Storage
 from dataops.governance.audit import record_intent, record_result
 from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.score import ScorePlan, plan_rescore, run_rescore
-from dataops.runs.ledger import Run, RunState, State, new_run_id
+from dataops.runs.ledger import Run, RunState, State, job_of, new_run_id
 from dataops.runs.report import report_path, write_run_report
 from dataops.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from dataops.training.plan import TrainPlan
+
+
+RESUMABLE = (Storage, Compute, KeyboardInterrupt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +126,18 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
 
 
 def _require_own_output(workspace: Workspace, job: Job, source: str) -> None:
-    if not isinstance(job, TrainJob) and is_declared(workspace.settings, job.output):
+    if isinstance(job, TrainJob):
+        return
+    if is_declared(workspace.settings, job.output):
         raise InvalidInput(
             f"{source}: output: '{job.output}' is a dataset of the catalog, and a job never writes to a source; "
             "choose another name"
+        )
+    made = read_snapshot(workspace.store, job.output)
+    owner = None if made is None else job_of(made.manifests[-1].run)
+    if owner not in (None, job.name):
+        raise InvalidInput(
+            f"{source}: output: '{job.output}' is what job '{owner}' makes, and others read it; choose another name"
         )
 
 
@@ -242,7 +253,8 @@ def _carry_out(
     except BaseException as error:
         if not done:
             _record_failure(workspace, run, planned if announced else None, error)
-            error.add_note(f"`dataops job resume {run.id}` goes on with what is missing.")
+            if isinstance(error, RESUMABLE):  # what is wrong in data or declaration is wrong again
+                error.add_note(f"`dataops job resume {run.id}` goes on with what is missing.")
         raise
     return Outcome(state=workspace.ledger.state(run.id), report=report)
 

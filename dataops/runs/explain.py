@@ -19,16 +19,17 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
     NotFound, AccessDenied, InvalidInput : an input that can't be opened at all.
     """
     inputs = workspace.open_inputs(job)
-    refused = None
+    refused, exit_code = None, 0
     try:
         plan_job(workspace, job, inputs, source=source)
     except DataopsError as error:
-        refused = str(error)
+        refused, exit_code = str(error), error.exit_code
     return {
         "job": job.name,
         "kind": job.job,
         "inputs": [_explained(name, given) for name, given in inputs.items()],
         "refused": refused,
+        "exit_code": exit_code,
     }
 
 
@@ -44,7 +45,7 @@ def _explained(name: str, given: GovernedInput) -> dict[str, Any]:
         "as": f"{given.grant.principal} ({', '.join(given.grant.roles)})",
         "units": len(given.units),
         "rows": rows,
-        "decoded_bytes": size_bytes,
+        "size_bytes": size_bytes,
         "row_filters": "; ".join(given.grant.effect.filters) or "none",
         "contract_rules": len(given.dataset.contract.rules),
         "columns": [

@@ -99,6 +99,11 @@ def new_run_id(job: str, at: datetime) -> str:
     return f"{job}-{at.strftime('%Y%m%dt%H%M%S')}-{secrets.token_hex(3)}"
 
 
+def job_of(run_id: str) -> str:
+    """The name of the job that `run_id` ran."""
+    return run_id.rsplit("-", 2)[0]
+
+
 class Ledger:
     """The runs in a store."""
 

@@ -52,6 +52,11 @@ def promote_version(
 def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Promotion:
     """The promotion rules of `model` in the file at `rules`, by default the workspace's."""
     path = Path(rules) if rules else workspace.settings.workspace / RULES_FILE
+    if not path.is_file():
+        raise NotFound(
+            f"{path}: no such file, and without rules nothing is promoted. Write one, for example\n"
+            f"  model: {model}\n  rules:\n    - {{metric: roc_auc, minimum: 0.7}}"
+        )
     known = {gate.model: gate for gate in (validate(document, Promotion) for document in read_yaml(path))}
     if model not in known:
         raise NotFound(f"{path}: no promotion rules for model '{model}'.{near_match(model, known)}")

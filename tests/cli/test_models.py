@@ -102,4 +102,4 @@ def test_lists_and_history_say_the_same_as_text_and_as_json(registered, dataops)
 def test_a_card_is_shown_and_the_program_as_json(registered, dataops):
     assert dataops("model", "show", "wealth@1").out.startswith("# Model card")
     assert set(dataops("model", "show", "wealth@1", "--json").json) >= {"metrics", "program", "lineage", "digest"}
-    assert "the newest is 5" in dataops("model", "show", "wealth@9").err
+    assert "its newest is 5" in dataops("model", "show", "wealth@9").err

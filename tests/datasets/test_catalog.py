@@ -12,6 +12,7 @@ import pytest
 from dataops.datasets.access import govern, open_inputs, require_same
 from dataops.datasets.catalog import Added, add_dataset, dataset_names, open_dataset
 from dataops.datasets.publish import commit_unit, publish
+from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.verify import verify_dataset
 from dataops.errors import AccessDenied, AlreadyExists, DataopsError, Integrity, InvalidInput, NotFound
 from dataops.runs.workspace import Workspace, open_workspace
@@ -40,6 +41,9 @@ class TestAdding:
         write(workspace.settings.workspace / "data/own/year=1994/ü 1.parquet")
         added = _add(workspace)
         assert (added.files, added.rows, added.drafted) == (1, 4, True)
+        recorded = read_snapshot(workspace.store, "own")
+        assert recorded is not None
+        assert (recorded.number, recorded.rows) == (1, 4)
         dataset = open_dataset(workspace.settings, workspace.store, "own")
         assert [column.name for column in dataset.contract.columns] == [*TABLE.column_names, "year"]
         with pytest.raises(AccessDenied):

@@ -178,6 +178,17 @@ class TestAudit:
         assert town.workspace.ledger.ids() == []
 
 
+def test_a_job_never_writes_over_what_another_job_makes(town: Line) -> None:
+    made = town.run("people_ready").state.run.id
+    _change_jobs(town, lambda text: text.replace("name: people_ready", "name: people_again", 1))
+    with pytest.raises(InvalidInput, match="is what job 'people_ready' makes"):
+        town.run("people_again")
+    assert town.workspace.ledger.ids() == [made]
+    snapshot = read_snapshot(town.workspace.store, "people_ready")
+    assert snapshot is not None
+    assert snapshot.manifests[-1].run == made
+
+
 class TestSameWork:
     def test_is_skipped_only_while_its_output_is_still_there(self, town: Line) -> None:
         first = town.run("people_ready")
