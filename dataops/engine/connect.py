@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataops.declarations.clusters import ClusterFile, Shape
 from dataops.engine.spill import spill_folder
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Children of a long-lived driver are spawned: they inherit neither its locks nor its threads.
+_CONFIG = {"distributed.worker.multiprocessing-method": "spawn"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,8 @@ def connect(cluster: ClusterFile, shape: Shape, *, workers: int | None = None) -
     n_workers = workers or n_workers
     with (
         spill_folder(cluster.local_directory) as spill,
-        dask.config.set({**_environment(threads), **cluster.config}),
+        _native_threads(threads),
+        dask.config.set({**_CONFIG, **cluster.config}),
         _start_cluster(cluster, n_workers, threads, spill) as local,
         Client(local, set_as_default=False) as client,
     ):
@@ -100,7 +103,20 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _environment(threads: int) -> dict[str, Any]:
-    variables = {f"distributed.nanny.pre-spawn-environ.{name}": threads for name in NATIVE_THREAD_VARIABLES}
-    # children of a long-lived driver must not inherit its import lock or arrow threads
-    return {**variables, "distributed.worker.multiprocessing-method": "spawn"}
+@contextmanager
+def _native_threads(threads: int) -> Iterator[None]:
+    """Native libraries of processes that start meanwhile use `threads` threads.
+
+    By the environment, which wins over Dask's ``pre-spawn-environ`` (one thread): Dask writes that into our environment
+    and leaves it there, for the next cluster as well.
+    """
+    before = {name: os.environ.get(name) for name in NATIVE_THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -39,6 +39,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a suite that runs in a shell's background has interrupts ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - before any thread
     ) as driver:
         assert driver.stderr is not None
         seen = ""

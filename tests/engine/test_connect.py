@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ from tests.engine import jobs
 from tests.engine.jobs import Context
 
 
-def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as an earlier cluster of this process may leave it
     spill, notes = tmp_path / "spill", tmp_path / "notes"
     spill.mkdir()
     notes.mkdir()
@@ -35,6 +39,7 @@ def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(tmp_path: 
         (found,) = work.map_units("look", jobs.where_it_runs, Context(folder=notes), [make_unit(0, 1)])
         assert found["omp"] == "3"
     assert list(spill.iterdir()) == []
+    assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
