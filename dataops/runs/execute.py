@@ -289,7 +289,8 @@ def _working(
     shape: Shape = options.cluster.train if isinstance(job, TrainJob) else options.cluster.score
     progress.say(f"{job.name}: run {run.id}")
     with connect(options.cluster, shape, workers=options.workers) as connection:
-        size = f"{connection.workers} worker{'s' * (connection.workers > 1)} x {connection.threads} thread{'s' * (connection.threads > 1)}"
+        counts = {"worker": connection.workers, "thread": connection.threads}
+        size = " x ".join(f"{count} {noun}{'s' * (count > 1)}" for noun, count in counts.items())
         progress.say(f"  dashboard    {connection.dashboard}  ({size})")
         emit("cluster_ready", workers=connection.workers, threads=connection.threads)
         yield Work(client=connection.client, run=run.id, emit=emit, progress=progress), connection.dashboard
