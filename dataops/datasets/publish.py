@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.scan import Receipt, merge_receipts
+from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.snapshot import (
     DATASETS_FOLDER,
     Fragment,

@@ -18,7 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataops.datasets.scan import GovernedRead, Receipt, Source, merge_receipts, read_unit
+from dataops.datasets.decode import Source
+from dataops.datasets.receipt import Receipt, merge_receipts
+from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.engine.work import Failure, Work, attempt
 from dataops.errors import InvalidInput

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.scan import COUNTED
+from dataops.datasets.receipt import COUNTED
 from dataops.declarations.jobs import INPUT, TrainJob
 from dataops.engine.code import code_identity
 from dataops.engine.work import Work

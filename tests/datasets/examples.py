@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataops.datasets.access import GovernedInput, open_inputs
-from dataops.datasets.scan import Receipt, Source
+from dataops.datasets.decode import Source
+from dataops.datasets.receipt import Receipt
 from dataops.datasets.snapshot import Fragment, Manifest, RowGroup
 from dataops.datasets.source import read_fragments
 from dataops.datasets.units import Unit, plan_units

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataops.datasets import scan
+from dataops.datasets import decode
 from dataops.datasets.publish import parquet_bytes
-from dataops.datasets.scan import Receipt, merge_receipts, read_unit
+from dataops.datasets.receipt import Receipt, merge_receipts
+from dataops.datasets.scan import read_unit
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, Integrity, Storage
 from dataops.governance.contract import Action, Column
 from dataops.governance.keys import create_key
@@ -144,7 +145,7 @@ class TestDeniedColumn:
     def test_is_refused_before_anything_is_decoded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write(tmp_path / "a.parquet")
         decoded: list[Any] = []
-        monkeypatch.setattr(scan.pq, "ParquetFile", lambda *_: decoded.append(1))
+        monkeypatch.setattr(decode.pq, "ParquetFile", lambda *_: decoded.append(1))
         with pytest.raises(AccessDenied, match="secret"):
             read_unit(make_source(tmp_path), units_of(tmp_path)[0], ["person", "secret"])
         assert decoded == []
@@ -158,7 +159,7 @@ class TestDeniedColumn:
                 asked.append(columns)
                 return super().read_row_groups(*args, columns=columns, **options)
 
-        monkeypatch.setattr(scan.pq, "ParquetFile", Watched)
+        monkeypatch.setattr(decode.pq, "ParquetFile", Watched)
         source = make_source(tmp_path, contract=make_contract(rules=[make_rule()]))
         read_unit(source, units_of(tmp_path)[0], ["trade"])
         assert asked == [["age", "trade"]]
@@ -330,7 +331,7 @@ class TestFileThatIsNotThePlannedOne:
         def fail(*_: object, **__: object) -> None:
             raise failure
 
-        monkeypatch.setattr(scan.pq, "ParquetFile", fail)
+        monkeypatch.setattr(decode.pq, "ParquetFile", fail)
         with pytest.raises(family, match=r"a\.parquet"):
             read_unit(make_source(tmp_path), unit, ["age"])
 

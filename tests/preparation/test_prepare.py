@@ -12,7 +12,7 @@ import pytest
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.publish import UnitRecord, committed_units, require_within_thresholds
-from dataops.datasets.scan import merge_receipts
+from dataops.datasets.receipt import merge_receipts
 from dataops.declarations.jobs import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput
 from dataops.governance.contract import Action, Contract, inherited_classification

@@ -18,7 +18,8 @@ from hypothesis.extra import numpy as arrays
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.publish import UnitRecord
-from dataops.datasets.scan import merge_receipts, read_unit
+from dataops.datasets.receipt import merge_receipts
+from dataops.datasets.scan import read_unit
 from dataops.declarations.jobs import RescoreJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, Integrity, InvalidInput
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn

@@ -1,0 +1,78 @@
+"""Receipts: what became of the rows of a unit, so that no row is lost unseen.
+
+1. ``read = passed + filtered + dropped + quarantined``: a receipt that doesn't add up can't be made.
+2. A receipt holds counts and names of rules, never a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dataops.errors import Integrity
+from dataops.records import Record, digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of the rows of one unit. `broken` counts rows by contract rule (a row may break several)."""
+
+    unit: str
+    read: int
+    passed: int
+    filtered_by_policy: int = 0
+    filtered_by_job: int = 0
+    dropped: int = 0
+    quarantined: int = 0
+    broken: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        accounted = self.passed + self.filtered_by_policy + self.filtered_by_job + self.dropped + self.quarantined
+        if accounted != self.read:
+            raise Integrity(f"unit {self.unit}: {self.read} rows were read but {accounted} are accounted for")
+
+    def with_filtered_by_job(self, rows: int) -> Receipt:
+        """The receipt after the job's own conditions set aside `rows` of the rows that had passed."""
+        return replace(self, passed=self.passed - rows, filtered_by_job=self.filtered_by_job + rows)
+
+    def record(self) -> Record:
+        """JSON types; `from_record` reads them."""
+        return {
+            "unit": self.unit,
+            "read": self.read,
+            "passed": self.passed,
+            "filtered_by_policy": self.filtered_by_policy,
+            "filtered_by_job": self.filtered_by_job,
+            "dropped": self.dropped,
+            "quarantined": self.quarantined,
+            "broken": dict(sorted(self.broken.items())),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Receipt:
+        """The receipt that `record` was made from.
+
+        Raises
+        ------
+        Integrity : its rows don't add up.
+        """
+        return cls(**record)
+
+    @property
+    def digest(self) -> str:
+        """Digest of the record: a leaf of the run's Merkle root."""
+        return digest(self.record())
+
+
+COUNTED = ("read", "passed", "filtered_by_policy", "filtered_by_job", "dropped", "quarantined")
+
+
+def merge_receipts(receipts: Sequence[Receipt]) -> dict[str, int]:
+    """Row counts of all `receipts` together, by the names in `COUNTED`, and ``broken:<rule>`` for each rule that was
+    broken.
+    """
+    totals = {name: sum(getattr(receipt, name) for receipt in receipts) for name in COUNTED}
+    for rule in sorted({rule for receipt in receipts for rule in receipt.broken}):
+        totals[f"broken:{rule}"] = sum(receipt.broken.get(rule, 0) for receipt in receipts)
+    return totals
