@@ -19,10 +19,11 @@ import pyarrow.compute as pc
 
 from dataops.errors import Compute, InvalidInput, near_match
 from dataops.governance.column_types import casts_losslessly, logical_type, spell_type
-from dataops.governance.contract import Action, Contract, Rule, RuleKind, name_findings
+from dataops.governance.contract import DATASET_KINDS, Action, Contract, Rule, RuleKind
 from dataops.governance.expression_tree import Call, Constant, Name, Node, RefusedError, columns_of
 from dataops.governance.expression_values import BOOLEAN, NULL, plain
 from dataops.governance.expressions import compute_tree, tree_of
+from dataops.governance.names import name_findings
 
 MAX_PATTERN_LENGTH = 1000
 
@@ -46,7 +47,7 @@ class Checked:
     ----------
     keep : boolean (n_rows,), without nulls: whether the row passes.
     rule_index : int16 (n_rows,): the rule for which the row is set aside, -1 for none.
-    broken : for each rule of the contract, how many rows break it.
+    broken : for each rule of the contract, how many rows break it; 0 for rules of the dataset.
     """
 
     keep: pa.BooleanArray
@@ -73,7 +74,7 @@ def check_rows(contract: Contract, table: pa.Table) -> Checked:
     missing = [name for name in names if name not in table.schema.names]
     if missing:
         raise InvalidInput(f"contract '{contract.name}' can't be checked without the columns {', '.join(missing)}")
-    conditions = [condition(rule) for rule in contract.rules]
+    conditions = [None if rule.kind in DATASET_KINDS else condition(rule) for rule in contract.rules]
     rule_index = np.full(table.num_rows, -1, dtype=np.int16)
     broken = np.zeros(len(conditions), dtype=np.int64)
     start = 0
@@ -88,8 +89,8 @@ def check_rows(contract: Contract, table: pa.Table) -> Checked:
 
 
 def columns_of_rules(contract: Contract) -> frozenset[str]:
-    """The columns that the rules of `contract` read."""
-    return frozenset().union(*(columns_of(condition(rule)) for rule in contract.rules))
+    """The columns that the rules of rows of `contract` read."""
+    return frozenset().union(*(columns_of(condition(rule)) for rule in contract.row_rules))
 
 
 def over_threshold(contract: Contract, broken: Sequence[int], n_rows: int) -> list[str]:
@@ -168,11 +169,11 @@ def require_executable(rule: Rule, schema: pa.Schema) -> None:
         raise RefusedError(f"expected a condition that each row must meet, found an expression of type {kind}")
 
 
-def _broken(contract: Contract, conditions: Sequence[Node], batch: pa.RecordBatch) -> list[np.ndarray | None]:
+def _broken(contract: Contract, conditions: Sequence[Node | None], batch: pa.RecordBatch) -> list[np.ndarray | None]:
     """For each rule, a boolean array (n_rows,): the rows whose condition is false; None where there are none."""
     try:
         columns = {name: plain(batch.column(name)) for name in batch.schema.names}
-        holds = [compute_tree(node, columns, rows=len(batch)).cast(BOOLEAN) for node in conditions]
+        holds = [node and compute_tree(node, columns, rows=len(batch)).cast(BOOLEAN) for node in conditions]
     except RefusedError as refused:
         raise InvalidInput(f"contract '{contract.name}': {refused}") from None
     except pa.ArrowException as error:
@@ -180,7 +181,7 @@ def _broken(contract: Contract, conditions: Sequence[Node], batch: pa.RecordBatc
         raise Compute(
             f"contract '{contract.name}' could not be checked on {len(batch)} rows ({type(error).__name__})"
         ) from None
-    return [_false_rows(one) for one in holds]
+    return [None if one is None else _false_rows(one) for one in holds]
 
 
 def _false_rows(holds: pa.BooleanArray) -> np.ndarray | None:

@@ -1,8 +1,10 @@
 """Contracts: what a dataset's rows must look like, as values. Pure.
 
-1. A column that a contract doesn't list does not exist for anybody.
-2. Every rule is a condition on one row. A row breaks it where the condition is false; unknown (null) passes, as in
-   SQL's CHECK, so `required` says that there must be a value.
+1. A column that a contract doesn't list does not exist for anybody. Every leaf of a nested column is a column of its
+   own (``address.street``), with a classification of its own; a list or map on its way makes it a list.
+2. A *row rule* is a condition on one row. A row breaks it where the condition is false; unknown (null) passes, as in
+   SQL's CHECK, so `required` says that there must be a value. A *dataset rule* speaks of all rows: duplicates, how many
+   they are, how new they are.
 3. What happens to a row that breaks a rule is the rule's action. Beyond a rule's limit the whole run fails.
 4. The digest covers what a contract does, not its descriptions: mending a typo rescores nothing.
 
@@ -11,7 +13,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +22,7 @@ import pyarrow as pa
 
 from dataops.errors import DataopsError, Format, InvalidInput, NotFound, near_match
 from dataops.governance.column_types import parse_type, spell_type
+from dataops.governance.names import name_findings
 from dataops.records import Record, digest
 
 UNCLASSIFIED = "unclassified"
@@ -50,6 +52,16 @@ class RuleKind(StrEnum):
     MIN_LENGTH = "min_length"  # [value]: characters
     MAX_LENGTH = "max_length"  # [value]: characters
     EXPRESSION = "expression"  # [sql]: a condition over the row
+    LIST_NOT_NULL = "list_not_null"  # of a list: there is one (not_null speaks of its elements)
+    MIN_ITEMS = "min_items"  # [value]: elements of a list
+    MAX_ITEMS = "max_items"  # [value]: elements of a list
+    UNIQUE = "unique"  # [columns]: no earlier row has the same values; a null in any of them equals nothing
+    ROW_COUNT = "row_count"  # [minimum, maximum], either may be None: rows of the dataset
+    FRESHNESS = "freshness"  # [column, max_age_seconds]: age of the column's newest value; without column, of the files
+
+
+# what can't be said of one row alone
+DATASET_KINDS = frozenset({RuleKind.UNIQUE, RuleKind.ROW_COUNT, RuleKind.FRESHNESS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +70,16 @@ class Column:
 
     Attributes
     ----------
-    name, type : as in the files; `type` is flat.
+    name : plain; of a leaf of a nested column its dotted path.
+    type : flat, or a list of a flat type.
     required : whether null breaks the contract.
     classification : what policies speak of (``pii.direct``, ``public`` ...).
     partitioned : whether the value stands in the folder's name instead of in the file.
     masks : digests of the masks that the stored values carry already (columns that we made).
     origins : names of the columns that a job derived it from, back to those of a contract; none where it wasn't
         derived.
+    stored : path in the files, a name for each level, where it is another than ``(name,)``. Lists take no level, a map
+        takes ``key`` or ``value``.
     """
 
     name: str
@@ -75,9 +90,15 @@ class Column:
     description: str = ""
     masks: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where the column lies in the files, a name for each level."""
+        return self.stored or (self.name,)
 
     def record(self) -> Record:
-        """The column in JSON types; no origins are no key, so that the digests of older records hold."""
+        """The column in JSON types; what is empty in most columns is no key there."""
         record: Record = {
             "name": self.name,
             "type": spell_type(self.type),
@@ -87,7 +108,8 @@ class Column:
             "description": self.description,
             "masks": list(self.masks),
         }
-        return {**record, "origins": list(self.origins)} if self.origins else record
+        rare = {"origins": list(self.origins), "stored": list(self.stored)}
+        return {**record, **{key: value for key, value in rare.items() if value}}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Column:
@@ -98,7 +120,7 @@ class Column:
         Format : not the record of a column.
         """
         try:
-            lists = {name: tuple(record.get(name, ())) for name in ("masks", "origins")}
+            lists = {name: tuple(record.get(name, ())) for name in ("masks", "origins", "stored")}
             return cls(**{**record, **lists, "type": parse_type(record["type"])})
         except (KeyError, TypeError, AttributeError, DataopsError):
             raise Format("expected the record of a column, found something else") from None
@@ -106,12 +128,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A condition on every row, what happens to rows that break it, and how many may.
+    """A condition on every row or on the dataset, what happens to rows that break it, and how many may.
 
     Attributes
     ----------
     id : unique in its contract; what receipts, quarantine and reports name.
-    column : whose rule it is; None for a rule of the whole row.
+    column : whose rule it is; None for a rule of the whole row or dataset.
     arguments : by `RuleKind`, JSON types.
     max_rows, max_percent : beyond so many broken rows (or percent of the rows checked) the run fails; None is no limit.
     """
@@ -154,12 +176,32 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """What a dataset's rows must look like: its columns in order, and the rules of its rows."""
+    """What a dataset's rows must look like: its columns in order, and the rules of its rows.
+
+    Attributes
+    ----------
+    roles : if any are named, a reader needs one of them.
+    retention_seconds : how long rows may be kept; None: for ever.
+    primary_key : columns whose values together name a row; none: nothing does.
+    """
 
     name: str
     version: str
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
+    roles: tuple[str, ...] = ()
+    retention_seconds: int | None = None
+    primary_key: tuple[str, ...] = ()
+
+    @property
+    def row_rules(self) -> tuple[Rule, ...]:
+        """The rules that speak of one row alone, in the order of `rules`."""
+        return tuple(rule for rule in self.rules if rule.kind not in DATASET_KINDS)
+
+    @property
+    def dataset_rules(self) -> tuple[Rule, ...]:
+        """The rules that speak of all rows: duplicates, number, age; in the order of `rules`."""
+        return tuple(rule for rule in self.rules if rule.kind in DATASET_KINDS)
 
     @property
     def digest(self) -> str:
@@ -183,12 +225,18 @@ class Contract:
         raise NotFound(f"contract '{self.name}' has no column {name!r}.{near_match(name, known)}")
 
     def record(self) -> Record:
-        """The contract in JSON types."""
+        """The contract in JSON types; what most contracts don't say is no key there."""
+        rare = {
+            "roles": list(self.roles),
+            "retention_seconds": self.retention_seconds,
+            "primary_key": list(self.primary_key),
+        }
         return {
             "name": self.name,
             "version": self.version,
             "columns": [column.record() for column in self.columns],
             "rules": [rule.record() for rule in self.rules],
+            **{key: value for key, value in rare.items() if value or value == 0},
         }
 
     @classmethod
@@ -201,13 +249,18 @@ class Contract:
         """
         try:
             name, version, columns, rules = (record[key] for key in ("name", "version", "columns", "rules"))
-        except (KeyError, TypeError):
+            roles, primary_key = (tuple(record.get(key, ())) for key in ("roles", "primary_key"))
+            retention_seconds = record.get("retention_seconds")
+        except (KeyError, TypeError, AttributeError):
             raise Format("expected the record of a contract, found something else") from None
         return cls(
             name=name,
             version=version,
             columns=tuple(Column.from_record(column) for column in columns),
             rules=tuple(Rule.from_record(rule) for rule in rules),
+            roles=roles,
+            retention_seconds=retention_seconds,
+            primary_key=primary_key,
         )
 
 
@@ -232,23 +285,3 @@ def inherited_classification(sources: Iterable[Column]) -> str:
     """The classification of what is made from `sources`: all of theirs, joined by ``+``; a policy must allow each."""
     parts = {part for column in sources for part in column.classification.split("+")}
     return "+".join(sorted(parts)) if parts else "public"
-
-
-def name_findings(names: Sequence[str]) -> Mapping[int, str]:
-    """What is wrong with column names, by position: odd characters, and names that a reader takes for one another.
-
-    Parquet allows ``ssn``, ``SSN``, ``ssn`` in full-width letters and ``ssn`` twice side by side; a policy on one would
-    miss the others.
-    """
-    findings: dict[int, str] = {}
-    seen: dict[str, str] = {}
-    for position, name in enumerate(names):
-        folded = unicodedata.normalize("NFKC", name).casefold().strip()
-        if not name or name != name.strip() or len(name) > 255 or not name.isprintable():
-            findings[position] = (
-                f"{name!r} can't name a column: empty, too long, blank at an end, or with hidden characters"
-            )
-        elif folded in seen:
-            findings[position] = f"column {name!r} can't be told from column {seen[folded]!r}"
-        seen.setdefault(folded, name)
-    return findings

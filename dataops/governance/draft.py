@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from dataops.errors import InvalidInput
 from dataops.governance.column_types import column_type, logical_type, spell_type
-from dataops.governance.contract import UNCLASSIFIED, name_findings
+from dataops.governance.contract import UNCLASSIFIED
+from dataops.governance.names import name_findings
 
 _HEADER = """\
 # Drafted from the files' columns; read it before anybody uses it. Every classification is a guess from the name alone.

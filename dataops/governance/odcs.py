@@ -19,10 +19,11 @@ from pydantic import BaseModel, ValidationError
 from dataops.errors import InvalidInput, near_match
 from dataops.governance.checking import require_executable
 from dataops.governance.column_types import LOGICAL_TYPES, logical_type, parse_type
-from dataops.governance.contract import UNCLASSIFIED, Column, Contract, Rule, name_findings
+from dataops.governance.contract import UNCLASSIFIED, Column, Contract, Rule
 from dataops.governance.draft import draft_contract
 from dataops.governance.expression_tree import RefusedError
 from dataops.governance.findings import Findings, Place
+from dataops.governance.names import name_findings
 from dataops.governance.odcs_rules import read_rules
 
 __all__ = ["draft_contract", "parse_contract"]
