@@ -1,0 +1,129 @@
+"""Footers: what Parquet's metadata says of a unit before a row of it is decoded.
+
+1. Statistics decide only which row groups needn't be decoded since no row of them can pass the row filters; what they
+   don't say may pass.
+2. A partition column has one value in a file: its folder's.
+3. Bytes are those of the columns that are asked for, as they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataops.datasets.decode import Source
+from dataops.datasets.snapshot import Fragment
+from dataops.datasets.source import FOOTER_READERS, HIVE_NULL
+from dataops.datasets.units import Unit
+from dataops.governance.contract import Column, Contract
+from dataops.governance.expressions import Expression, parse_expression
+from dataops.governance.pruning import Range, may_pass
+from dataops.storage.files import DataFiles, open_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a read of some columns under row filters will touch at most.
+
+    Attributes
+    ----------
+    rows : of the row groups that may hold a row that passes.
+    stored_bytes, read_bytes : of all columns in all row groups, and of those that will be read; compressed.
+    groups, groups_read : row groups in all, and those that will be decoded.
+    """
+
+    rows: int
+    stored_bytes: int
+    read_bytes: int
+    groups: int
+    groups_read: int
+
+
+def expect(source: Source, units: Sequence[Unit], columns: Collection[str]) -> Expected:
+    """What reading `columns` of `units` from `source` will touch, by their footers.
+
+    Raises
+    ------
+    NotFound, Integrity : a file that is gone or no Parquet any more.
+    """
+    filters = [parse_expression(text, where="row filter of the policy") for text in source.effect.filters]
+    known = {column.name: column for column in source.contract.columns}
+    paths = {".".join(known[name].path) for name in columns if name in known}
+    files = open_files(source.url)
+    with ThreadPoolExecutor(FOOTER_READERS) as pool:
+        looked = list(pool.map(lambda unit: _expected(files, source.contract, unit, paths, filters), units))
+    return Expected(**{name: sum(getattr(one, name) for one in looked) for name in Expected.__slots__})
+
+
+def _expected(
+    files: DataFiles, contract: Contract, unit: Unit, paths: Collection[str], filters: Sequence[Expression]
+) -> Expected:
+    with files.open(unit.fragment.path) as opened:
+        metadata = pq.read_metadata(opened)
+    groups = range(unit.start_group, unit.stop_group)
+    read = groups_that_may_pass(metadata, unit.fragment, contract, groups, filters)
+    return Expected(
+        rows=sum(metadata.row_group(group).num_rows for group in read),
+        stored_bytes=sum(_stored_bytes(metadata.row_group(group), None) for group in groups),
+        read_bytes=sum(_stored_bytes(metadata.row_group(group), paths) for group in read),
+        groups=len(groups),
+        groups_read=len(read),
+    )
+
+
+def groups_that_may_pass(
+    metadata: pq.FileMetaData,
+    fragment: Fragment,
+    contract: Contract,
+    groups: Sequence[int],
+    filters: Sequence[Expression],
+) -> list[int]:
+    """Those of `groups` in which, as far as the footer tells, some row may pass all `filters`."""
+    names = {name for one in filters for name in one.columns}
+    columns = [column for column in contract.columns if column.name in names]
+    places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)} if columns else {}
+    kept = []
+    for group in groups:
+        ranges = {
+            column.name: found
+            for column in columns
+            if (found := _range(metadata.row_group(group), places, column, dict(fragment.partition))) is not None
+        }
+        if all(may_pass(one, ranges) for one in filters):
+            kept.append(group)
+    return kept
+
+
+def _range(
+    group: pq.RowGroupMetaData, places: Mapping[str, int], column: Column, partition: Mapping[str, str]
+) -> Range | None:
+    if column.name in partition:
+        value = partition[column.name]
+        nulls = group.num_rows if value == HIVE_NULL else 0
+        return Range(bounds=_bounds(value, value, column), nulls=nulls, rows=group.num_rows)
+    place = places.get(".".join(column.path))
+    statistics = None if place is None else group.column(place).statistics
+    if statistics is None:
+        return None
+    return Range(
+        bounds=_bounds(statistics.min, statistics.max, column) if statistics.has_min_max else None,
+        nulls=statistics.null_count if statistics.has_null_count else None,
+        rows=group.num_rows,
+    )
+
+
+def _bounds(least: object, greatest: object, column: Column) -> pa.Array | None:
+    """Both in the column's type; None where they can't be, since then nothing is known."""
+    try:
+        return pa.array([least, greatest]).cast(column.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _stored_bytes(group: pq.RowGroupMetaData, paths: Collection[str] | None) -> int:
+    columns = (group.column(index) for index in range(group.num_columns))
+    return sum(one.total_compressed_size for one in columns if paths is None or one.path_in_schema in paths)
