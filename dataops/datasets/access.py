@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,20 @@ from dataops.governance.grant import Grant
 from dataops.governance.keys import current_key_id
 from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.governance.policy import decide
-from dataops.governance.rules import Policy
-from dataops.records import Record
+from dataops.governance.rules import MadeFrom, Policy
+from dataops.records import Record, digest
 from dataops.settings import Settings
 from dataops.storage.objects import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Who asks: the operating system's user, the roles it has, and the policies that hold."""
+    """Who asks and when: the operating system's user, the roles it has, and the policies that hold."""
 
     principal: str
     roles: tuple[str, ...]
     policies: tuple[Policy, ...]
+    asked_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,17 @@ class GovernedInput:
             "input_digest": self.dataset.snapshot.content_digest,
             "effect": self.grant.effect.digest,
             "policy": self.grant.policy_digest,
+            "sources": [origin.record() for origin in self.made_from()],
         }
+
+    def made_from(self) -> tuple[MadeFrom, ...]:
+        """What is made from it is made from: itself under its row filters, and all that it was made from."""
+        read = MadeFrom(
+            dataset=self.dataset.name,
+            zone=self.dataset.zone,
+            filters=tuple(sorted(digest(sql) for sql in self.grant.effect.filters)),
+        )
+        return tuple(dict.fromkeys([read, *origins_of(self.dataset)]))
 
     def granted_columns(self) -> tuple[Column, ...]:
         """The contract's columns that may be read, in its order, as they are before masking."""
@@ -142,6 +154,8 @@ def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -
         zone=dataset.zone,
         contract=dataset.contract,
         key_id=_key_id(Path(settings.keys)),
+        at=reader.asked_at,
+        made_from=origins_of(dataset),
     )
     source = Source(
         dataset=dataset.name,
@@ -150,8 +164,23 @@ def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -
         effect=grant.effect,
         purpose=purpose,
         keys_folder=settings.keys,
+        expires_at=grant.expires_at,
     )
     return GovernedInput(dataset=dataset, grant=grant, source=source, units=plan_units(dataset.snapshot.fragments))
+
+
+def origins_of(dataset: Dataset) -> tuple[MadeFrom, ...]:
+    """What `dataset` was made from, at any remove; nothing for a declared one.
+
+    All manifests of the snapshot count: parts that were added later may have been read under other filters.
+    """
+    found: dict[MadeFrom, None] = {}
+    for manifest in dataset.snapshot.manifests:
+        records = manifest.lineage.get("sources")
+        if records is None and "input" in manifest.lineage:  # made before sources were kept: no filter can be shown
+            records = [{"dataset": manifest.lineage["input"], "zone": manifest.zone, "filters": []}]
+        found.update(dict.fromkeys(MadeFrom.from_record(record) for record in records or ()))
+    return tuple(found)
 
 
 def _key_id(folder: Path) -> str | None:

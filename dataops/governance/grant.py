@@ -96,11 +96,14 @@ class Effect:
         SQL predicates, sorted; a row must satisfy all. They may look at columns that aren't in `columns`.
     contract_digest
         Of the contract that the columns were judged by.
+    min_group_size
+        Figures about fewer rows than this aren't shown; 1 shows all.
     """
 
     columns: Mapping[str, Mask | None]
     filters: tuple[str, ...]
     contract_digest: str
+    min_group_size: int = 1
 
     @property
     def digest(self) -> str:
@@ -113,7 +116,9 @@ class Effect:
 
     def _body(self) -> Record:
         columns = [[name, mask.record() if mask else None] for name, mask in self.columns.items()]
-        return {"columns": columns, "filters": list(self.filters), "contract_digest": self.contract_digest}
+        body = {"columns": columns, "filters": list(self.filters), "contract_digest": self.contract_digest}
+        # no key where no rule asks for it: what was done under older effects stays done
+        return {**body, "min_group_size": self.min_group_size} if self.min_group_size > 1 else body
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -126,9 +131,14 @@ class Effect:
         """
         try:
             masks = {name: Mask.from_record(mask) if mask is not None else None for name, mask in record["columns"]}
-            effect = cls(columns=masks, filters=tuple(record["filters"]), contract_digest=record["contract_digest"])
+            effect = cls(
+                columns=masks,
+                filters=tuple(record["filters"]),
+                contract_digest=record["contract_digest"],
+                min_group_size=record.get("min_group_size", 1),
+            )
             recorded = record["digest"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Format(f"not the record of an effect: {type(error).__name__}") from None
         if effect.digest != recorded:
             raise Integrity(f"the record of an effect was altered: its digest is {effect.digest}, not {recorded}")
@@ -137,7 +147,13 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A positive decision: `principal` may read what `effect` leaves of `dataset`, for `purpose`."""
+    """A positive decision: `principal` may read what `effect` leaves of `dataset`, for `purpose`.
+
+    Attributes
+    ----------
+    expires_at
+        Time (`records.format_time`) from which on a column of the effect could no longer be read; None: there is none.
+    """
 
     principal: str
     roles: tuple[str, ...]
@@ -147,6 +163,7 @@ class Grant:
     decisions: tuple[ColumnDecision, ...]
     effect: Effect
     policy_digest: str
+    expires_at: str | None = None
 
     def decision(self, column: str) -> ColumnDecision:
         """The decision about `column`.
@@ -250,6 +267,7 @@ class Grant:
             "decisions": [decision.record() for decision in self.decisions],
             "effect": self.effect.record(),
             "policy_digest": self.policy_digest,
+            "expires_at": self.expires_at,
         }
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pyarrow as pa
 
@@ -27,11 +28,12 @@ from dataops.governance.contract import UNCLASSIFIED, Column, Contract, schema_o
 from dataops.governance.expressions import result_type
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
+from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
-from dataops.governance.rules import Policy, Request, Rule, RuleEffect, classifications_of, folded
-from dataops.records import digest
+from dataops.governance.rules import MadeFrom, Policy, Request, Rule, RuleEffect, classifications_of
+from dataops.records import digest, format_time
 
-__all__ = ["Policy", "decide", "parse_policy"]
+__all__ = ["MadeFrom", "Policy", "decide", "parse_policy"]
 
 
 def decide(
@@ -44,6 +46,8 @@ def decide(
     zone: str,
     contract: Contract,
     key_id: str | None = None,
+    at: datetime,
+    made_from: Sequence[MadeFrom] = (),
 ) -> Grant:
     """What `principal` may read of `dataset` for `purpose`.
 
@@ -59,15 +63,29 @@ def decide(
         What is asked for; columns that the contract doesn't list don't exist here.
     key_id
         The current key, by which pseudonyms are made; None where there is none.
+    at
+        The time of the request: what has expired by then plays no part.
+    made_from
+        What the dataset was made from, at any remove.
 
     Raises
     ------
-    AccessDenied : an unknown purpose or zone, a filter that can't be applied, or no column that may be read: says why.
+    AccessDenied : an unknown purpose or zone, a role that the contract asks for, a filter that can't be applied or
+        wasn't when the dataset was made, or no column that may be read: says why.
     InvalidInput : two policies of one name (a message could not say which one decided).
     """
     _require_own_names(policies)
-    request = Request(principal=principal, roles=tuple(sorted(set(roles))), purpose=purpose, dataset=dataset, zone=zone)
+    request = Request(
+        principal=principal,
+        roles=tuple(sorted(set(roles))),
+        purpose=purpose,
+        dataset=dataset,
+        zone=zone,
+        at=at,
+        made_from=tuple(made_from),
+    )
     _require_known(request)
+    _require_contract_role(request, contract)
     rules = sorted(
         (rule for policy in policies for rule in policy.rules if rule.concerns(request)),
         key=lambda rule: rule.qualified,
@@ -80,6 +98,7 @@ def decide(
         for column in contract.columns
     )
     _require_any(request, decisions, rules, policies)
+    _require_filtered_before(request, rules)
     return Grant(
         principal=principal,
         roles=request.roles,
@@ -91,8 +110,10 @@ def decide(
             columns=_columns(decisions, contract),
             filters=_filters(request, rules, contract),
             contract_digest=contract.digest,
+            min_group_size=max((rule.min_size for rule in rules if rule.min_size is not None), default=1),
         ),
         policy_digest=digest(sorted(policy.digest for policy in policies)),
+        expires_at=_expiry(decisions, rules, contract),
     )
 
 
@@ -109,6 +130,16 @@ def _require_known(request: Request) -> None:
         raise AccessDenied(f"{asked}: no purpose is called '{request.purpose}'.{near_match(request.purpose, Purpose)}")
     if request.zone not in set(Zone):
         raise AccessDenied(f"{asked}: no zone is called '{request.zone}'.{near_match(request.zone, Zone)}")
+
+
+def _require_contract_role(request: Request, contract: Contract) -> None:
+    needed = {folded(role) for role in contract.roles}
+    if needed and needed.isdisjoint(folded(role) for role in request.roles):
+        raise AccessDenied(
+            f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}': its contract "
+            f"'{contract.name}' gives access to the roles {_quoted(sorted(contract.roles))} only. "
+            "Ask whoever keeps principals.yaml for one of them, or the dataset's owner to name yours."
+        )
 
 
 def _decide_column(
@@ -215,7 +246,7 @@ def _columns(decisions: Sequence[ColumnDecision], contract: Contract) -> Mapping
 
 def _filters(request: Request, rules: Sequence[Rule], contract: Contract) -> tuple[str, ...]:
     """The predicates of all filter rules; findings of all that can't be applied are raised at once."""
-    filtering = [rule for rule in rules if rule.effect == RuleEffect.FILTER]
+    filtering = [rule for rule in rules if rule.effect == RuleEffect.FILTER and rule.concerns_dataset(request)]
     findings = [finding for rule in filtering if (finding := _filter_finding(rule, contract))]
     if findings:
         raise AccessDenied(
@@ -243,6 +274,42 @@ def _filter_finding(rule: Rule, contract: Contract) -> str | None:
     return (
         None if pa.types.is_boolean(type_) else f"{_named([rule])}: gives {type_}, where a row filter is true or false"
     )
+
+
+def _require_filtered_before(request: Request, rules: Sequence[Rule]) -> None:
+    """Nothing, if each filter of what the dataset was made from was applied when that was read.
+
+    Its rows can't be told apart any more: the columns that the filter looks at may be masked by now, or gone.
+    """
+    findings = [
+        f"made from '{origin.dataset}' ({origin.zone}) without row filter {rule.where.sql if rule.where else '?'} "
+        f"that holds for purpose '{request.purpose}': {_named([rule])}"
+        for rule in rules
+        if rule.effect == RuleEffect.FILTER
+        for origin in rule.ancestors(request)
+        if rule.where is None or digest(rule.where.sql) not in origin.filters
+    ]
+    if findings:
+        raise AccessDenied(
+            f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}' for purpose "
+            f"'{request.purpose}': rows that the policies leave out may be in it\n"
+            + "\n".join(f"  {finding}" for finding in dict.fromkeys(findings))
+            + "\nMake it anew from rows that are filtered so: by a job whose purpose the rule names too."
+        )
+
+
+def _expiry(decisions: Sequence[ColumnDecision], rules: Sequence[Rule], contract: Contract) -> str | None:
+    """The first moment at which a column that is readable now would no longer be; None: there is none.
+
+    Only allowing rules expire, so it is the first expiry after which those that are left don't allow all that is read.
+    """
+    allowing = [rule for rule in rules if rule.effect == RuleEffect.ALLOW]
+    read = [column for column, decided in zip(contract.columns, decisions, strict=True) if decided.readable]
+    for moment in sorted({rule.expires_at for rule in allowing if rule.expires_at is not None}):
+        left = [rule for rule in allowing if rule.holds_at(moment)]
+        if any(_allow_finding(column, [rule for rule in left if rule.covers(column)]) for column in read):
+            return format_time(moment)
+    return None
 
 
 def _require_any(

@@ -11,20 +11,27 @@
 5. The name of a derived column is the choice of whoever wrote the job: a restricting rule reaches it also by the names
    of the columns that it was derived from, an allowing one only if it has all of these.
 6. What a restricting rule leaves out means *any*: forgetting something makes it stricter.
+7. A restricting rule follows data: it also concerns a request for a dataset that was *made from* one that it names, at
+   any remove (`MadeFrom`). An allowing rule concerns the dataset that it names and nothing made from it.
+8. Only an allowing rule can expire; from then on it is as if it weren't there. A restriction that lapsed by itself
+   would give away.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any, Self
 
+from dataops.errors import Format
 from dataops.governance.contract import UNCLASSIFIED, Column
 from dataops.governance.expressions import Expression
 from dataops.governance.masking import Mask
-from dataops.records import Record, digest
+from dataops.governance.names import folded
+from dataops.records import Record, digest, format_time
 
 ANY = "*"
 
@@ -36,17 +43,52 @@ class RuleEffect(StrEnum):
     DENY = "deny"
     MASK = "mask"
     FILTER = "filter"
+    GROUP = "group"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeFrom:
+    """A dataset that the asked one was made from, at any remove.
+
+    Attributes
+    ----------
+    filters
+        Digests (`records.digest` of the SQL) of the row filters that were applied when it was read.
+    """
+
+    dataset: str
+    zone: str
+    filters: tuple[str, ...] = ()
+
+    def record(self) -> Record:
+        """JSON types; `from_record` reads them."""
+        return {"dataset": self.dataset, "zone": self.zone, "filters": sorted(self.filters)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """What `record` was made from.
+
+        Raises
+        ------
+        Format : not such a record.
+        """
+        try:
+            return cls(**{**record, "filters": tuple(record["filters"])})
+        except (KeyError, TypeError):
+            raise Format("expected the record of a dataset that another was made from, found something else") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Who wants to read what for what; names as they came."""
+    """Who wants to read what for what, and when; names as they came."""
 
     principal: str
     roles: tuple[str, ...]
     purpose: str
     dataset: str
     zone: str
+    at: datetime
+    made_from: tuple[MadeFrom, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +97,18 @@ class Rule:
 
     Attributes
     ----------
+    principals
+        People by name, besides the roles: with both in an allowing rule either one is enough.
     classifications, names
         The columns it is about: those that one of them matches.
     mask
         Of a masking rule, without a key id: which key holds is decided with the grant.
     where
         Of a filtering rule: what a row must satisfy to be read.
+    min_size
+        Of a grouping rule: figures about fewer rows than this aren't shown.
+    expires_at
+        Of an allowing rule: the time from which on it plays no part; None: it has no end.
     reason
         Why, in the words of whoever wrote it; shown to those whom it stops.
     """
@@ -69,6 +117,7 @@ class Rule:
     id: str
     effect: RuleEffect
     roles: tuple[str, ...] = (ANY,)
+    principals: tuple[str, ...] = ()
     purposes: tuple[str, ...] = (ANY,)
     zones: tuple[str, ...] = (ANY,)
     datasets: tuple[str, ...] = (ANY,)
@@ -76,6 +125,8 @@ class Rule:
     names: tuple[str, ...] = ()
     mask: Mask | None = None
     where: Expression | None = None
+    min_size: int | None = None
+    expires_at: datetime | None = None
     reason: str = ""
 
     @property
@@ -85,12 +136,31 @@ class Rule:
 
     def concerns(self, request: Request) -> bool:
         """Whether the rule is about this request, as far as no column is looked at."""
+        return self.concerns_dataset(request) or bool(self.ancestors(request))
+
+    def concerns_dataset(self, request: Request) -> bool:
+        """Whether it is about the asked dataset itself, not only about one that it was made from."""
+        return self._concerns_reader(request) and self._names(request.dataset, request.zone)
+
+    def ancestors(self, request: Request) -> tuple[MadeFrom, ...]:
+        """The datasets that it restricts and that the asked one was made from."""
+        if self.effect == RuleEffect.ALLOW or not self._concerns_reader(request):
+            return ()
+        return tuple(origin for origin in request.made_from if self._names(origin.dataset, origin.zone))
+
+    def holds_at(self, moment: datetime) -> bool:
+        """Whether the rule hasn't expired at `moment`: at its end itself it has."""
+        return self.expires_at is None or moment < self.expires_at
+
+    def _concerns_reader(self, request: Request) -> bool:
         return (
-            self._has_role(request.roles)
+            self.holds_at(request.at)
+            and self._names_reader(request.principal, request.roles)
             and _listed(request.purpose, self.purposes)
-            and _listed(request.zone, self.zones)
-            and _matches(request.dataset, self.datasets)
         )
+
+    def _names(self, dataset: str, zone: str) -> bool:
+        return _listed(zone, self.zones) and _matches(dataset, self.datasets)
 
     def covers(self, column: Column) -> bool:
         """Whether the rule is about this column, or about one of the classifications that it has."""
@@ -117,14 +187,33 @@ class Rule:
         """Whether patterns count: what nobody classified isn't given away by a ``*``."""
         return self.effect != RuleEffect.ALLOW or tag != UNCLASSIFIED
 
-    def _has_role(self, roles: Collection[str]) -> bool:
-        if ANY in self.roles:
+    def _names_reader(self, principal: str, roles: Collection[str]) -> bool:
+        """Whether it is about this person.
+
+        An allowing rule takes a name only as it is written: user names differ by case on some systems.
+        """
+        if ANY in (*self.roles, *self.principals):
             return self.effect != RuleEffect.ALLOW
+        if principal in self.principals:
+            return True
+        if self.effect != RuleEffect.ALLOW and folded(principal) in {folded(name) for name in self.principals}:
+            return True
         return not {folded(role) for role in self.roles}.isdisjoint(folded(role) for role in roles)
 
     def record(self) -> Record:
-        """The rule as JSON; lists sorted, since their order says nothing."""
+        """The rule as JSON; lists sorted, since their order says nothing.
+
+        What only newer rules have is a key only where it is set, so that the digests of older policies hold.
+        """
+        newer: Record = {}
+        if self.principals:
+            newer["principals"] = sorted(self.principals)
+        if self.min_size is not None:
+            newer["min_size"] = self.min_size
+        if self.expires_at is not None:
+            newer["expires_at"] = format_time(self.expires_at)
         return {
+            **newer,
             "id": self.id,
             "effect": str(self.effect),
             "roles": sorted(self.roles),
@@ -155,12 +244,6 @@ class Policy:
 def classifications_of(column: Column) -> frozenset[str]:
     """The classifications of `column`, folded: several where it was made of several, `UNCLASSIFIED` for none."""
     return frozenset(folded(tag) or UNCLASSIFIED for tag in column.classification.split("+"))
-
-
-def folded(name: str) -> str:
-    """`name` as names are compared: NFKC, casefold, no format characters (zero-width ones), no spaces around."""
-    visible = "".join(character for character in name if unicodedata.category(character) != "Cf")
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold()).strip()
 
 
 def _listed(name: str, listed: Iterable[str]) -> bool:

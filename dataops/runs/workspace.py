@@ -16,6 +16,7 @@ from dataops.declarations.loader import read_yaml
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy
+from dataops.records import now_utc
 from dataops.registry.versions import Registry
 from dataops.runs.ledger import Ledger
 from dataops.settings import Settings, find_workspace, read_settings
@@ -48,7 +49,7 @@ class Workspace:
         roles = read_principals(path).roles_of(principal)
         if not roles:
             raise AccessDenied(f"the user '{principal}' has no role: add '{principal}' to {path}")
-        return Reader(principal=principal, roles=roles, policies=self.policies())
+        return Reader(principal=principal, roles=roles, policies=self.policies(), asked_at=now_utc())
 
     def policies(self) -> tuple[Policy, ...]:
         """All policies of the workspace, by file name."""

@@ -17,6 +17,7 @@ from dataops.governance.grant import Grant
 from dataops.governance.odcs import parse_contract
 from dataops.governance.policy import decide
 from dataops.governance.policy_file import parse_policy
+from dataops.records import now_utc
 
 JOBS = Path(__file__).parent.parent.parent / "jobs"
 DENIED = {
@@ -39,7 +40,7 @@ def grant(contract: Contract, role: str, purpose: str, dataset: str, zone: str) 
     document = read_document(JOBS / "policies" / "census.yaml")
     policy = parse_policy(document.value, source=document.source, lines=document.lines)
     asked = {"principal": "somebody", "purpose": purpose, "dataset": dataset, "zone": zone}
-    return decide([policy], roles=[role], contract=contract, key_id="k1", **asked)
+    return decide([policy], roles=[role], contract=contract, key_id="k1", at=now_utc(), **asked)
 
 
 def test_the_contract_is_the_census_column_by_column(contract: Contract) -> None:

@@ -133,7 +133,7 @@ def people() -> Contract:
 
 def asked(**changed: Any) -> dict[str, Any]:
     ana = {"principal": "ana", "roles": ["analyst"], "purpose": "train", "dataset": "people_old", "zone": "historical"}
-    return {**ana, "contract": people(), "key_id": "key-1", **changed}
+    return {**ana, "contract": people(), "key_id": "key-1", "at": dt.datetime(2026, 3, 1, tzinfo=dt.UTC), **changed}
 
 
 def test_the_example_decides_as_its_table_says() -> None:

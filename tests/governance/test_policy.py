@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -15,9 +16,11 @@ from dataops.governance.contract import Column, Contract, derived_contract
 from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import Grant, Purpose, Verdict, Zone
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind
+from dataops.governance.names import folded
 from dataops.governance.policy import decide, parse_policy
-from dataops.governance.rules import Policy, Rule, RuleEffect, folded
+from dataops.governance.rules import Policy, Rule, RuleEffect
 
+AT = datetime(2026, 3, 1, tzinfo=UTC)
 KEY_ID = "key-20260131t120000000000z-0123456789ab"
 
 
@@ -81,6 +84,7 @@ def ask(
         zone=zone,
         contract=contract,
         key_id=key_id,
+        at=AT,
     )
 
 
@@ -184,7 +188,7 @@ def test_the_order_of_rules_and_files_says_nothing(rules: list[Rule], request: d
         ]
         random.shuffle(policies)
         try:
-            return decide(policies, principal="ana", dataset="census", contract=CONTRACT, **request).record()
+            return decide(policies, principal="ana", dataset="census", contract=CONTRACT, at=AT, **request).record()
         except AccessDenied as error:
             return str(error)
 
@@ -199,7 +203,7 @@ def test_without_a_rule_nothing_is_allowed(request: dict[str, Any], n_policies: 
     policies = [Policy(name=f"p{number}", rules=()) for number in range(n_policies)]
     expected = "no policy allows any of it" if policies else "there is no policy yet"
     with pytest.raises(AccessDenied, match=expected):
-        decide(policies, principal="ana", dataset="census", contract=CONTRACT, **request)
+        decide(policies, principal="ana", dataset="census", contract=CONTRACT, at=AT, **request)
 
 
 @settings(max_examples=50)
@@ -428,6 +432,7 @@ def test_two_policies_of_one_name_are_refused() -> None:
             dataset="c",
             zone="historical",
             contract=CONTRACT,
+            at=AT,
         )
 
 
@@ -474,6 +479,7 @@ def test_a_policy_file_becomes_rules_that_decide() -> None:
         dataset="census",
         zone="production",
         contract=CONTRACT,
+        at=AT,
     )
     assert seen(grant) == {"person_id": None, "age": BANDS, "wage": None}
     assert list(grant.effect.filters) == [parse_expression("age >= 18", where="test").sql]
@@ -500,7 +506,7 @@ def test_a_policy_without_rules_is_a_policy() -> None:
         ({**GOOD, "rules": "all"}, "rules: expected a list"),
         ({**GOOD, "rules": ["all"]}, "rules[0]: expected a rule"),
         ([], "expected a mapping"),
-        (changed(0, effect="alow"), "rules[0].effect: expected allow, deny, mask, filter. Did you mean 'allow'?"),
+        (changed(0, effect="alow"), "rules[0].effect: expected allow, deny, mask, filter, group. Did you mean 'allow'?"),
         (changed(0, roles=None), "rules[0]: 'roles' is missing"),
         (changed(0, zones=None), "rules[0]: 'zones' is missing"),
         (changed(0, columns=None), "rules[0]: 'columns' is missing"),
