@@ -22,7 +22,7 @@ from dataops.errors import InvalidInput
 
 KEY_BYTES = 32
 _PSEUDONYM_BYTES = 16
-_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def is_identity(type_: pa.DataType) -> bool:
@@ -46,16 +46,27 @@ def pseudonyms(column: pa.ChunkedArray, *, key: bytes | None) -> pa.Array:
     ------
     InvalidInput : no key, or not one of 32 to 64 bytes: there is no default and no unkeyed hash.
     """
-    if key is None or not KEY_BYTES <= len(key) <= blake2b.MAX_KEY_SIZE:
-        raise InvalidInput(
-            f"a pseudonym needs a key of {KEY_BYTES} to {blake2b.MAX_KEY_SIZE} bytes, found {len(key or b'')}: "
-            "`dataops keys init` makes one"
-        )
+    key = require_key(key)
     values = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     encoded = values.dictionary_encode()
     keyed = blake2b(key=key, digest_size=_PSEUDONYM_BYTES)
     hashed = [_hash(keyed, value) for value in _canonical(encoded.dictionary)]
     return pa.array(hashed, pa.string()).take(encoded.indices)
+
+
+def require_key(key: bytes | None) -> bytes:
+    """`key`, if it is one.
+
+    Raises
+    ------
+    InvalidInput : none, or not of 32 to 64 bytes.
+    """
+    if key is None or not KEY_BYTES <= len(key) <= blake2b.MAX_KEY_SIZE:
+        raise InvalidInput(
+            f"a pseudonym needs a key of {KEY_BYTES} to {blake2b.MAX_KEY_SIZE} bytes, found {len(key or b'')}: "
+            "`dataops keys init` makes one"
+        )
+    return key
 
 
 def _hash(keyed: blake2b, value: bytes) -> str:
@@ -68,7 +79,7 @@ def _canonical(values: pa.Array) -> Iterable[bytes]:
     """Each distinct value as a type tag and bytes. Never by way of `datetime`, whose range is smaller than Arrow's."""
     type_ = values.type
     if pa.types.is_string(type_):
-        return _tagged(b"s", values.cast(pa.binary()), _normal_text)
+        return _tagged(b"s", values.cast(pa.binary()), normal_text)
     if pa.types.is_binary(type_):
         return _tagged(b"x", values, bytes)
     if pa.types.is_boolean(type_):
@@ -76,7 +87,7 @@ def _canonical(values: pa.Array) -> Iterable[bytes]:
     if pa.types.is_date(type_):
         return _tagged(b"d", values.cast(pa.date32()).cast(pa.int32()), _digits)
     if pa.types.is_timestamp(type_):
-        scale = _NANOSECONDS[type_.unit]
+        scale = NANOSECONDS[type_.unit]
         return _tagged(
             b"t" if type_.tz is None else b"z", values.cast(pa.int64()), lambda value: _digits(value * scale)
         )
@@ -91,7 +102,7 @@ def _digits(value: int) -> bytes:
     return b"%d" % value
 
 
-def _normal_text(value: bytes) -> bytes:
+def normal_text(value: bytes) -> bytes:
     """NFC; bytes that are not UTF-8 stay as they are, so that broken text is hashed and not quoted in an error."""
     if value.isascii():
         return value

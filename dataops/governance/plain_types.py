@@ -1,0 +1,39 @@
+"""Plain types: a column without its encoding. Masks, hashes and encoders see values, never dictionaries or views.
+
+A dictionary keeps values that no row has any more, so it is decoded before anything is hidden.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def plain_type(type_: pa.DataType) -> pa.DataType:
+    """`type_` without encoding: dictionaries decoded, one string type, one binary type."""
+    types = pa.types
+    if types.is_dictionary(type_):
+        return plain_type(type_.value_type)
+    if types.is_large_string(type_) or types.is_string_view(type_):
+        return pa.string()
+    if types.is_large_binary(type_) or types.is_binary_view(type_):
+        return pa.binary()
+    return type_
+
+
+def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`column` in its plain type."""
+    target = plain_type(column.type)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return column if column.type == target else column.cast(target)
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """`column` as a single array."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def is_list(type_: pa.DataType) -> bool:
+    """Whether `type_` is a list of whichever layout."""
+    types = pa.types
+    return any(test(type_) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list))
