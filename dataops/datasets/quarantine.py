@@ -1,36 +1,112 @@
-"""Quarantine: rows that break a contract's rule, set aside with the reason for the steward."""
+"""Quarantine: rows that break a contract's rule, set aside as a dataset of its own, for stewards.
+
+1. A row that is set aside says why (rule, reason, contract) and where it lies (fragment, row group, row), then shows
+   the true values of the columns that rules look at, and of the contract's primary key.
+2. A reason is what the rule asks, in the contract's words; never a value of the row.
+3. A quarantine file is a part like any other: written once, named by the record of its unit, no time and no attempt in
+   its bytes.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataops.datasets.decode import Source
 from dataops.datasets.units import Unit
-from dataops.governance.contract import Action
+from dataops.governance.checking import columns_of_rules
+from dataops.governance.contract import Action, Contract, Rule, RuleKind
 
-QUARANTINE_REASON = "quarantine_rule"
+QUARANTINE_FOLDER = "quarantine"
+QUARANTINE_RULE = "quarantine_rule"
+QUARANTINE_REASON = "quarantine_reason"
+QUARANTINE_ROW_GROUP = "quarantine_row_group"
+QUARANTINE_ROW = "quarantine_row"
+QUARANTINE_KEY = "quarantine_key"
+LONGEST_REASON = 300
+PLACE = pa.schema(
+    {
+        QUARANTINE_RULE: pa.string(),  # id of the rule that set the row aside
+        QUARANTINE_REASON: pa.string(),  # what that rule asks
+        "quarantine_contract_version": pa.string(),
+        "quarantine_contract": pa.string(),  # digest
+        "quarantine_fragment": pa.string(),  # the source's file
+        QUARANTINE_ROW_GROUP: pa.int32(),  # in that file, from 0; null: a replay didn't find the row any more
+        QUARANTINE_ROW: pa.int64(),  # offset in that file, from 0; null as above
+        QUARANTINE_KEY: pa.string(),  # id of the rule that holds the primary key unique; null: the contract has none
+    }
+)
+
+
+def aside_columns(contract: Contract) -> frozenset[str]:
+    """The columns whose true values a quarantine file shows: what rules look at, and the primary key."""
+    unique = (name for rule in contract.dataset_rules for name in rule.arguments.get("columns", ()))
+    return columns_of_rules(contract) | frozenset(unique) | frozenset(contract.primary_key)
+
+
+def key_rule(contract: Contract) -> Rule | None:
+    """The rule that holds the contract's primary key unique; None where no row can be named by a key."""
+    for rule in contract.dataset_rules:
+        if rule.kind is RuleKind.UNIQUE and set(rule.arguments["columns"]) == set(contract.primary_key):
+            return rule
+    return None
 
 
 def rows_aside(
-    source: Source, unit: Unit, looked_at: pa.Table, rule_index: np.ndarray, positions: np.ndarray
+    source: Source, unit: Unit, looked_at: pa.Table, rule_index: np.ndarray, offsets: np.ndarray
 ) -> pa.Table | None:
-    """The rows of a unit that a rule sets aside, with rule and place, and the columns that rules look at; None where
-    there are none.
+    """The rows of a unit that a rule sets aside: the columns of `PLACE`, then those of `looked_at`; None where there
+    are none.
+
+    Parameters
+    ----------
+    looked_at : the columns `aside_columns`, unmasked; (n_rows,) rows that the policy's filters let through.
+    rule_index : int (n_rows,): position of the rule in the contract, -1 for none.
+    offsets : int64 (n_rows,): of each row in the unit.
     """
-    rules = source.contract.rules
-    aside = np.array([rule.action in (Action.QUARANTINE, Action.FAIL) for rule in rules] + [False])
+    contract = source.contract
+    aside = np.array([rule.action in (Action.QUARANTINE, Action.FAIL) for rule in contract.rules] + [False])
     bad = np.flatnonzero(aside[rule_index])  # index -1 (no rule broken) is the last entry
     if not len(bad):
         return None
-    ids = pa.array([rule.id for rule in rules], pa.string())
+    rules = pa.array(rule_index[bad])
+    rows = np.asarray(offsets)[bad] + unit.first_row
+    key = key_rule(contract)
     place = {
-        QUARANTINE_REASON: ids.take(pa.array(rule_index[bad])),
-        "quarantine_contract": pa.array([source.contract.digest] * len(bad)),
-        "quarantine_fragment": pa.array([unit.fragment.path] * len(bad)),
-        "quarantine_row": pa.array(positions[bad] + unit.first_row, pa.int64()),
+        QUARANTINE_RULE: pa.array([rule.id for rule in contract.rules], pa.string()).take(rules),
+        QUARANTINE_REASON: pa.array([reason_of(rule) for rule in contract.rules], pa.string()).take(rules),
+        "quarantine_contract_version": pa.repeat(contract.version, len(bad)),
+        "quarantine_contract": pa.repeat(contract.digest, len(bad)),
+        "quarantine_fragment": pa.repeat(unit.fragment.path, len(bad)),
+        QUARANTINE_ROW_GROUP: pa.array(group_of_rows(unit, rows), pa.int32()),
+        QUARANTINE_ROW: pa.array(rows, pa.int64()),
+        QUARANTINE_KEY: pa.repeat(pa.scalar(key and key.id, pa.string()), len(bad)),
     }
     values = looked_at.take(pa.array(bad))
     # a contract's column of such a name stays behind: what a steward reads there is ours
     seen = {name: values.column(name) for name in values.column_names if name not in place}
     return pa.table({**place, **seen})
+
+
+def reason_of(rule: Rule) -> str:
+    """What `rule` asks, in the words of its contract where it has any."""
+    if rule.description:
+        return rule.description
+    arguments = ", ".join(f"{name} {value}" for name, value in rule.arguments.items() if value is not None)
+    asked = f"{rule.kind.value.replace('_', ' ')}{f' ({arguments})' if arguments else ''}"
+    return (f"{rule.column}: {asked}" if rule.column else asked)[:LONGEST_REASON]
+
+
+def group_of_rows(unit: Unit, rows: np.ndarray) -> np.ndarray:
+    """The row group of each of `rows` (offsets in the file of `unit`), int64 (n_rows,)."""
+    ends = np.cumsum([group.rows for group in unit.fragment.row_groups])
+    return np.searchsorted(ends, rows, side="right")
+
+
+def rows_by_rule(quarantined: pa.Table | None) -> dict[str, int]:
+    """How many rows each rule set aside, by the rule's id."""
+    if quarantined is None:
+        return {}
+    counted = pc.value_counts(quarantined.column(QUARANTINE_RULE)).to_pylist()
+    return dict(sorted((one["values"], one["counts"]) for one in counted))

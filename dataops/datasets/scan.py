@@ -24,12 +24,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dataops.datasets.decode import Source, decode_unit
-from dataops.datasets.quarantine import rows_aside
+from dataops.datasets.decode import Source
+from dataops.datasets.quarantine import aside_columns, rows_aside
 from dataops.datasets.receipt import Receipt
+from dataops.datasets.replayed import take_rows, with_carried
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied, Integrity
-from dataops.governance.checking import check_rows, columns_of_rules
+from dataops.governance.checking import check_rows
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, apply_mask
@@ -67,31 +68,33 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
     if denied:
         raise AccessDenied(f"dataset '{source.dataset}': the grant doesn't hold {', '.join(denied)}; nothing was read")
     filters = [_expression(text) for text in source.effect.filters]
-    looked_at = columns_of_rules(source.contract)
+    looked_at = aside_columns(source.contract)
     needed = {*columns, *looked_at, *(name for one in filters for name in one.columns)}
-    raw = decode_unit(source, unit, needed)
-    if raw.num_rows != unit.rows:
-        raise Integrity(f"{unit.fragment.shown}: {raw.num_rows} rows in unit {unit.id}, its footer says {unit.rows}")
-    allowed = _allowed_rows(raw, filters)
-    positions = np.flatnonzero(allowed)
-    rows = raw if len(positions) == raw.num_rows else raw.take(pa.array(positions))
+    taken = take_rows(source, unit, needed)
+    if taken.rows != unit.rows:
+        raise Integrity(f"{unit.fragment.shown}: {taken.rows} rows in unit {unit.id}, its footer says {unit.rows}")
+    raw = taken.table
+    allowed = np.flatnonzero(_allowed_rows(raw, filters))
+    rows = raw if len(allowed) == raw.num_rows else raw.take(pa.array(allowed))
+    offsets = taken.offsets[allowed]
     checked = check_rows(source.contract, rows)
     keep = np.asarray(checked.keep)
     passing = rows if keep.all() else rows.filter(checked.keep)
-    quarantined = rows_aside(source, unit, rows.select(sorted(looked_at)), np.asarray(checked.rule_index), positions)
-    n_quarantined = 0 if quarantined is None else quarantined.num_rows
+    aside = rows_aside(source, unit, rows.select(sorted(looked_at)), np.asarray(checked.rule_index), offsets)
+    dropped = len(allowed) - passing.num_rows - (0 if aside is None else aside.num_rows)
+    quarantined = with_carried(aside, taken.carried, source)
     receipt = Receipt(
         unit=unit.id,
-        read=raw.num_rows,
+        read=taken.rows,
         passed=passing.num_rows,
-        filtered_by_policy=raw.num_rows - len(positions),
-        dropped=len(positions) - passing.num_rows - n_quarantined,
-        quarantined=n_quarantined,
+        filtered_by_policy=raw.num_rows - len(allowed),
+        dropped=dropped,
+        quarantined=0 if quarantined is None else quarantined.num_rows,
         broken={rule.id: count for rule, count in zip(source.contract.rules, checked.broken, strict=True) if count},
     )
     return GovernedRead(
         table=_masked(source, passing, columns),
-        positions=positions[keep] + unit.first_row,
+        positions=offsets[keep] + unit.first_row,
         quarantined=quarantined,
         receipt=receipt,
     )

@@ -3,6 +3,8 @@
 1. Each row group of each fragment is in exactly one unit; a unit never spans two fragments.
 2. The plan depends on the fragments and the target size only, never on workers or time; it is frozen in the run before
    anything runs.
+3. A unit of a *replay* gives only the rows that a quarantine file names. Which rows those are stays in that file: a
+   worker reads it there.
 """
 
 from __future__ import annotations
@@ -19,13 +21,22 @@ TARGET_BYTES = 64 * 2**20  # uncompressed, as encoded: in memory a unit is a mul
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """Row groups `start_group` to `stop_group` (exclusive) of `fragment`; `first_row` is their offset in the file."""
+    """Row groups `start_group` to `stop_group` (exclusive) of `fragment`; `first_row` is their offset in the file.
+
+    Attributes
+    ----------
+    aside : of a replay: the quarantine file whose rows alone are read, relative to the quarantine's folder.
+    aside_key : of a replay over a file that changed: columns by whose values those rows are found again; none: by their
+        place.
+    """
 
     id: str
     fragment: Fragment
     start_group: int
     stop_group: int
     first_row: int
+    aside: Fragment | None = None
+    aside_key: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[RowGroup, ...]:
@@ -34,8 +45,8 @@ class Unit:
 
     @property
     def rows(self) -> int:
-        """Rows to read."""
-        return sum(group.rows for group in self.groups)
+        """Rows to account for: those of the row groups, of a replay those of the quarantine file."""
+        return self.aside.rows if self.aside is not None else sum(group.rows for group in self.groups)
 
     @property
     def size_bytes(self) -> int:
@@ -44,13 +55,16 @@ class Unit:
 
     def record(self) -> Record:
         """JSON types, with the fragment by its path: `plan_from_record` puts both together again."""
-        return {
+        record: Record = {
             "id": self.id,
             "path": self.fragment.path,
             "start_group": self.start_group,
             "stop_group": self.stop_group,
             "first_row": self.first_row,
         }
+        if self.aside is None:
+            return record
+        return {**record, "aside": self.aside.record(), "aside_key": list(self.aside_key)}
 
 
 def plan_units(fragments: Iterable[Fragment], target_bytes: int = TARGET_BYTES) -> tuple[Unit, ...]:
@@ -101,6 +115,8 @@ def plan_from_record(record: Mapping[str, Any]) -> tuple[Unit, ...]:
             start_group=item["start_group"],
             stop_group=item["stop_group"],
             first_row=item["first_row"],
+            aside=Fragment.from_record(item["aside"]) if "aside" in item else None,
+            aside_key=tuple(item.get("aside_key", ())),
         )
         for item in record["units"]
     )

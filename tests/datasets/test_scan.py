@@ -47,7 +47,8 @@ class TestRows:
         (row,) = read.quarantined.to_pylist()
         assert (row["quarantine_rule"], row["quarantine_row"], row["age"]) == ("age-limit", 1, 150)
         assert set(row) == {
-            "quarantine_rule", "quarantine_contract", "quarantine_fragment", "quarantine_row", "age",
+            "quarantine_rule", "quarantine_reason", "quarantine_contract_version", "quarantine_contract",
+            "quarantine_fragment", "quarantine_row_group", "quarantine_row", "quarantine_key", "age",
         }  # fmt: skip
         assert read.receipt.broken == {"age-limit": 1}
 

@@ -1,0 +1,180 @@
+"""The rows of one unit: all of them, or of a replay those that a quarantine file names, as the source has them now.
+
+1. Which rows a replay reads is read by the worker from the quarantine file itself, whose bytes must be those that its
+   record names.
+2. In a file that didn't change since, a row is found by its place. In one that did, by its primary key: the row whose
+   key stands there exactly once, and stood in the quarantine file exactly once.
+3. A row that can't be found so stays in quarantine as it was, without a place: nothing is lost, nothing is taken for
+   another row.
+4. Only the row groups that hold such rows are decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dataops.datasets.decode import Source, decode_unit
+from dataops.datasets.quarantine import (
+    PLACE,
+    QUARANTINE_KEY,
+    QUARANTINE_ROW,
+    QUARANTINE_ROW_GROUP,
+    aside_columns,
+    group_of_rows,
+    key_rule,
+)
+from dataops.datasets.snapshot import Fragment
+from dataops.datasets.units import Unit
+from dataops.errors import Conflict, Integrity
+from dataops.governance.contract import schema_of
+from dataops.records import digest_bytes
+from dataops.storage.files import open_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a unit gives before anything is decided.
+
+    Attributes
+    ----------
+    table : the columns that were asked for, unmasked, in the contract's types.
+    offsets : int64 (n_rows,): of each row in the unit.
+    carried : rows of the quarantine file that stay there, since the source has them no more; None where there are none.
+    """
+
+    table: pa.Table
+    offsets: np.ndarray
+    carried: pa.Table | None
+
+    @property
+    def rows(self) -> int:
+        """Rows to account for."""
+        return int(self.table.num_rows) + (0 if self.carried is None else int(self.carried.num_rows))
+
+
+def take_rows(source: Source, unit: Unit, names: Collection[str]) -> Taken:
+    """The columns `names` of the rows of `unit`.
+
+    Raises
+    ------
+    Integrity : the source's file is not the one that was planned, or the quarantine file not the one that was recorded.
+    Conflict : rows of a changed file that no key names; nothing is read then.
+    """
+    if unit.aside is None:
+        table = decode_unit(source, unit, names)
+        return Taken(table=table, offsets=np.arange(table.num_rows), carried=None)
+    aside = read_aside(source.quarantine, unit.aside)
+    placed = np.asarray(aside.column(QUARANTINE_ROW).is_valid())
+    if unit.aside_key:
+        rows, found = _rows_by_key(source, unit, aside)
+    else:
+        rows, found = np.sort(np.asarray(aside.column(QUARANTINE_ROW).drop_null(), dtype=np.int64)), placed
+    _require_inside(unit, rows)
+    carried = aside.filter(pa.array(~found))
+    return Taken(
+        table=_decoded(source, unit, names, rows),
+        offsets=rows - unit.first_row,
+        carried=carried if carried.num_rows else None,
+    )
+
+
+def read_aside(url: str | None, fragment: Fragment) -> pa.Table:
+    """The quarantine file `fragment` below `url`, if its bytes are those of its record.
+
+    Raises
+    ------
+    Integrity : they aren't.
+    """
+    if url is None:
+        raise Integrity(f"{fragment.path}: rows of a quarantine file are planned, but not where quarantine lies")
+    with open_files(url).open(fragment.path) as opened:
+        data = opened.read()
+    if (len(data), digest_bytes(data)) != (fragment.size_bytes, fragment.digest):
+        raise Integrity(f"quarantine/{fragment.path}: its bytes are not the recorded ones")
+    return pq.read_table(pa.BufferReader(data))
+
+
+def with_carried(quarantined: pa.Table | None, carried: pa.Table | None, source: Source) -> pa.Table | None:
+    """`quarantined` and behind it the rows that were `carried` over, in the columns of today's contract."""
+    if carried is None:
+        return quarantined
+    shown = aside_columns(source.contract)
+    columns = schema_of(column for column in source.contract.columns if column.name in shown)
+    fields = [*PLACE, *(columns.field(name) for name in sorted(columns.names) if name not in PLACE.names)]
+    kept = pa.table([_kept(carried, field) for field in fields], schema=pa.schema(fields))
+    return kept if quarantined is None else pa.concat_tables([quarantined.cast(kept.schema), kept])
+
+
+def _kept(carried: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    """A column as it was set aside; null where today's contract has another type or a new column, or for its place."""
+    nothing = pa.chunked_array([pa.nulls(carried.num_rows, field.type)])
+    if field.name not in carried.column_names or field.name in (QUARANTINE_ROW, QUARANTINE_ROW_GROUP):
+        return nothing
+    try:
+        return carried.column(field.name).cast(field.type)
+    except pa.ArrowException:  # its text holds a value
+        return nothing
+
+
+def _decoded(source: Source, unit: Unit, names: Collection[str], rows: np.ndarray) -> pa.Table:
+    parts = []
+    for part in _groups(unit, np.unique(group_of_rows(unit, rows))):
+        inside = rows[(rows >= part.first_row) & (rows < part.first_row + part.rows)] - part.first_row
+        parts.append(decode_unit(source, part, names).take(pa.array(inside)))
+    nothing = schema_of(column for column in source.contract.columns if column.name in names).empty_table()
+    return pa.concat_tables(parts) if parts else nothing
+
+
+def _groups(unit: Unit, wanted: Collection[int]) -> Iterator[Unit]:
+    """A plain unit for each of the row groups `wanted`, in their order."""
+    first_row = unit.first_row
+    for number in range(unit.start_group, unit.stop_group):
+        if number in wanted:
+            yield replace(unit, start_group=number, stop_group=number + 1, first_row=first_row, aside=None)
+        first_row += unit.fragment.row_groups[number].rows
+
+
+def _require_inside(unit: Unit, rows: np.ndarray) -> None:
+    stop = unit.first_row + sum(group.rows for group in unit.groups)
+    if len(np.unique(rows)) != len(rows) or (len(rows) and not unit.first_row <= rows[0] <= rows[-1] < stop):
+        raise Integrity(f"unit {unit.id}: its quarantine file names rows that {unit.fragment.shown} doesn't have there")
+
+
+def _rows_by_key(source: Source, unit: Unit, aside: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets in the file of the rows that are found again, sorted, and which rows of `aside` they are (boolean)."""
+    rule = key_rule(source.contract)
+    held = set(aside.column(QUARANTINE_KEY).unique().to_pylist())
+    if rule is None or held != {rule.id} or not set(unit.aside_key) <= set(aside.column_names):
+        raise Conflict(
+            f"{unit.fragment.shown} changed since its rows were set aside, and then another primary key held, or none: "
+            "they can't be found again. Run the job again"
+        )
+    keys = [f"key_{number}" for number in range(len(unit.aside_key))]
+    types = [source.contract.column(name).type for name in unit.aside_key]
+    wanted = pa.table([aside.column(n).cast(t) for n, t in zip(unit.aside_key, types, strict=True)], names=keys)
+    wanted = wanted.append_column("aside", pa.array(np.arange(aside.num_rows)))
+    pairs = []
+    for part in _groups(unit, range(unit.start_group, unit.stop_group)):
+        there = decode_unit(source, part, unit.aside_key).select(list(unit.aside_key)).rename_columns(keys)
+        there = there.append_column("row", pa.array(np.arange(part.rows) + part.first_row))
+        pairs.append(wanted.join(there, keys, join_type="inner", use_threads=False).select(["aside", "row"]))
+    found = np.zeros(aside.num_rows, dtype=bool)
+    if not pairs:  # a file without rows
+        return np.zeros(0, dtype=np.int64), found
+    every = pa.concat_tables(pairs)
+    once = _once(every.column("aside")) & _once(every.column("row"))
+    found[np.asarray(every.column("aside"), dtype=np.int64)[once]] = True
+    return np.sort(np.asarray(every.column("row"), dtype=np.int64)[once]), found
+
+
+def _once(values: pa.ChunkedArray) -> np.ndarray:
+    """Boolean (n,): whether a value stands in `values` only once."""
+    counted = pc.value_counts(values)
+    single = counted.field("values").filter(pc.equal(counted.field("counts"), 1))
+    return np.asarray(pc.is_in(values, value_set=single))
