@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, str] = {
     "storage": "storage",
     "registry": "registry",
     "keys": "keys",
+    "anchors": "anchors",
     "cluster": "cluster/local.yaml",
 }
 _LOCAL = frozenset({"keys", "cluster"})
@@ -40,7 +41,9 @@ class Settings:
     workspace : absolute path of the folder with ``dataops.yaml``.
     storage : path or URL of datasets, runs and audit. Default: ``storage`` in the workspace.
     registry : path or URL of the model registry, shared with applications. Default: ``registry`` in the workspace.
-    keys : folder of the pseudonym keys, readable by the workers' user only. Default: ``keys`` in the workspace.
+    keys : folder of the key files, readable by the workers' user only. Default: ``keys`` in the workspace.
+    anchors : path or URL of the copies of the audit's signed checkpoints: better on another disk, and this workspace's
+        alone. Default: ``anchors`` in the workspace.
     cluster : the cluster file of jobs that name none. Default: ``cluster/local.yaml`` in the workspace.
     """
 
@@ -48,6 +51,7 @@ class Settings:
     storage: str
     registry: str
     keys: str
+    anchors: str
     cluster: str
 
 

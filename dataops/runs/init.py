@@ -8,9 +8,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataops.declarations.signers import add_signer
 from dataops.declarations.templates import template_folder
 from dataops.errors import AlreadyExists, InvalidInput
 from dataops.governance.keys import SECRET_BYTES, create_key
+from dataops.governance.signing import SECRET_BYTES as SIGNING_BYTES
+from dataops.governance.signing import create_signing_key
 from dataops.records import now_utc
 from dataops.runs.workspace import os_user
 
@@ -21,7 +24,8 @@ SETTINGS = """\
 # Where this workspace keeps what. Relative paths are relative to this folder.
 storage: storage      # datasets, runs, quarantine, audit
 registry: registry    # model versions: share this folder with applications
-keys: keys            # key files of pseudonyms: for the workers' user only
+keys: keys            # key files: for the workers' user only
+anchors: anchors      # copies of the audit's signed checkpoints: better on another disk
 cluster: cluster/local.yaml
 """
 
@@ -31,7 +35,7 @@ principals:
   {user}: {{roles: [{roles}]}}
 """
 
-IGNORED = "storage/\nregistry/\nkeys/\n"
+IGNORED = "storage/\nregistry/\nkeys/\nanchors/\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,7 @@ class NewWorkspace:
     principal: str
     roles: tuple[str, ...]
     key_id: str
+    signer_id: str
 
 
 def init_workspace(folder: Path) -> NewWorkspace:
@@ -67,9 +72,13 @@ def init_workspace(folder: Path) -> NewWorkspace:
     if not (folder / "cluster").exists():
         shutil.copytree(template_folder() / "cluster", folder / "cluster")
     key_id = create_key(folder / "keys", at=now_utc(), secret=secrets.token_bytes(SECRET_BYTES))
+    signing_key = create_signing_key(
+        folder / "keys", at=now_utc(), secret=secrets.token_bytes(SIGNING_BYTES), owner=user
+    )
+    add_signer(folder, signing_key)
     # last: a folder with settings is a whole workspace
     _write_if_absent(folder / "dataops.yaml", SETTINGS)
-    return NewWorkspace(folder=folder, principal=user, roles=ROLES, key_id=key_id)
+    return NewWorkspace(folder=folder, principal=user, roles=ROLES, key_id=key_id, signer_id=signing_key.id)
 
 
 def _write_if_absent(path: Path, text: str) -> None:

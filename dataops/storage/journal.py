@@ -6,6 +6,7 @@
 3. A record carries its own digest and its predecessor's: one that was edited, swapped or taken out of the middle shows.
    (Records cut off at the end don't show from inside: keep a digest elsewhere for that.)
 4. A record that doesn't match its digest is never returned, and nothing is appended to it.
+5. Folders below a journal's own are somebody else's: it neither reads nor judges them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
-from dataops.errors import Conflict, DataopsError, Integrity, InvalidInput, NotFound
+from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound
 from dataops.records import (
     canonical_bytes,
     decode_record,
@@ -54,6 +55,22 @@ class Entry:
     nonce: str
     body: Mapping[str, Any]
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """What lies at one place of a journal, as `Journal.examine` finds it.
+
+    Attributes
+    ----------
+    place : the number that its key says; None for a key that no journal writes.
+    entry : what it holds, if that matches its own digest, wherever it belongs (`entry.number`); else None.
+    fault : what is wrong with it by itself, in words; "" for nothing.
+    """
+
+    place: int | None
+    entry: Entry | None
+    fault: str
 
 
 class Journal:
@@ -133,26 +150,38 @@ class Journal:
 
     def verify(self) -> list[str]:
         """What is wrong, by number: missing, unreadable, altered, moved, not following; [] when it is whole."""
-        findings, numbers = self._listed()
+        findings: list[str] = []
         before: Entry | None = None
         expected = 1
-        for number in numbers:
-            if number > expected:
-                findings.append(f"records of {self._prefix} are missing: {expected} to {number - 1}")
-            entry, finding = self._checked(number)
+        for one in self.examine():
+            if one.place is None:
+                findings.append(one.fault)
+                continue
+            if one.place > expected:
+                findings.append(f"records of {self._prefix} are missing: {expected} to {one.place - 1}")
             # Nothing can be said about following one that is missing or unreadable
-            known = number == 1 or (before is not None and before.number == number - 1)
-            if entry and known and entry.previous != (before.digest if before else None):
-                finding = self._not_following(number)
-            findings += [finding] if finding else []
-            before, expected = entry, number + 1
+            known = one.place == 1 or (before is not None and before.number == one.place - 1)
+            follows = one.fault or not known or _follows(one.entry, before)
+            findings += [one.fault or self._not_following(one.place)] if one.fault or not follows else []
+            before, expected = None if one.fault else one.entry, one.place + 1
         return findings
 
-    def _checked(self, number: int) -> tuple[Entry | None, str]:
+    def examine(self) -> Iterator[Examined]:
+        """What lies at each place, in the order of the numbers, strange keys first: for who judges the whole."""
+        strange, numbers = self._listed()
+        yield from (Examined(place=None, entry=None, fault=fault) for fault in strange)
+        for number in numbers:
+            yield self._examined(number)
+
+    def _examined(self, number: int) -> Examined:
         try:
-            return self.read(number), ""
-        except DataopsError as error:
-            return None, str(error)
+            entry = self._parse(number, self._store.get(self._key(number)))
+        except (NotFound, Integrity, Format, InvalidInput) as error:  # a store that fails says nothing about the record
+            return Examined(place=number, entry=None, fault=str(error))
+        return Examined(place=number, entry=entry, fault=self._misplaced(number, entry))
+
+    def _misplaced(self, number: int, entry: Entry) -> str:
+        return "" if entry.number == number else f"{self._name(number)} holds record {entry.number}: it was moved"
 
     def _not_following(self, number: int) -> str:
         return f"{self._name(number)} does not follow record {number - 1}: one of the two was exchanged"
@@ -212,17 +241,23 @@ class Journal:
         return True
 
     def _decode(self, number: int, data: bytes) -> Entry:
+        entry = self._parse(number, data)
+        if misplaced := self._misplaced(number, entry):
+            raise Integrity(misplaced)
+        return entry
+
+    def _parse(self, number: int, data: bytes) -> Entry:
+        """What `data` holds, if it matches its own digest, whatever number it says."""
         record = decode_record(data, self._kind, _VERSION)
         fields = {name: record[name] for name in record if name not in ("format", "digest")}
         if set(record) != _FIELDS or not _matches(fields, record["digest"]):
             raise Integrity(f"{self._name(number)} was altered: it does not match its own digest")
-        if record["number"] != number:
-            raise Integrity(f"{self._name(number)} holds record {record['number']}: it was moved")
         return Entry(**fields, digest=record["digest"])
 
     def _listed(self) -> tuple[list[str], list[int]]:
         """Findings about keys that no journal writes, and the numbers that are there."""
         names = [key.removeprefix(self._prefix + "/") for key in self._store.list(self._prefix)]
+        names = [name for name in names if "/" not in name]
         matches = {name: _FILE.fullmatch(name) for name in names}
         strange = [f"{name} is not a record of this journal" for name, match in matches.items() if not match]
         return strange, sorted(int(match[1]) for match in matches.values() if match)
@@ -232,6 +267,10 @@ class Journal:
 
     def _name(self, number: int) -> str:
         return f"record {number} of {self._prefix}"
+
+
+def _follows(entry: Entry | None, before: Entry | None) -> bool:
+    return entry is None or entry.previous == (before.digest if before else None)
 
 
 def _matches(fields: Mapping[str, Any], recorded: object) -> bool:
