@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from dataops.errors import AccessDenied, Format, Integrity, NotFound, near_match
-from dataops.governance.masking import Mask, MaskKind
+from dataops.governance.mask import Mask, MaskKind
 from dataops.records import Record, digest
 
 _SHOWN_NAMES = 12

@@ -10,15 +10,22 @@
       - {id: no-direct, effect: deny, columns: {classifications: ["pii.direct"]}, reason: people are not named}
       - {id: age-bands, effect: mask, columns: {names: [age]}, mask: {generalise: {width: 5}}}
       - {id: adults, effect: filter, where: "age >= 18"}
+      - {id: crowds, effect: group, min_size: 50}
+      - {id: audit-week, effect: allow, principals: [ana], expires: 2027-01-31, purposes: [evaluate],
+         zones: [historical], datasets: ["census_*"], columns: {names: [wage]}}
 
 1. A key that its place doesn't know is refused with its near match, as is a purpose or zone that doesn't exist.
-2. An ``allow`` says roles, purposes, zones, datasets and columns, each of them. Other effects may leave them out: any.
-3. Every finding carries file and line, and all are raised at once.
+2. An ``allow`` says roles or principals (or both), purposes, zones, datasets and columns. Other effects may leave them
+   out: any. One that names principals and no roles is about these people.
+3. ``expires`` is the last day (UTC) or a moment, and only an ``allow`` has it: data must not open by itself.
+4. Every finding carries file and line, and all are raised at once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -26,27 +33,33 @@ from dataops.errors import Format, InvalidInput, near_match
 from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.findings import Findings, Place
 from dataops.governance.grant import Purpose, Zone
-from dataops.governance.masking import Mask, parse_mask
+from dataops.governance.mask import Mask, parse_mask
 from dataops.governance.rules import ANY, Policy, Rule, RuleEffect
 from dataops.records import require_name
 
 POLICY_FORMAT = "dataops/policy/1"
 
 _DOCUMENT_KEYS = ("format", "name", "rules")
-_EVERY_RULE = ("id", "effect", "roles", "purposes", "zones", "datasets", "reason")
+_EVERY_RULE = ("id", "effect", "roles", "principals", "purposes", "zones", "datasets", "reason")
 _KEYS = {
-    RuleEffect.ALLOW: (*_EVERY_RULE, "columns"),
+    RuleEffect.ALLOW: (*_EVERY_RULE, "columns", "expires"),
     RuleEffect.DENY: (*_EVERY_RULE, "columns"),
     RuleEffect.MASK: (*_EVERY_RULE, "columns", "mask"),
     RuleEffect.FILTER: (*_EVERY_RULE, "where"),
+    RuleEffect.GROUP: (*_EVERY_RULE, "min_size"),
 }
 _REQUIRED = {
-    RuleEffect.ALLOW: ("id", "roles", "purposes", "zones", "datasets", "columns"),
+    RuleEffect.ALLOW: ("id", "purposes", "zones", "datasets", "columns"),
     RuleEffect.DENY: ("id",),
     RuleEffect.MASK: ("id", "columns", "mask"),
     RuleEffect.FILTER: ("id", "where"),
+    RuleEffect.GROUP: ("id", "min_size"),
 }
 _ALL_KEYS = tuple(dict.fromkeys(key for keys in _KEYS.values() for key in keys))
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_MOMENT = re.compile(
+    rf"{_DAY.pattern}T\d{{2}}:\d{{2}}:\d{{2}}(\.\d{{1,6}})?(Z|[+-]\d{{2}}:\d{{2}})", re.ASCII
+)  # RFC 3339
 
 
 def parse_policy(value: Mapping[str, Any], *, source: str, lines: Mapping[Place, int]) -> Policy:
@@ -116,14 +129,16 @@ def _rule(value: Any, policy: str, place: Place, findings: Findings) -> Rule | N
         return None
     misplaced = [key for key in value if key in _ALL_KEYS and key not in _KEYS[effect]]
     for key in misplaced:
-        findings.add((*place, key), f"does not belong to a rule with effect {effect}")
+        why = ": what it takes away would be given by the mere passing of time" if key == "expires" else ""
+        findings.add((*place, key), f"does not belong to a rule with effect {effect}{why}")
     _check_keys(value, place, (*_KEYS[effect], *misplaced), _REQUIRED[effect], findings)
     classifications, names = _columns(value, place, findings)
     return Rule(
         policy=policy,
         id=_name(value, "rule", (*place, "id"), findings),
         effect=effect,
-        roles=_roles(value, effect, place, findings),
+        roles=_people(value, "roles", effect, place, findings),
+        principals=_people(value, "principals", effect, place, findings),
         purposes=_words(value, "purposes", place, findings, vocabulary=Purpose),
         zones=_words(value, "zones", place, findings, vocabulary=Zone),
         datasets=_words(value, "datasets", place, findings),
@@ -131,6 +146,8 @@ def _rule(value: Any, policy: str, place: Place, findings: Findings) -> Rule | N
         names=names,
         mask=_mask(value, place, findings) if effect == RuleEffect.MASK and "mask" in value else None,
         where=_where(value, place, findings) if effect == RuleEffect.FILTER and "where" in value else None,
+        min_size=_min_size(value, place, findings) if effect == RuleEffect.GROUP and "min_size" in value else None,
+        expires_at=_expires(value, place, findings) if effect == RuleEffect.ALLOW and "expires" in value else None,
         reason=_reason(value, place, findings),
     )
 
@@ -166,13 +183,20 @@ def _text(value: Any) -> str:
     return value
 
 
-def _roles(value: Mapping[str, Any], effect: RuleEffect, place: Place, findings: Findings) -> tuple[str, ...]:
-    roles = _words(value, "roles", place, findings)
-    if effect == RuleEffect.ALLOW and ANY in roles and "roles" in value:
+def _people(
+    value: Mapping[str, Any], key: str, effect: RuleEffect, place: Place, findings: Findings
+) -> tuple[str, ...]:
+    """The roles, or the principals: whoever is left out isn't meant where the other list names somebody."""
+    named = "roles" in value or "principals" in value
+    if effect == RuleEffect.ALLOW and not named and key == "roles":
+        findings.add(place, "'roles' is missing: a rule that allows says whom, by roles or principals")
+    missing = (ANY,) if key == "roles" and not named else ()
+    people = _words(value, key, place, findings, missing=missing)
+    if effect == RuleEffect.ALLOW and ANY in people and key in value:
         findings.add(
-            (*place, "roles"), "a rule that allows names its roles: '*' would give to roles that nobody wrote down"
+            (*place, key), f"a rule that allows names its {key}: '*' would give to {key} that nobody wrote down"
         )
-    return roles
+    return people
 
 
 def _columns(value: Mapping[str, Any], place: Place, findings: Findings) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -229,6 +253,31 @@ def _where(value: Mapping[str, Any], place: Place, findings: Findings) -> Expres
     except InvalidInput as error:
         findings.add((*place, "where"), str(error))
         return None
+
+
+def _min_size(value: Mapping[str, Any], place: Place, findings: Findings) -> int | None:
+    size = value["min_size"]
+    if isinstance(size, int) and not isinstance(size, bool) and size > 1:
+        return size
+    findings.add((*place, "min_size"), "expected a whole number of rows, 2 at least")
+    return None
+
+
+def _expires(value: Mapping[str, Any], place: Place, findings: Findings) -> datetime | None:
+    """The first moment at which the rule no longer holds: the end of the day, or the very time."""
+    try:
+        return _moment(_text(value["expires"]))
+    except (ValueError, OverflowError, InvalidInput):  # no such day, or beyond what the calendar holds
+        findings.add((*place, "expires"), "expected the last day, such as 2027-01-31, or a time: 2027-01-31T12:00:00Z")
+        return None
+
+
+def _moment(text: str) -> datetime:
+    if _DAY.fullmatch(text):
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1)
+    if _MOMENT.fullmatch(text):
+        return datetime.fromisoformat(text).astimezone(UTC)
+    raise InvalidInput("neither a day nor a time")
 
 
 def _reason(value: Mapping[str, Any], place: Place, findings: Findings) -> str:

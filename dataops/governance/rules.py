@@ -29,7 +29,7 @@ from typing import Any, Self
 from dataops.errors import Format
 from dataops.governance.contract import UNCLASSIFIED, Column
 from dataops.governance.expressions import Expression
-from dataops.governance.masking import Mask
+from dataops.governance.mask import Mask
 from dataops.governance.names import folded
 from dataops.records import Record, digest, format_time
 
