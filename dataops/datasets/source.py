@@ -27,8 +27,9 @@ from dataops.datasets.snapshot import (
     read_snapshot,
 )
 from dataops.errors import Integrity, InvalidInput, NotFound, Storage
-from dataops.governance.column_types import column_type
+from dataops.governance.column_types import column_type, spell_type
 from dataops.governance.contract import Contract
+from dataops.governance.leaves import leaves_of
 from dataops.records import digest, digest_bytes, format_time, now_utc
 from dataops.storage.disk import hide_values
 from dataops.storage.files import DataFiles, FileStat, open_files
@@ -140,9 +141,10 @@ def _require_same_partitions(fragments: Sequence[Fragment]) -> None:
 
 
 def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
-    """The physical columns that all `fragments` share, partition columns (strings) last.
+    """The physical columns that all `fragments` share, as the first has them, partition columns (strings) last.
 
-    Columns are found by name: their order, whether they may be null, and how text is stored may differ.
+    Columns are found by name, also those within others: their order, whether they may be null, and how text is stored
+    may differ.
 
     Raises
     ------
@@ -168,7 +170,7 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
 
 
 def _columns(schema: pa.Schema) -> dict[str, str]:
-    return {field.name: str(column_type(field.type)) for field in schema}
+    return {leaf.shown: spell_type(column_type(leaf.type)) for leaf in leaves_of(schema)}
 
 
 def refresh_source(store: Store, dataset: str, url: str, zone: str, contract: Contract) -> Snapshot:

@@ -1,7 +1,8 @@
 """Column types by name: how contracts and records spell Arrow types.
 
 1. One spelling is written (`spell_type`); what contracts write is read generously: Arrow's, Parquet's and SQL's names.
-2. Columns are flat: lists, structs, maps and bytes have no name here, so no contract can let them in.
+2. Columns are flat, or lists of something flat (``list<string>``, the leaves of nested columns). Structs, maps and bytes
+   have no name here, so no contract can let them in.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from dataops.errors import InvalidInput, near_match
 from dataops.governance.expression_values import plain_type
+from dataops.governance.leaves import is_list
 
 _NAMES: Mapping[str, pa.DataType] = {
     **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
@@ -32,6 +34,7 @@ _NAMES: Mapping[str, pa.DataType] = {
 }
 _TIMESTAMP = re.compile(r"timestamp\[(s|ms|us|ns)(?:, ?tz=([A-Za-z0-9_+\-:/]{1,64}))?\]", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?:decimal128|decimal|numeric)\((\d{1,2}), ?(\d{1,2})\)", re.IGNORECASE)
+_LIST = re.compile(r"list<(?:item: |element: )?([^<>]{1,64})>", re.IGNORECASE)
 _TEXT_OF_LENGTH = re.compile(r"(?:varchar|char)\(\d{1,9}\)", re.IGNORECASE)
 
 # ODCS logicalType -> the type where no physicalType says more
@@ -43,6 +46,7 @@ LOGICAL_TYPES: Mapping[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us"),
 }
+LIST_TYPE = "array"  # the logicalType of a list
 # significant bits of a float: whole numbers up to that many bits fit exactly
 _EXACT_BITS = {16: 11, 32: 24, 64: 53}
 
@@ -54,6 +58,8 @@ def parse_type(text: str) -> pa.DataType:
     ------
     InvalidInput : no such type; with its near match.
     """
+    if listed := _LIST.fullmatch(text):
+        return pa.list_(parse_type(listed[1]))
     if timestamp := _TIMESTAMP.fullmatch(text):
         return pa.timestamp(timestamp[1].lower(), timestamp[2])
     decimal = _DECIMAL.fullmatch(text)
@@ -70,11 +76,13 @@ def parse_type(text: str) -> pa.DataType:
 
 def spell_type(kind: pa.DataType) -> str:
     """`kind` as `parse_type` reads it back."""
-    return str(kind)
+    return f"list<{spell_type(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
 
 
 def logical_type(kind: pa.DataType) -> str | None:
-    """The ODCS logicalType of columns of type `kind`; None for nested columns, bytes and what no contract holds."""
+    """The ODCS logicalType of columns of type `kind`; None for structs, bytes and what no contract holds."""
+    if is_list(kind):
+        return LIST_TYPE if element_logical_type(kind) else None
     plain = plain_type(kind)
     if plain is None or pa.types.is_null(plain):
         return None
@@ -82,8 +90,21 @@ def logical_type(kind: pa.DataType) -> str | None:
     return names.get(plain, "timestamp")
 
 
+def element_type(kind: pa.DataType) -> pa.DataType:
+    """What rules see: the type of a list's elements; of a flat column its own."""
+    return kind.value_type if is_list(kind) else kind
+
+
+def element_logical_type(kind: pa.DataType) -> str | None:
+    """The ODCS logicalType of `element_type`."""
+    inner = element_type(kind)
+    return None if is_list(inner) else logical_type(inner)
+
+
 def column_type(kind: pa.DataType) -> pa.DataType:
-    """`kind` as a contract spells it: dictionaries and the kinds of text are text."""
+    """`kind` as a contract spells it: dictionaries and the kinds of text are text, sorts of lists are lists."""
+    if is_list(kind):
+        return pa.list_(column_type(kind.value_type))
     if pa.types.is_dictionary(kind):
         return column_type(kind.value_type)
     return pa.string() if plain_type(kind) == pa.string() else kind
@@ -94,6 +115,8 @@ def casts_losslessly(stored: pa.DataType, wanted: pa.DataType) -> bool:
     stored, wanted, types = column_type(stored), column_type(wanted), pa.types
     if stored == wanted or types.is_null(stored):
         return True
+    if types.is_list(stored) and types.is_list(wanted):
+        return casts_losslessly(stored.value_type, wanted.value_type)
     if types.is_integer(stored):
         return _holds_integers(stored, wanted)
     if types.is_floating(stored) and types.is_floating(wanted):

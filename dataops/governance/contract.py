@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -265,7 +265,7 @@ class Contract:
 
 
 def derived_contract(name: str, columns: Sequence[Column]) -> Contract:
-    """The contract of a dataset that we made: its columns, and no rules.
+    """The contract of a dataset that we made: its columns, stored flat under their names, and no rules.
 
     Raises
     ------
@@ -273,7 +273,7 @@ def derived_contract(name: str, columns: Sequence[Column]) -> Contract:
     """
     if findings := name_findings([column.name for column in columns]):
         raise InvalidInput("\n".join(f"dataset '{name}': {finding}" for finding in findings.values()))
-    return Contract(name=name, version="1", columns=tuple(columns))
+    return Contract(name=name, version="1", columns=tuple(replace(column, stored=()) for column in columns))
 
 
 def schema_of(columns: Iterable[Column]) -> pa.Schema:
