@@ -147,8 +147,14 @@ class Encoded:
         return matrix
 
 
-def fit_encoder(summary: Summary, spec: FeatureSpec) -> Encoder:
+def fit_encoder(summary: Summary, spec: FeatureSpec, *, min_group_size: int = 1) -> Encoder:
     """The encoder that `spec` asks for, from what `summary` knows of the training rows.
+
+    Parameters
+    ----------
+    min_group_size
+        What the policies ask of figures (`Effect.min_group_size`): the encoder keeps no category of fewer rows,
+        whatever `spec` says, and no mean or median of fewer values.
 
     Raises
     ------
@@ -156,9 +162,10 @@ def fit_encoder(summary: Summary, spec: FeatureSpec) -> Encoder:
         from, or more categories than a code can tell apart.
     """
     findings: list[str] = []
+    numbers, categories = spec.numeric, spec.categorical
     encoder = Encoder(
-        numeric=tuple(_fit_numeric(summary, spec.numeric, findings)) if spec.numeric else (),
-        categorical=tuple(_fit_categorical(summary, spec.categorical, findings)) if spec.categorical else (),
+        numeric=tuple(_fit_numeric(summary, numbers, min_group_size, findings)) if numbers else (),
+        categorical=tuple(_fit_categorical(summary, categories, min_group_size, findings)) if categories else (),
     )
     if not findings and not encoder.source_columns():
         findings.append("there is no feature: list columns under numeric or categorical")
@@ -186,7 +193,9 @@ def encode(encoder: Encoder, table: pa.Table) -> Encoded:
     return Encoded(numeric=numeric, codes=codes, unknown=unknown)
 
 
-def _fit_numeric(summary: Summary, spec: NumericSpec, findings: list[str]) -> Iterator[NumericColumn]:
+def _fit_numeric(
+    summary: Summary, spec: NumericSpec, min_group_size: int, findings: list[str]
+) -> Iterator[NumericColumn]:
     for name in spec.columns:
         try:
             column = summary.numeric_column(name)
@@ -194,6 +203,13 @@ def _fit_numeric(summary: Summary, spec: NumericSpec, findings: list[str]) -> It
         except (NotFound, InvalidInput) as error:
             findings.append(
                 f"{error} Leave it out, or impute a number." if isinstance(error, InvalidInput) else str(error)
+            )
+            continue
+        learnt = isinstance(spec.impute, str) or spec.scale == "standard"
+        if learnt and 1 < min_group_size > column.finite:
+            findings.append(
+                f"column '{name}' has fewer than {min_group_size} values, and the policies show no figures about so "
+                "few. Leave it out."
             )
             continue
         mean, scale = column.moments(fill) if spec.scale == "standard" else (0.0, 1.0)
@@ -211,10 +227,12 @@ def _fill_of(column: NumericSummary, impute: str | float) -> float:
     return fill
 
 
-def _fit_categorical(summary: Summary, spec: CategoricalSpec, findings: list[str]) -> Iterator[CategoricalColumn]:
+def _fit_categorical(
+    summary: Summary, spec: CategoricalSpec, min_group_size: int, findings: list[str]
+) -> Iterator[CategoricalColumn]:
     for name in spec.columns:
         try:
-            categories = summary.categorical_column(name).frequent(spec.min_count)
+            categories = summary.categorical_column(name).frequent(max(spec.min_count, min_group_size))
         except NotFound as error:
             findings.append(str(error))
             continue

@@ -3,6 +3,9 @@
 1. Counts merge exactly (see `scores`), so they are merged on the workers and again on the driver.
 2. A slice of fewer than 20 rows, or of one class, is named with its size and without metrics.
 3. A column of very many values is no slice: its values would make the metrics a copy of the rows.
+4. Where the policies ask for groups of a least size, values of fewer rows are one slice, `OTHERS`, with as many of the
+   next larger values as it takes to reach that size: nothing can be had by difference from the whole, and no rare
+   value is named.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataops.errors import InvalidInput
+from dataops.errors import AccessDenied, InvalidInput
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, SliceValues, merge_parts
 from dataops.training.scores import (
@@ -31,6 +34,7 @@ from dataops.training.scores import (
 SMALLEST_SLICE_ROWS = 20
 MOST_SLICE_VALUES = 200
 MISSING = "(missing)"
+OTHERS = "(others)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,14 +93,45 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
     return Evaluation(overall=merge_counts([one.overall for one in evaluations]), slices=slices)
 
 
-def report(evaluation: Evaluation, metrics: Sequence[str]) -> dict[str, Any]:
-    """What ``metrics.json`` says of one dataset: ``rows``, ``overall`` and ``slices`` (column -> value -> figures)."""
-    slices = {
-        name: {value: _slice_report(counts, metrics) for value, counts in sorted(by_value.items())}
-        for name, by_value in sorted(evaluation.slices.items())
-    }
+def report(evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: int = 1) -> dict[str, Any]:
+    """What ``metrics.json`` says of one dataset: ``rows``, ``overall`` and ``slices`` (column -> value -> figures).
+
+    Parameters
+    ----------
+    min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
+
+    Raises
+    ------
+    AccessDenied : all rows together are fewer than that.
+    """
     overall = evaluation.overall
+    if overall.rows < min_group_size:
+        raise AccessDenied(
+            f"the rows to evaluate on are fewer than {min_group_size}, and the policies show no figures about so few; "
+            "evaluate on more rows"
+        )
+    slices = {
+        name: {value: _slice_report(counts, metrics) for value, counts in sorted(grouped.items())}
+        for name, by_value in sorted(evaluation.slices.items())
+        for grouped in [group_small(by_value, min_group_size)]
+    }
     return {"rows": overall.rows, "overall": compute_metrics(overall, metrics), "slices": slices}
+
+
+def group_small(by_value: Mapping[str, ScoreCounts], min_size: int) -> Mapping[str, ScoreCounts]:
+    """`by_value` with the values of fewer than `min_size` rows as one, `OTHERS`, which has that many if all rows do."""
+    order = sorted(by_value, key=lambda value: (by_value[value].rows, value != OTHERS, value))
+    together = [value for value in order if by_value[value].rows < min_size]
+    if not together:
+        return by_value
+    rows = sum(by_value[value].rows for value in together)
+    for value in order[len(together) :]:
+        if rows >= min_size and value != OTHERS:
+            continue
+        together.append(value)
+        rows += by_value[value].rows
+    shown = {value: counts for value, counts in by_value.items() if value not in together}
+    return {**shown, OTHERS: merge_counts([by_value[value] for value in together])}
 
 
 def _slice_report(counts: ScoreCounts, metrics: Sequence[str]) -> dict[str, Any]:
@@ -108,17 +143,19 @@ def _slice_report(counts: ScoreCounts, metrics: Sequence[str]) -> dict[str, Any]
 
 
 def evaluate_on_cluster(
-    parts: PartsOnCluster, model_format: str, model: bytes, metrics: Sequence[str]
+    parts: PartsOnCluster, model_format: str, model: bytes, metrics: Sequence[str], *, min_group_size: int = 1
 ) -> dict[str, Any]:
-    """The report of a model on all parts, which are scored and counted where they lie.
+    """The report of a model on all parts, which are scored and counted where they lie; `report` has the parameters.
 
     Raises
     ------
+    AccessDenied : see `report`.
     InvalidInput : unknown metrics, or too many values of a slice column.
     Compute : a task failed.
     """
     wanted = parse_metrics(metrics)
-    return report(merge_parts(parts, _evaluate_part, merge_evaluations, (model_format, model)), wanted)
+    merged = merge_parts(parts, _evaluate_part, merge_evaluations, (model_format, model))
+    return report(merged, wanted, min_group_size=min_group_size)
 
 
 def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes]) -> Evaluation:

@@ -55,7 +55,11 @@ def run_train(
     numeric, categorical = job.features.numeric.columns, job.features.categorical.columns
     context = SummaryContext(selection=plan.learn, numeric=numeric, categorical=categorical)
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
-    encoder = fit_encoder(merge([summary for summary, _ in summarised]), job.features)
+    encoder = fit_encoder(
+        merge([summary for summary, _ in summarised]),
+        job.features,
+        min_group_size=given.grant.effect.min_group_size,
+    )
     models = _fit_all(plan, given, encoder, work)
     reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
     metrics = _judge_all(plan, inputs, models, encoder, work, reads)
@@ -111,7 +115,13 @@ def _judge_all(
         context = PartContext(selection=selection, encoder=encoder)
         parts, receipts = load_parts(work, f"judge on {name}", context, inputs[input_name].units)
         for report, (model_format, model) in zip(reports, models, strict=True):
-            figures = evaluate_on_cluster(parts, model_format, model, plan.job.evaluate.metrics)
+            figures = evaluate_on_cluster(
+                parts,
+                model_format,
+                model,
+                plan.job.evaluate.metrics,
+                min_group_size=inputs[input_name].grant.effect.min_group_size,
+            )
             # named, so that a promotion compares two versions on the same rows only
             report[name] = {"snapshot": inputs[input_name].dataset.snapshot.content_digest, **figures}
         reads[input_name] = read_figures(receipts)

@@ -270,3 +270,15 @@ def test_the_matrix_is_numbers_then_codes_in_c_order() -> None:
     matrix = encoded.matrix()
     assert (matrix.dtype, matrix.flags.c_contiguous, encoded.rows) == (np.float32, True, 2)
     assert matrix.tolist() == [[0.5, 2, 0], [1.5, 1, 3]]
+
+
+def test_the_policies_group_size_binds_whatever_the_job_asks_for() -> None:
+    table = pa.table({"c": ["often"] * 5 + ["rare"] * 2, "x": [1.0, 2.0, None, None, None, None, None]})
+    summary = summarise(table, ("x",), ("c",))
+    encoder = fit_encoder(summary, Spec(categorical=Categorical(min_count=1)), min_group_size=3)
+    assert b"often" in json.dumps(encoder.record()).encode()
+    assert b"rare" not in json.dumps(encoder.record()).encode()
+    with pytest.raises(InvalidInput, match="column 'x' has fewer than 3 values"):
+        fit_encoder(summary, Spec(numeric=Numeric()), min_group_size=3)
+    constant = Spec(numeric=Numeric(impute=0.0, scale="none"))
+    assert fit_encoder(summary, constant, min_group_size=3).numeric[0].fill == 0.0

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataops.errors import InvalidInput
+from dataops.errors import AccessDenied, InvalidInput
 from dataops.models.predictor import load_predictor
-from dataops.training.evaluate import evaluate_on_cluster, evaluate_scores, merge_evaluations, report
+from dataops.training.evaluate import OTHERS, evaluate_on_cluster, evaluate_scores, merge_evaluations, report
 from dataops.training.logistic import LogisticTrainer
 from dataops.training.scores import METRICS, compute_metrics, count_scores
 
@@ -49,6 +49,31 @@ def test_small_and_one_sided_slices_are_named_without_metrics():
     assert by_value["small"] == {"rows": 19, "too_small": "fewer than 20 rows"}
     assert by_value["one_class"] == {"rows": 20, "too_small": "one class only"}
     assert set(by_value["good"]) == {"rows", "roc_auc", "roc_auc_error_bound"}
+
+
+@given(
+    rows=st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans(), st.sampled_from(["a", "b", "c", OTHERS]))),
+    size=st.integers(2, 30),
+)
+@settings(max_examples=50)
+def test_no_figure_is_about_fewer_rows_than_the_policies_ask_nor_can_be_had_by_difference(rows, size):
+    if len(rows) < size:
+        with pytest.raises(AccessDenied, match=f"fewer than {size}"):
+            report(evaluate_rows(rows or [(0.5, True, "a")]), EVERY, min_group_size=max(size, 2))
+        return
+    found = report(evaluate_rows(rows), EVERY, min_group_size=size)["slices"]["sex"]
+    assert all(figures["rows"] >= size for figures in found.values())
+    assert sum(figures["rows"] for figures in found.values()) == len(rows)
+    values = [value for _, _, value in rows]
+    assert all(found[value]["rows"] == values.count(value) for value in found if value != OTHERS)
+
+
+def test_one_small_slice_takes_the_next_larger_one_with_it_and_is_not_named():
+    values = ["rare"] * 3 + ["middle"] * 30 + ["most"] * 40
+    target = np.array([i % 2 for i in range(73)], np.float32)
+    evaluation = evaluate_scores(np.linspace(0.1, 0.9, 73).astype(np.float32), target, {"kind": np.array(values)})
+    by_value = report(evaluation, ["roc_auc"], min_group_size=25)["slices"]["kind"]
+    assert {value: figures["rows"] for value, figures in by_value.items()} == {OTHERS: 33, "most": 40}
 
 
 @pytest.mark.parametrize(
