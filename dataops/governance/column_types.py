@@ -1,7 +1,7 @@
 """Column types by name: how contracts and records spell Arrow types.
 
 1. One spelling is written (`spell_type`); what contracts write is read generously: Arrow's, Parquet's and SQL's names.
-2. Columns are flat, or lists of something flat (``list<string>``, the leaves of nested columns). Structs, maps and bytes
+2. Columns are flat, or lists of something flat (``list<string>``, leaves of nested columns). Structs, maps and bytes
    have no name here, so no contract can let them in.
 """
 
@@ -113,10 +113,10 @@ def column_type(kind: pa.DataType) -> pa.DataType:
 def casts_losslessly(stored: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether every value of `stored` has its exact equal in `wanted`."""
     stored, wanted, types = column_type(stored), column_type(wanted), pa.types
+    if types.is_list(stored) and types.is_list(wanted):
+        stored, wanted = stored.value_type, wanted.value_type
     if stored == wanted or types.is_null(stored):
         return True
-    if types.is_list(stored) and types.is_list(wanted):
-        return casts_losslessly(stored.value_type, wanted.value_type)
     if types.is_integer(stored):
         return _holds_integers(stored, wanted)
     if types.is_floating(stored) and types.is_floating(wanted):

@@ -6,6 +6,7 @@ import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -155,12 +156,23 @@ class TestDeniedColumn:
         write(tmp_path / "a.parquet")
         asked: list[list[str]] = []
 
-        class Watched(pq.ParquetFile):
-            def read_row_groups(self, *args: Any, columns: list[str], **options: Any) -> pa.Table:
-                asked.append(columns)
-                return super().read_row_groups(*args, columns=columns, **options)
+        class Watched:
+            def __init__(self, reader: Any) -> None:
+                self._reader = reader
 
-        monkeypatch.setattr(decode.pq, "ParquetFile", Watched)
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._reader, name)
+
+            def read_row_groups(self, *args: Any, column_indices: list[int], **options: Any) -> pa.Table:
+                asked.append([TABLE.column_names[index] for index in column_indices])
+                return self._reader.read_row_groups(*args, column_indices=column_indices, **options)
+
+        def opened(*args: Any, **options: Any) -> pq.ParquetFile:
+            file = pq.ParquetFile(*args, **options)
+            file.reader = Watched(file.reader)
+            return file
+
+        monkeypatch.setattr(decode, "pq", SimpleNamespace(ParquetFile=opened))
         source = make_source(tmp_path, contract=make_contract(rules=[make_rule()]))
         read_unit(source, units_of(tmp_path)[0], ["trade"])
         assert asked == [["age", "trade"]]
