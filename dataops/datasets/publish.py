@@ -9,19 +9,21 @@ snapshot.
    So zombies, retries and speculative copies are harmless, and a resume needs nothing but the records.
 3. The manifest is made from the winners alone, after their receipts were added up and compared with the plan.
 4. Until the snapshot names the manifest, no reader sees any of it.
+5. A replay publishes like any run, as one more manifest. One that frees no row of quarantine publishes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataops.datasets.access import GovernedInput
+from dataops.datasets.quarantine import QUARANTINE_FOLDER, rows_by_rule
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.snapshot import (
     DATASETS_FOLDER,
@@ -29,9 +31,10 @@ from dataops.datasets.snapshot import (
     Manifest,
     RowGroup,
     Snapshot,
-    append_snapshot,
-    find_snapshot,
     manifest_key,
+    publish_snapshot,
+    read_snapshot,
+    snapshot_journal,
 )
 from dataops.datasets.units import Unit
 from dataops.errors import ContractViolation, Integrity, NotFound
@@ -42,13 +45,12 @@ from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
 
 ROWS_PER_GROUP = 131_072
-QUARANTINE_FOLDER = "quarantine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitRecord:
     """What the winning attempt at a unit left behind: its receipt, its part (None when no row passed), its quarantine
-    file.
+    file; `set_aside` counts the rows of that file by the rule that set them aside.
     """
 
     unit: str
@@ -57,6 +59,7 @@ class UnitRecord:
     part: Fragment | None
     quarantine: Fragment | None
     summary: Mapping[str, Any]
+    set_aside: Mapping[str, int] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The stored record."""
@@ -67,6 +70,7 @@ class UnitRecord:
             "part": self.part and self.part.record(),
             "quarantine": self.quarantine and self.quarantine.record(),
             "summary": dict(self.summary),
+            "set_aside": dict(self.set_aside),
         }
         return encode_record("unit", 1, body)
 
@@ -81,6 +85,7 @@ class UnitRecord:
             part=Fragment.from_record(body["part"]) if body["part"] else None,
             quarantine=Fragment.from_record(body["quarantine"]) if body["quarantine"] else None,
             summary=body["summary"],
+            set_aside=body.get("set_aside", {}),
         )
 
 
@@ -144,6 +149,11 @@ def commit_unit(
         raise Integrity(
             f"unit {receipt.unit}: {table.num_rows} rows to write, its receipt says {receipt.passed} passed"
         )
+    n_aside = 0 if quarantined is None else quarantined.num_rows
+    if n_aside != receipt.quarantined:
+        raise Integrity(
+            f"unit {receipt.unit}: {n_aside} rows to set aside, its receipt says {receipt.quarantined} quarantined"
+        )
     key = unit_key(dataset, run, receipt.unit)
     earlier = _earlier(store, key)
     if earlier is not None:
@@ -155,7 +165,13 @@ def commit_unit(
     part = _write(files, part_path, home, table) if table.num_rows else None
     aside = None if quarantined is None else _write(files, aside_path, QUARANTINE_FOLDER, quarantined)
     mine = UnitRecord(
-        unit=receipt.unit, attempt=attempt, receipt=receipt, part=part, quarantine=aside, summary=summary or {}
+        unit=receipt.unit,
+        attempt=attempt,
+        receipt=receipt,
+        part=part,
+        quarantine=aside,
+        summary=summary or {},
+        set_aside=rows_by_rule(quarantined),
     )
     if store.put_if_absent(key, mine.to_bytes()):
         return mine
@@ -185,8 +201,14 @@ def committed_units(store: Store, dataset: str, run: str) -> dict[str, UnitRecor
 
 
 def require_within_thresholds(given: GovernedInput, records: Iterable[UnitRecord]) -> None:
-    """Nothing, unless the units of `given` together break a rule of its contract more often than it allows."""
+    """Nothing, unless the units of `given` together break a rule of its contract more often than it allows.
+
+    Of a replay no share can be judged, since all its rows broke a rule once: only a rule that no row may break counts.
+    """
     contract = given.dataset.contract
+    if any(unit.aside is not None for unit in given.units):
+        strict = (replace(rule, max_rows=None, max_percent=None) for rule in contract.rules)
+        contract = replace(contract, rules=tuple(strict))
     receipts = [record.receipt for record in records]
     broken = [sum(receipt.broken.get(rule.id, 0) for receipt in receipts) for rule in contract.rules]
     checked = sum(receipt.read - receipt.filtered_by_policy for receipt in receipts)
@@ -209,13 +231,20 @@ def publish(
     units: Sequence[Unit],
     records: Mapping[str, UnitRecord],
     lineage: Mapping[str, Any],
+    replay_of: str | None = None,
 ) -> tuple[Manifest, Snapshot]:
     """The run's manifest and the snapshot that makes it visible; both exist once, however often this is called, and
     however many other runs were published in between.
 
+    Parameters
+    ----------
+    replay_of : the run whose quarantine the units took. Where none of its rows left quarantine, nothing is published:
+        the snapshot is the newest, and the manifest isn't part of it.
+
     Raises
     ------
     Integrity : a unit of the plan without a record, or receipts that don't add up to the plan's rows.
+    Conflict : that quarantine was replayed by another run, or is that of a run whose place a newer one took.
     """
     missing = [unit.id for unit in units if unit.id not in records]
     if missing:
@@ -227,6 +256,7 @@ def publish(
     planned = sum(unit.rows for unit in units)
     if counts["read"] != planned:
         raise Integrity(f"run {run}: {planned} rows were planned, {counts['read']} read")
+    newest = snapshot_journal(store, dataset).tail()
     manifest = Manifest(
         dataset=dataset,
         run=run,
@@ -235,16 +265,26 @@ def publish(
         fragments=tuple(record.part for record in done if record.part is not None),
         counts=counts,
         receipts_root=merkle_root(record.receipt.digest for record in done),
-        lineage=lineage,
+        lineage={**lineage, "replay_of": replay_of} if replay_of else lineage,
         created_at=format_time(now_utc()),
         units={record.unit: digest_bytes(record.to_bytes()) for record in done},
+        after=newest.number if newest else 0,
     )
     if manifest.rows != counts["passed"]:
         raise Integrity(f"run {run}: {counts['passed']} rows passed, {manifest.rows} lie in its parts")
+    if replay_of and counts["quarantined"] == counts["read"]:
+        return manifest, _newest(store, dataset)
+    # the one that was put first says from where on snapshots may name it: an attempt that died may have come to its
+    # end, and publishing again would put it in front of what came after it
     first = _put_once(store, manifest)
-    # an attempt that died may have come to its end: publishing again would put it in front of what came after it
-    published = None if first is manifest else find_snapshot(store, first)
-    return first, published or append_snapshot(store, first)
+    return first, publish_snapshot(store, first)
+
+
+def _newest(store: Store, dataset: str) -> Snapshot:
+    snapshot = read_snapshot(store, dataset)
+    if snapshot is None:
+        raise Integrity(f"dataset '{dataset}' has no snapshot, though a run of it was to be replayed")
+    return snapshot
 
 
 def _put_once(store: Store, manifest: Manifest) -> Manifest:

@@ -7,6 +7,10 @@
    came from.
 3. A *snapshot* is one record of the dataset's journal: the manifests that make up the dataset from then on.
    Readers start here, never at a folder listing.
+4. A run's manifest comes into a snapshot once, whoever resumes the run and whatever was published in between: the
+   append is conditional on every snapshot since the manifest was made having been looked at.
+5. The manifest of a *replay* is added to what there is, and only while the run whose quarantine it took is part of the
+   dataset and no other replay took it.
 """
 
 from __future__ import annotations
@@ -90,7 +94,7 @@ class Manifest:
     `counts` are the merged receipts (rows), `receipts_root` the Merkle root of them in unit order, `lineage` says what
     it was made from
     (input snapshot, effect, steps, model), `units` the digest of each unit's record; a source's manifest has none of
-    these.
+    these. `after` is the number of the dataset's newest snapshot when the manifest was made: only later ones name it.
     """
 
     dataset: str
@@ -103,11 +107,17 @@ class Manifest:
     lineage: Mapping[str, Any]
     created_at: str
     units: Mapping[str, str] = field(default_factory=dict)
+    after: int = 0
 
     @property
     def rows(self) -> int:
         """Rows in all fragments."""
         return sum(fragment.rows for fragment in self.fragments)
+
+    @property
+    def replay_of(self) -> str | None:
+        """The run whose quarantine it took; None for a run over whole data."""
+        return self.lineage.get("replay_of")
 
     def to_bytes(self) -> bytes:
         """The stored record."""
@@ -122,6 +132,7 @@ class Manifest:
             "lineage": dict(self.lineage),
             "created_at": self.created_at,
             "units": dict(self.units),
+            "after": self.after,
         }
         return encode_record("manifest", 1, body)
 
@@ -215,15 +226,6 @@ def _load(store: Store, dataset: str, entry: Entry) -> Snapshot:
     return Snapshot(dataset=dataset, number=entry.number, manifests=manifests, created_at=entry.written_at)
 
 
-def find_snapshot(store: Store, manifest: Manifest) -> Snapshot | None:
-    """The first snapshot that names `manifest`; None where none does."""
-    named = digest_bytes(manifest.to_bytes())
-    for entry in snapshot_journal(store, manifest.dataset).entries():
-        if any(listed["digest"] == named for listed in entry.body["manifests"]):
-            return _load(store, manifest.dataset, entry)
-    return None
-
-
 def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -> Snapshot:
     """The snapshot that holds `manifest`: a new one, or the newest where it holds it already (so that publishing twice
     is harmless).
@@ -233,7 +235,7 @@ def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -
     replace : the dataset consists of this manifest alone from now on; else it is added to what there is.
     """
     journal = snapshot_journal(store, manifest.dataset)
-    listed = {"run": manifest.run, "digest": digest_bytes(manifest.to_bytes()), "rows": manifest.rows}
+    listed = _listed(manifest)
     while True:
         tail = journal.tail()
         before = [] if tail is None or replace else list(tail.body["manifests"])
@@ -244,3 +246,51 @@ def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -
         except Conflict:
             continue
         return _load(store, manifest.dataset, entry)
+
+
+def publish_snapshot(store: Store, manifest: Manifest) -> Snapshot:
+    """The one snapshot that brought `manifest` in: an earlier one, else a new one behind all that there are.
+
+    A manifest over whole data replaces what there was; that of a replay is added to it.
+
+    Raises
+    ------
+    Conflict : of a replay: another replay took the quarantine first, or a newer run took the place of its run.
+    """
+    journal = snapshot_journal(store, manifest.dataset)
+    listed = _listed(manifest)
+    seen = journal.read(manifest.after) if manifest.after else None
+    while True:  # each round that loses is one that somebody else won
+        for entry in journal.entries(seen.number + 1 if seen else 1):
+            if listed in entry.body["manifests"]:
+                return _load(store, manifest.dataset, entry)
+            seen = entry
+        before = _required_for_replay(manifest, seen) if manifest.replay_of else []
+        try:
+            appended = journal.append({"manifests": [*before, listed]}, after=seen)
+        except Conflict:  # what was decided on is no longer the last
+            continue
+        return _load(store, manifest.dataset, appended)
+
+
+def _listed(manifest: Manifest) -> Record:
+    listed = {"run": manifest.run, "digest": digest_bytes(manifest.to_bytes()), "rows": manifest.rows}
+    return {**listed, "replay_of": manifest.replay_of} if manifest.replay_of else listed
+
+
+def _required_for_replay(manifest: Manifest, tail: Entry | None) -> list[Record]:
+    """The manifests that a replay is added to: with the run that it replays, and without another replay of it."""
+    before: list[Record] = [] if tail is None else list(tail.body["manifests"])
+    took = [listed["run"] for listed in before if listed.get("replay_of") == manifest.replay_of]
+    if took:
+        raise Conflict(
+            f"the quarantine of run {manifest.replay_of} was replayed already, by run {took[0]}; nothing was "
+            "published. Replay again to take what that one left"
+        )
+    if manifest.replay_of not in [listed["run"] for listed in before]:
+        now = f"consists of run {before[-1]['run']} now" if before else "has no rows any more"
+        raise Conflict(
+            f"dataset '{manifest.dataset}' {now}, not of run {manifest.replay_of}; nothing of its quarantine was "
+            "published. Replay the quarantine of the run that is there"
+        )
+    return before

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 
 from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_entry
-from dataops.datasets.publish import QUARANTINE_FOLDER, UnitRecord, run_folder, unit_key
+from dataops.datasets.publish import UnitRecord, run_folder, unit_key
+from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.snapshot import Fragment, Manifest, read_snapshot
 from dataops.datasets.source import read_fragments

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.datasets.publish import (
-    QUARANTINE_FOLDER,
     UnitRecord,
     commit_unit,
     committed_units,
@@ -23,6 +22,7 @@ from dataops.datasets.publish import (
     publish,
     unit_key,
 )
+from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot, snapshot_journal
 from dataops.errors import Integrity, Storage
 from dataops.storage.files import DataFiles, open_files
@@ -95,6 +95,17 @@ class TestUnit:
         with pytest.raises(Integrity, match="4 rows to write, its receipt says 3"):
             _commit(store, files, receipt=make_receipt(passed=3))
         assert list(tmp_path.rglob("*")) == []
+
+    def test_whose_quarantine_is_not_that_of_its_receipt_leaves_nothing(self, tmp_path: Path) -> None:
+        store, files = open_store(str(tmp_path)), open_files(str(tmp_path))
+        with pytest.raises(Integrity, match="0 rows to set aside, its receipt says 1 quarantined"):
+            _commit(store, files, quarantined=None)
+        assert list(tmp_path.rglob("*")) == []
+
+    def test_says_how_many_rows_each_rule_set_aside(self, tmp_path: Path) -> None:
+        record = _commit(open_store(str(tmp_path)), open_files(str(tmp_path)))
+        assert record.set_aside == {"age-limit": 1}
+        assert UnitRecord.from_bytes(record.to_bytes()) == record
 
     def test_done_before_is_not_written_again(self, tmp_path: Path) -> None:
         store, files = open_store(str(tmp_path)), open_files(str(tmp_path))
@@ -244,6 +255,24 @@ class TestPublish:
         _, again = _publish(store, records)
         assert again == first
         assert read_snapshot(store, "made") == second
+
+    def test_of_a_replay_is_one_more_manifest(self, tmp_path: Path) -> None:
+        store = open_store(str(tmp_path))
+        base, _ = _publish(store, _commit_all(tmp_path))
+        more, snapshot = _publish(store, _commit_all(tmp_path, run="run-2"), run="run-2", replay_of="run-1")
+        assert snapshot.manifests == (base, more)
+        assert more.replay_of == "run-1"
+        assert snapshot.rows == 24
+
+    def test_of_a_replay_that_freed_no_row_leaves_all_as_it_is(self, tmp_path: Path) -> None:
+        store, files = open_store(str(tmp_path)), open_files(str(tmp_path))
+        _, before = _publish(store, _commit_all(tmp_path))
+        units = (make_unit(0, 1),)
+        receipt = make_receipt(passed=0, quarantined=1)
+        records = {"u000000": _commit(store, files, run="run-2", table=TABLE.slice(0, 0), receipt=receipt)}
+        _, snapshot = _publish(store, records, run="run-2", units=units, replay_of="run-1")
+        assert snapshot == before
+        assert not (tmp_path / "datasets/made/runs/run-2/manifest.json").exists()
 
     def test_with_other_parts_than_were_published_is_refused(self, tmp_path: Path) -> None:
         store, records = open_store(str(tmp_path)), _commit_all(tmp_path)

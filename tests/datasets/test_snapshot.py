@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -11,12 +13,12 @@ from dataops.datasets.snapshot import (
     Fragment,
     Manifest,
     append_snapshot,
-    find_snapshot,
     manifest_key,
+    publish_snapshot,
     read_snapshot,
     snapshot_journal,
 )
-from dataops.errors import Format, Integrity
+from dataops.errors import Conflict, Format, Integrity
 from dataops.storage.objects import MemoryStore, Store
 from tests.datasets.examples import make_manifest
 from tests.storage.faulty import MODES, Crash, FaultyStore, Mode, crash_points
@@ -68,13 +70,105 @@ def test_appending_twice_changes_nothing() -> None:
     assert append_snapshot(store, manifest).number == append_snapshot(store, manifest).number == 1
 
 
-def test_a_snapshot_is_found_by_what_it_names_however_many_came_after() -> None:
-    store = MemoryStore()
-    manifests = [_put(store, make_manifest(f"r{number}")) for number in range(4)]
-    for manifest in manifests[:3]:
-        append_snapshot(store, manifest)
-    found = [find_snapshot(store, manifest) for manifest in manifests]
-    assert [snapshot and snapshot.number for snapshot in found] == [1, 2, 3, None]
+def _made(store: Store, run: str, *, replay_of: str | None = None) -> Manifest:
+    """A run's manifest, made after all snapshots that there are."""
+    tail = snapshot_journal(store, "made").tail()
+    lineage = {"replay_of": replay_of} if replay_of else {}
+    return _put(store, replace(make_manifest(run), lineage=lineage, after=tail.number if tail else 0))
+
+
+class TestPublishing:
+    def test_a_run_again_gives_its_first_snapshot_however_many_came_after(self) -> None:
+        store = MemoryStore()
+        manifests = []
+        for run in ("r1", "r2", "r3"):
+            manifests.append(_made(store, run))
+            publish_snapshot(store, manifests[-1])
+        assert [publish_snapshot(store, manifest).number for manifest in manifests] == [1, 2, 3]
+        assert len(list(snapshot_journal(store, "made").entries())) == 3
+
+    def test_by_a_resume_that_looked_before_another_and_a_newer_run_came_takes_nothing_back(self) -> None:
+        store = MemoryStore()
+        old = _made(store, "old")
+
+        class Slow(MemoryStore):
+            """The second resume has looked and found nothing; before it appends, the first one and a newer run do."""
+
+            def put_if_absent(self, key: str, data: bytes) -> bool:
+                if not _runs(store):
+                    publish_snapshot(store, old)
+                    publish_snapshot(store, _made(store, "new"))
+                return store.put_if_absent(key, data)
+
+            def get(self, key: str) -> bytes:
+                return store.get(key)
+
+        assert publish_snapshot(Slow(), old).number == 1
+        assert _runs(store) == ["new"]
+        assert len(list(snapshot_journal(store, "made").entries())) == 2
+
+    def test_a_replay_adds_to_the_run_that_it_replays(self) -> None:
+        store = MemoryStore()
+        publish_snapshot(store, _made(store, "r1"))
+        publish_snapshot(store, _made(store, "r2", replay_of="r1"))
+        publish_snapshot(store, _made(store, "r3", replay_of="r2"))
+        assert _runs(store) == ["r1", "r2", "r3"]
+
+    def test_a_second_replay_of_the_same_run_is_refused_and_leaves_nothing(self) -> None:
+        store = MemoryStore()
+        publish_snapshot(store, _made(store, "r1"))
+        first, second = (_made(store, run, replay_of="r1") for run in ("r2", "r3"))
+        publish_snapshot(store, first)
+        with pytest.raises(Conflict, match="replayed already, by run r2"):
+            publish_snapshot(store, second)
+        assert publish_snapshot(store, first).number == 2
+        assert _runs(store) == ["r1", "r2"]
+
+    def test_a_replay_of_a_run_that_was_replaced_is_refused(self) -> None:
+        store = MemoryStore()
+        publish_snapshot(store, _made(store, "r1"))
+        replay = _made(store, "r2", replay_of="r1")
+        publish_snapshot(store, _made(store, "r3"))
+        with pytest.raises(Conflict, match="consists of run r3 now, not of run r1"):
+            publish_snapshot(store, replay)
+        assert _runs(store) == ["r3"]
+
+    def test_of_replays_at_once_one_wins(self) -> None:
+        store = MemoryStore()
+        publish_snapshot(store, _made(store, "r1"))
+        replays = [_made(store, f"replay-{number}", replay_of="r1") for number in range(4)]
+        barrier = threading.Barrier(len(replays))
+
+        def replay(manifest: Manifest) -> str:
+            barrier.wait()
+            try:
+                return f"published {publish_snapshot(store, manifest).number}"
+            except Conflict:
+                return "refused"
+
+        with ThreadPoolExecutor(len(replays)) as pool:
+            outcomes = sorted(pool.map(replay, replays))
+        assert outcomes == ["published 2", *["refused"] * 3]
+        assert len(_runs(store)) == 2
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_a_replay_that_dies_anywhere_is_there_once_or_not(self, mode: Mode) -> None:
+        def attempt(k: int) -> bool:
+            store = MemoryStore()
+            publish_snapshot(store, _made(store, "r1"))
+            replay = _made(store, "r2", replay_of="r1")
+            try:
+                publish_snapshot(FaultyStore(store, k, mode), replay)
+            except Crash:
+                died = True
+            else:
+                died = False
+            assert _runs(store) in (["r1"], ["r1", "r2"])
+            assert publish_snapshot(store, replay).number == 2
+            assert _runs(store) == ["r1", "r2"]
+            return died
+
+        crash_points(attempt, at_least=2)
 
 
 def test_a_manifest_that_was_exchanged_is_noticed() -> None:
