@@ -25,12 +25,14 @@ from dataops.engine.progress import Progress
 from dataops.engine.work import Work
 from dataops.errors import Compute, Conflict, DataopsError, Integrity, InvalidInput, NotFound, Storage
 from dataops.governance.audit import record_intent, record_result
+from dataops.governance.lineage import EventType
 from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.score import ScorePlan, plan_rescore, run_rescore
 from dataops.runs.ledger import Run, RunState, State, job_of, new_run_id
+from dataops.runs.lineage import tell_lineage
 from dataops.runs.report import report_path, write_run_report
 from dataops.runs.workspace import Workspace
 
@@ -76,6 +78,12 @@ class Planned:
     def model(self) -> ModelVersion | None:
         """The version that a rescore applies."""
         return self.plan.model if isinstance(self.plan, ScorePlan) else None
+
+    def columns_read(self) -> dict[str, tuple[str, ...]]:
+        """The columns that reach the job, by the name of the input."""
+        if isinstance(self.plan, PreparePlan | ScorePlan):
+            return {INPUT: self.plan.read}
+        return {INPUT: self.plan.learn.read, **{name: one.read for name, one in self.plan.judge.items()}}
 
     @property
     def work_digest(self) -> str:
@@ -237,6 +245,7 @@ def _carry_out(
     emit(event, principal=planned.inputs[INPUT].grant.principal, code=code_identity()["digest"])
     if run.code != code_identity():
         progress.say("  note: the code changed since this run began; --again starts a new one with the code as it is")
+    tell_lineage(workspace, run, planned, EventType.START, progress)
     announced = done = False
     try:
         _record_intents(workspace, run, planned)
@@ -245,6 +254,7 @@ def _carry_out(
             result = _do(workspace, planned, work)
             # before the run is done: if it dies here, it can be resumed, and no reading stays without a result
             _record_results(workspace, run, planned, outcome="done", result=result)
+            tell_lineage(workspace, run, planned, EventType.COMPLETE, progress, result=result)
             workspace.ledger.finish(run, result)
             done = True
             report = _report(workspace, run, progress)
@@ -253,6 +263,7 @@ def _carry_out(
     except BaseException as error:
         if not done:
             _record_failure(workspace, run, planned if announced else None, error)
+            tell_lineage(workspace, run, planned, EventType.FAIL, progress, error=error)
             if isinstance(error, RESUMABLE):  # what is wrong in data or declaration is wrong again
                 error.add_note(f"`dataops job resume {run.id}` goes on with what is missing.")
         raise

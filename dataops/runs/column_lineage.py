@@ -1,0 +1,130 @@
+"""Which columns an output's columns come from, told from the plan of the job that makes it.
+
+1. A plan knows its columns before a row is read, so this needs no run and no data.
+2. A derived column comes from the columns of the input behind it, however many steps lie between.
+3. What decided which rows there are is told apart: row filters of the policies, the job's own conditions, rules of the
+   contract that set rows aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataops.datasets.access import GovernedInput
+from dataops.features.steps import RowSteps
+from dataops.governance.contract import Action, Rule, RuleKind
+from dataops.governance.expressions import Expression, parse_expression
+from dataops.governance.lineage import PREDICTION_FIELD, ColumnLineage, ColumnUse, DatasetId, Subtype
+from dataops.preparation.prepare import PreparePlan
+from dataops.rescoring.score import PREDICTION, PROBABILITY, ScorePlan
+
+if TYPE_CHECKING:
+    from dataops.training.plan import TrainPlan
+
+SETS_ASIDE = frozenset({Action.DROP, Action.QUARANTINE, Action.FAIL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputColumns:
+    """The columns of one input under its grant, called `id`; `derive` is what the job makes of them first."""
+
+    given: GovernedInput
+    id: DatasetId
+    derive: Mapping[str, Expression]
+
+    def sources(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The columns of the input that stand behind `names`, sorted."""
+        found: set[str] = set()
+        for name in names:
+            expression = self.derive.get(name)
+            found |= {name} if expression is None else set(self.sources(expression.columns))
+        return tuple(sorted(found))
+
+    def uses(self, names: Iterable[str], subtype: Subtype, why: str) -> tuple[ColumnUse, ...]:
+        """That something depends on `names`, as the grant shows them."""
+        return tuple(
+            self._use(name, subtype, why, masking=self._mask(name) is not None) for name in self.sources(names)
+        )
+
+    def kept(self, name: str) -> tuple[ColumnUse, ...]:
+        """A column that is passed on: as it is, under its mask, or derived."""
+        if name in self.derive:
+            return self.uses([name], Subtype.TRANSFORMATION, "derived")
+        mask = self._mask(name)
+        if mask is None:
+            return (self._use(name, Subtype.IDENTITY, "", masking=False),)
+        return (self._use(name, Subtype.TRANSFORMATION, f"mask: {mask}", masking=True),)
+
+    def rows(self) -> Iterator[ColumnUse]:
+        """The columns by which policies and contract leave rows out, seen without masks."""
+        for sql in self.given.grant.effect.filters:
+            for name in parse_expression(sql, where="row filter").columns:
+                yield self._use(name, Subtype.FILTER, "policy", masking=False)
+        for rule in self.given.dataset.contract.rules:
+            if rule.action in SETS_ASIDE:
+                for name in columns_of_rule(rule):
+                    yield self._use(name, Subtype.FILTER, "contract", masking=False)
+
+    def _mask(self, name: str) -> str | None:
+        mask = self.given.grant.effect.columns.get(name)
+        return None if mask is None else str(mask.kind)
+
+    def _use(self, name: str, subtype: Subtype, why: str, *, masking: bool) -> ColumnUse:
+        return ColumnUse(dataset=self.id, column=name, subtype=subtype, masking=masking, why=why)
+
+
+def columns_of_rule(rule: Rule) -> tuple[str, ...]:
+    """The columns that `rule` looks at."""
+    if rule.kind is RuleKind.EXPRESSION:
+        return parse_expression(rule.arguments["sql"], where=f"rule '{rule.id}'").columns
+    if rule.column is not None:
+        return (rule.column,)
+    return tuple(rule.arguments.get("columns", ()))
+
+
+def prepared_from(plan: PreparePlan, given: GovernedInput, dataset: DatasetId) -> ColumnLineage:
+    """Of the columns that a prepare job makes."""
+    columns = InputColumns(given=given, id=dataset, derive=dict(plan.steps.derive))
+    names = [column.name for column in plan.columns]
+    fields = {name: columns.kept(name) for name in names}
+    if plan.job.split is not None:  # its column is the last one, and made of the keys
+        fields[names[-1]] = columns.uses(plan.job.split.key_columns, Subtype.TRANSFORMATION, "split")
+    rows = [*columns.rows(), *_conditions(columns, plan.steps)]
+    if plan.labelled is not None:
+        rows += columns.uses(plan.labelled.columns, Subtype.FILTER, "labelled")
+    return ColumnLineage(fields=fields, rows=_distinct(rows))
+
+
+def learnt_from(plan: TrainPlan, given: GovernedInput, dataset: DatasetId) -> ColumnLineage:
+    """Of a model's features and its prediction; what it is judged on made nothing of it."""
+    columns = InputColumns(given=given, id=dataset, derive={})
+    fields = {
+        column.name: columns.uses([column.name], Subtype.AGGREGATION, "feature learnt from") for column in plan.columns
+    }
+    weight = columns.uses([plan.job.weight] if plan.job.weight else [], Subtype.AGGREGATION, "weight")
+    target = columns.uses(plan.learn.target.columns, Subtype.AGGREGATION, "target learnt from")
+    fields[PREDICTION_FIELD] = (*fields.get(PREDICTION_FIELD, ()), *target, *weight)
+    rows = [*columns.rows(), *columns.uses(plan.learn.target.columns, Subtype.FILTER, "target known")]
+    if plan.learn.split_column is not None:
+        rows += columns.uses([plan.learn.split_column], Subtype.FILTER, "split")
+    return ColumnLineage(fields=fields, rows=_distinct(rows))
+
+
+def scored_from(plan: ScorePlan, given: GovernedInput, dataset: DatasetId, model: DatasetId) -> ColumnLineage:
+    """Of kept columns and scores."""
+    columns = InputColumns(given=given, id=dataset, derive=dict(plan.program.steps.derive))
+    said = ColumnUse(dataset=model, column=PREDICTION_FIELD, subtype=Subtype.TRANSFORMATION, why="model")
+    score = (*columns.uses(plan.program.source_columns(), Subtype.TRANSFORMATION, "scored"), said)
+    kept = InputColumns(given=given, id=dataset, derive={})
+    fields = {**{name: kept.kept(name) for name in plan.job.keep}, PROBABILITY: score, PREDICTION: score}
+    return ColumnLineage(fields=fields, rows=_distinct([*columns.rows(), *_conditions(columns, plan.program.steps)]))
+
+
+def _conditions(columns: InputColumns, steps: RowSteps) -> tuple[ColumnUse, ...]:
+    return columns.uses(steps.where.columns if steps.where else (), Subtype.FILTER, "job")
+
+
+def _distinct(uses: Iterable[ColumnUse]) -> tuple[ColumnUse, ...]:
+    return tuple(dict.fromkeys(uses))

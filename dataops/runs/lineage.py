@@ -1,0 +1,284 @@
+"""The lineage that runs leave: OpenLineage events beside the storage's records, and read back from there.
+
+1. A run's events lie under ``lineage/<run>/<nn>-<type>.json``, put once each, in the order in which they were said.
+   They outlive the run's own records, and the data.
+2. What is told is taken from the plan that runs and from what was published, not from what a job says of itself.
+3. Lineage that can't be written undoes no run: it is said, and the run goes on. (Without the audit nothing is read;
+   lineage explains what the audit proves.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from dataops.datasets.access import GovernedInput
+from dataops.datasets.snapshot import Snapshot, read_snapshot
+from dataops.declarations.jobs import INPUT
+from dataops.errors import DataopsError, Format
+from dataops.governance.contract import Column
+from dataops.governance.lineage import (
+    DatasetFacts,
+    DatasetId,
+    EventType,
+    ModelFacts,
+    Reading,
+    RunFacts,
+    RuleOutcome,
+    run_event,
+)
+from dataops.preparation.prepare import PreparePlan
+from dataops.records import Record, canonical_bytes, now_utc, parse_time
+from dataops.registry.versions import ModelVersion
+from dataops.rescoring.score import ScorePlan
+from dataops.runs.column_lineage import learnt_from, prepared_from, scored_from
+from dataops.runs.ledger import Run, job_of
+from dataops.runs.workspace import Workspace
+from dataops.storage.disk import redact
+from dataops.storage.objects import Store
+
+if TYPE_CHECKING:
+    from dataops.engine.progress import Progress
+    from dataops.runs.execute import Planned
+
+LINEAGE_FOLDER = "lineage"
+ENGINE = "Dask"
+
+
+def tell_lineage(
+    workspace: Workspace,
+    run: Run,
+    planned: Planned,
+    kind: EventType,
+    progress: Progress,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: BaseException | None = None,
+) -> None:
+    """The event that says how it stands with `run`; where it can't be made or written, a line on stderr says so.
+
+    Parameters
+    ----------
+    result : of a run that is done, what it gives.
+    error : of one that failed; only its family is told.
+    """
+    try:
+        event = event_of(workspace, run, planned, kind, result=result or {}, error=error)
+        write_event(workspace.store, run.id, kind, event)
+    except Exception as failure:  # noqa: BLE001  # whatever it is, the run's own records are whole
+        progress.say(f"  note: no lineage of this run's {kind.lower()} ({type(failure).__name__}); the run goes on")
+
+
+def write_event(store: Store, run: str, kind: EventType, event: Record) -> str:
+    """The key that holds `event` now: the next number of its run."""
+    data = canonical_bytes(event)
+    number = len(store.list(f"{LINEAGE_FOLDER}/{run}"))
+    while True:
+        number += 1
+        key = f"{LINEAGE_FOLDER}/{run}/{number:02d}-{kind.lower()}.json"
+        if store.put_if_absent(key, data):
+            return key
+
+
+def read_events(store: Store) -> Iterator[Record]:
+    """All events, run by run in the order of their keys.
+
+    Raises
+    ------
+    Format : a file among them that is no event.
+    """
+    for key in store.list(LINEAGE_FOLDER):
+        try:
+            event = json.loads(store.get(key))
+            event["run"]["runId"], event["eventType"]
+        except (ValueError, LookupError, TypeError):
+            raise Format(
+                f"{key} is not an OpenLineage event of a run; remove it, the runs' own records are elsewhere"
+            ) from None
+        yield dict(event)
+
+
+def event_of(
+    workspace: Workspace,
+    run: Run,
+    planned: Planned,
+    kind: EventType,
+    *,
+    result: Mapping[str, Any],
+    error: BaseException | None,
+) -> Record:
+    """The event as JSON."""
+    reads = result.get("reads", {})
+    inputs: list[DatasetFacts | ModelFacts] = list(_inputs(workspace, planned.inputs, reads))
+    if planned.model is not None:
+        inputs.append(_model_read(workspace, planned.model))
+    outputs = () if kind is EventType.FAIL else _outputs(workspace, run, planned, result)
+    family = None if error is None else type(error).__name__
+    return run_event(
+        kind, _run_facts(workspace, run, planned), at=now_utc(), inputs=inputs, outputs=outputs, error=family
+    )
+
+
+def _run_facts(workspace: Workspace, run: Run, planned: Planned) -> RunFacts:
+    parent = getattr(run, "replay_of", None)
+    return RunFacts(
+        id=run.id,
+        job=run.job,
+        kind=run.kind,
+        created_at=parse_time(run.created_at),
+        namespace=_storage(workspace),
+        code=run.code,
+        engine=(ENGINE, version("dask")),
+        readings=tuple(_reading(name, given) for name, given in planned.inputs.items()),
+        parent=_parent(workspace, parent) if parent else None,
+    )
+
+
+def _parent(workspace: Workspace, run_id: str) -> tuple[str, str, Any] | None:
+    try:
+        return run_id, job_of(run_id), parse_time(workspace.ledger.read(run_id).created_at)
+    except DataopsError:  # its records were cleared away, and with them its time
+        return None
+
+
+def _reading(name: str, given: GovernedInput) -> Reading:
+    grant = given.grant
+    return Reading(
+        input=name,
+        dataset=given.dataset.name,
+        purpose=str(grant.purpose),
+        roles=grant.roles,
+        zone=str(given.dataset.zone),
+        policy=grant.policy_digest,
+        effect=grant.effect.digest,
+        masked={column: str(mask.kind) for column, mask in grant.effect.columns.items() if mask is not None},
+    )
+
+
+def _inputs(
+    workspace: Workspace, inputs: Mapping[str, GovernedInput], reads: Mapping[str, Any]
+) -> Iterator[DatasetFacts]:
+    """Each dataset once: one that is read for two purposes is one input of OpenLineage."""
+    firsts: dict[str, str] = {}
+    for name, given in inputs.items():
+        firsts.setdefault(given.dataset.name, name)
+    for name in firsts.values():
+        given = inputs[name]
+        counts = reads.get(name, {}).get("counts")
+        snapshot = given.dataset.snapshot
+        yield DatasetFacts(
+            id=DatasetId(namespace=_storage(workspace), name=given.dataset.name),
+            columns=given.dataset.contract.columns,
+            zone=str(given.dataset.zone),
+            origin="catalog" if given.dataset.declared else "job",
+            version=snapshot.content_digest,
+            snapshot=snapshot.number,
+            runs=_runs_of(snapshot),
+            rows=None if counts is None else counts["read"],
+            size_bytes=None if counts is None else sum(one.size_bytes for one in snapshot.fragments),
+            files=None if counts is None else len(snapshot.fragments),
+            tested=_tested(given, counts),
+        )
+
+
+def _tested(given: GovernedInput, counts: Mapping[str, int] | None) -> tuple[RuleOutcome, ...]:
+    rules = given.dataset.contract.rules
+    if counts is None:
+        return tuple(RuleOutcome(rule=rule) for rule in rules)
+    return tuple(RuleOutcome(rule=rule, broken=counts.get(f"broken:{rule.id}", 0)) for rule in rules)
+
+
+def _model_read(workspace: Workspace, model: ModelVersion) -> ModelFacts:
+    loaded = workspace.registry.read(model.model, model.version)
+    return ModelFacts(
+        id=DatasetId(namespace=_registry(workspace), name=model.model),
+        features=loaded.package.program.sources,
+        version=model.version,
+        digest=model.digest,
+        model_format=model.model_format,
+        metrics=_metric_names(loaded.package.metrics),
+    )
+
+
+def _outputs(
+    workspace: Workspace, run: Run, planned: Planned, result: Mapping[str, Any]
+) -> Sequence[DatasetFacts | ModelFacts]:
+    given, plan = planned.inputs[INPUT], planned.plan
+    source = DatasetId(namespace=_storage(workspace), name=given.dataset.name)
+    match plan:
+        case PreparePlan():
+            made = prepared_from(plan, given, source)
+            return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
+        case ScorePlan():
+            model = DatasetId(namespace=_registry(workspace), name=plan.model.model)
+            made = scored_from(plan, given, source, model)
+            return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
+        case _:
+            facts = ModelFacts(
+                id=DatasetId(namespace=_registry(workspace), name=plan.job.name),
+                features=tuple((column.name, str(column.type)) for column in plan.columns),
+                metrics=tuple(str(metric) for metric in plan.job.evaluate.metrics),
+                made_of=learnt_from(plan, given, source),
+            )
+            return _registered(facts, result.get("versions", ())) or (facts,)
+
+
+def _made(
+    workspace: Workspace,
+    run: Run,
+    name: str,
+    columns: tuple[Column, ...],
+    given: GovernedInput,
+    result: Mapping[str, Any],
+    made_of: Any,
+) -> DatasetFacts:
+    snapshot = read_snapshot(workspace.store, name, result["snapshot"]) if result else None
+    mine = [one for one in snapshot.manifests if one.run == run.id] if snapshot else []
+    written = [fragment for manifest in mine for fragment in manifest.fragments]
+    return DatasetFacts(
+        id=DatasetId(namespace=_storage(workspace), name=name),
+        columns=columns,
+        zone=str(given.dataset.zone),
+        origin="job",
+        version=snapshot.content_digest if snapshot else None,
+        snapshot=snapshot.number if snapshot else None,
+        runs=_runs_of(snapshot) if snapshot else (),
+        rows=sum(fragment.rows for fragment in written) if snapshot else None,
+        size_bytes=sum(fragment.size_bytes for fragment in written) if snapshot else None,
+        files=len(written) if snapshot else None,
+        made_of=made_of,
+    )
+
+
+def _registered(facts: ModelFacts, versions: Sequence[Mapping[str, Any]]) -> tuple[ModelFacts, ...]:
+    return tuple(
+        ModelFacts(
+            id=facts.id,
+            features=facts.features,
+            version=one["version"],
+            digest=one["digest"],
+            model_format=one["format"],
+            metrics=facts.metrics,
+            size_bytes=one["size_bytes"],
+            made_of=facts.made_of,
+        )
+        for one in versions
+    )
+
+
+def _metric_names(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for report in metrics.values() for name in report["overall"]))
+
+
+def _runs_of(snapshot: Snapshot) -> tuple[str, ...]:
+    return tuple(manifest.run for manifest in snapshot.manifests)
+
+
+def _storage(workspace: Workspace) -> str:
+    return redact(workspace.store.url)
+
+
+def _registry(workspace: Workspace) -> str:
+    return redact(workspace.registry.store.url)
