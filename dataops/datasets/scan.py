@@ -2,12 +2,14 @@
 
 For one unit, in this order:
 
+0. the grant must hold the columns and not have ended; a dataset that had to be surveyed must have been;
 1. the file must still be the one that was planned (size, time and footer of a source, size of a part);
 2. only the columns that are asked for and granted are decoded, with those that filters and contract rules look at;
    dictionaries are
    decoded to plain values, since a dictionary keeps values that no row has any more;
 3. the policy's row filters, which may look at columns that the reader may not see;
-4. the contract's rules: rows that break one are dropped or quarantined, and counted by rule;
+4. the contract's rules, with what a survey of the whole dataset says of repeated keys: rows that break one are dropped
+   or quarantined, once, and counted by every rule that they break;
 5. masks, which rewrite the values; schema metadata, pandas attributes and indexes never come along;
 6. the receipt: ``read = passed + filtered + dropped + quarantined``.
 
@@ -16,7 +18,7 @@ No error, receipt or key ever holds a value of a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,16 +26,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from dataops.datasets.allowed import read_allowed
 from dataops.datasets.decode import Source
 from dataops.datasets.quarantine import aside_columns, rows_aside
 from dataops.datasets.receipt import Receipt
-from dataops.datasets.replayed import take_rows, with_carried
+from dataops.datasets.replayed import with_carried
+from dataops.datasets.survey import Surveyed, keys_of, require_survey
 from dataops.datasets.units import Unit
-from dataops.errors import AccessDenied, Integrity
-from dataops.governance.checking import check_rows
-from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
+from dataops.errors import AccessDenied
+from dataops.governance.checking import Checked, check_rows
+from dataops.governance.contract import Action, Contract
 from dataops.governance.keys import derive_key, read_secret
-from dataops.governance.masking import Mask, apply_mask
+from dataops.governance.masking import Mask, MaskKind, apply_mask
+from dataops.records import now_utc, parse_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,65 +65,97 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
 
     Raises
     ------
-    AccessDenied : a column that the effect doesn't hold; nothing is decoded then.
-    Integrity : the file is not the one that was planned, or can't be decoded.
+    AccessDenied : a column that the effect doesn't hold, or a grant that has ended; nothing is decoded then.
+    Integrity : the file is not the one that was planned, or can't be decoded; or the dataset should have been surveyed
+        and wasn't.
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
-    denied = [name for name in columns if name not in source.effect.columns]
-    if denied:
-        raise AccessDenied(f"dataset '{source.dataset}': the grant doesn't hold {', '.join(denied)}; nothing was read")
-    filters = [_expression(text) for text in source.effect.filters]
+    _require_granted(source, columns)
+    survey = require_survey(source)
     looked_at = aside_columns(source.contract)
-    needed = {*columns, *looked_at, *(name for one in filters for name in one.columns)}
-    taken = take_rows(source, unit, needed)
-    if taken.rows != unit.rows:
-        raise Integrity(f"{unit.fragment.shown}: {taken.rows} rows in unit {unit.id}, its footer says {unit.rows}")
-    raw = taken.table
-    allowed = np.flatnonzero(_allowed_rows(raw, filters))
-    rows = raw if len(allowed) == raw.num_rows else raw.take(pa.array(allowed))
-    offsets = taken.offsets[allowed]
-    checked = check_rows(source.contract, rows)
+    rows = read_allowed(source, unit, {*columns, *looked_at})
+    checked = check_rows(source.contract, rows.table)
+    if survey is not None:
+        checked = with_repeats(source.contract, checked, _repeats(survey, source, unit, rows.positions))
     keep = np.asarray(checked.keep)
-    passing = rows if keep.all() else rows.filter(checked.keep)
-    aside = rows_aside(source, unit, rows.select(sorted(looked_at)), np.asarray(checked.rule_index), offsets)
-    dropped = len(allowed) - passing.num_rows - (0 if aside is None else aside.num_rows)
-    quarantined = with_carried(aside, taken.carried, source)
+    passing = rows.table if keep.all() else rows.table.filter(checked.keep)
+    aside = rows_aside(
+        source,
+        unit,
+        rows.table.select(sorted(looked_at)),
+        np.asarray(checked.rule_index),
+        rows.positions - unit.first_row,
+    )
+    quarantined = with_carried(aside, rows.carried, source)
     receipt = Receipt(
         unit=unit.id,
-        read=taken.rows,
+        read=rows.read,
         passed=passing.num_rows,
-        filtered_by_policy=raw.num_rows - len(allowed),
-        dropped=dropped,
+        filtered_by_policy=rows.filtered,
+        dropped=len(keep) - passing.num_rows - (0 if aside is None else aside.num_rows),
         quarantined=0 if quarantined is None else quarantined.num_rows,
         broken={rule.id: count for rule, count in zip(source.contract.rules, checked.broken, strict=True) if count},
     )
     return GovernedRead(
-        table=_masked(source, passing, columns),
-        positions=offsets[keep] + unit.first_row,
+        table=_masked(source, passing, columns, survey),
+        positions=rows.positions[keep],
         quarantined=quarantined,
         receipt=receipt,
     )
 
 
-@lru_cache(maxsize=256)
-def _expression(text: str) -> Expression:
-    return parse_expression(text, where="row filter of the policy")
+def _require_granted(source: Source, columns: Sequence[str]) -> None:
+    """Nothing, if the grant holds all `columns` and hasn't ended; looked at anew for each unit, as runs may be long."""
+    denied = [name for name in columns if name not in source.effect.columns]
+    if denied:
+        raise AccessDenied(f"dataset '{source.dataset}': the grant doesn't hold {', '.join(denied)}; nothing was read")
+    if source.expires_at is not None and now_utc() >= parse_time(source.expires_at):
+        raise AccessDenied(
+            f"dataset '{source.dataset}': what was granted ended at {source.expires_at}; a policy must allow it anew"
+        )
 
 
-def _allowed_rows(raw: pa.Table, filters: Sequence[Expression]) -> np.ndarray:
-    allowed = np.ones(raw.num_rows, dtype=bool)
-    for one in filters:
-        allowed &= np.asarray(evaluate_predicate(one, raw))
-    return allowed
+def _repeats(survey: Surveyed, source: Source, unit: Unit, positions: np.ndarray) -> dict[int, np.ndarray]:
+    """For each rule that asks for unique rows, boolean (n_rows,): which of the rows at `positions` repeat a key."""
+    keys = keys_of(source.contract)
+    repeats = {columns: survey.repeats(unit.fragment, columns) for columns in set(keys.values())}
+    return {place: np.isin(positions, repeats[columns]) for place, columns in keys.items()}
 
 
-def _masked(source: Source, rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+def with_repeats(contract: Contract, checked: Checked, repeats: Mapping[int, np.ndarray]) -> Checked:
+    """`checked` with the rows that break a rule of the whole dataset: set aside by the most severe rule they break.
+
+    Parameters
+    ----------
+    repeats : boolean (n_rows,) by the rule's place in the contract: which rows break it.
+    """
+    severity = tuple(Action)  # the least severe first
+    worst_first = sorted(range(len(contract.rules)), key=lambda i: (-severity.index(contract.rules[i].action), i))
+    rank = np.empty(len(worst_first) + 1, dtype=np.int64)
+    rank[worst_first], rank[-1] = np.arange(len(worst_first)), len(worst_first)  # -1: no rule so far
+    rule_index, broken = np.array(checked.rule_index), list(checked.broken)
+    for place, breaks in repeats.items():
+        broken[place] += int(np.count_nonzero(breaks))
+        if contract.rules[place].action is not Action.WARN:
+            rule_index[breaks & (rank[place] < rank[rule_index])] = place
+    return Checked(keep=pa.array(rule_index == -1), rule_index=pa.array(rule_index), broken=tuple(broken))
+
+
+def _masked(source: Source, rows: pa.Table, columns: Sequence[str], survey: Surveyed | None) -> pa.Table:
     masked = {}
     for name in columns:
         mask = source.effect.columns[name]
         values = rows.column(name)
-        masked[name] = values if mask is None else apply_mask(mask, values, key=_key(source, mask))
+        masked[name] = values if mask is None else _masked_column(source, name, mask, values, survey)
     return pa.table(masked).combine_chunks()
+
+
+def _masked_column(
+    source: Source, name: str, mask: Mask, values: pa.ChunkedArray, survey: Surveyed | None
+) -> pa.ChunkedArray:
+    if mask.kind is MaskKind.RARE and survey is not None:
+        return apply_mask(mask, values, key=survey.key, frequent=survey.frequent(name, mask.min_count or 0))
+    return apply_mask(mask, values, key=_key(source, mask))
 
 
 def _key(source: Source, mask: Mask) -> bytes | None:

@@ -1,0 +1,74 @@
+"""Rows that the policy's row filters let through: what contract rules, surveys and masks work on.
+
+1. A filter may look at columns that the reader may not see; they are decoded for it alone.
+2. A unit without exactly the rows of its footer is refused: rows would be lost or read twice unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+
+from dataops.datasets.decode import Source
+from dataops.datasets.replayed import take_rows
+from dataops.datasets.units import Unit
+from dataops.errors import Integrity
+from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedRows:
+    """What the row filters let through of one unit.
+
+    Attributes
+    ----------
+    table : unmasked, in the contract's types, one row per row let through.
+    positions : int64 (n_rows,), rising: offset of each of them in its file.
+    read, filtered : rows to account for, and how many of them the filters kept back.
+    carried : of a replay: rows of the quarantine file that stay there, see `replayed`.
+    """
+
+    table: pa.Table
+    positions: np.ndarray
+    read: int
+    filtered: int
+    carried: pa.Table | None = None
+
+
+def read_allowed(source: Source, unit: Unit, names: Collection[str]) -> AllowedRows:
+    """The columns `names` of the rows of `unit` that pass the filters of `source.effect`.
+
+    Raises
+    ------
+    Integrity : the file is not the one that was planned, or can't be decoded.
+    ContractViolation : a column is missing or can't be read as the contract's type.
+    """
+    filters = [_expression(text) for text in source.effect.filters]
+    taken = take_rows(source, unit, {*names, *(name for one in filters for name in one.columns)})
+    if taken.rows != unit.rows:
+        raise Integrity(f"{unit.fragment.shown}: {taken.rows} rows in unit {unit.id}, its footer says {unit.rows}")
+    raw = taken.table
+    allowed = np.flatnonzero(_allowed(raw, filters))
+    return AllowedRows(
+        table=raw if len(allowed) == raw.num_rows else raw.take(pa.array(allowed)),
+        positions=taken.offsets[allowed] + unit.first_row,
+        read=taken.rows,
+        filtered=raw.num_rows - len(allowed),
+        carried=taken.carried,
+    )
+
+
+@lru_cache(maxsize=256)
+def _expression(text: str) -> Expression:
+    return parse_expression(text, where="row filter of the policy")
+
+
+def _allowed(raw: pa.Table, filters: Sequence[Expression]) -> np.ndarray:
+    allowed = np.ones(raw.num_rows, dtype=bool)
+    for one in filters:
+        allowed &= np.asarray(evaluate_predicate(one, raw))
+    return allowed
