@@ -180,8 +180,14 @@ def _as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
     return table.select(schema.names).cast(schema).combine_chunks()
 
 
-def run_prepare(plan: PreparePlan, given: GovernedInput, work: Work, *, storage: str) -> tuple[Manifest, Snapshot]:
+def run_prepare(
+    plan: PreparePlan, given: GovernedInput, work: Work, *, storage: str, replay_of: str | None = None
+) -> tuple[Manifest, Snapshot]:
     """The published output of the job: every unit prepared once, then one manifest.
+
+    Parameters
+    ----------
+    replay_of : the run whose quarantine the units of `given` take: what passes is added to what it made.
 
     Raises
     ------
@@ -202,6 +208,7 @@ def run_prepare(plan: PreparePlan, given: GovernedInput, work: Work, *, storage:
             units=given.units,
             records={record.unit: record for record in records},
             lineage=prepare_lineage(plan, given),
+            replay_of=replay_of,
         )
 
 

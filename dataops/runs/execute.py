@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataops.datasets.access import GovernedInput, require_same
 from dataops.datasets.catalog import is_declared
+from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
 from dataops.declarations.jobs import INPUT, Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
@@ -68,6 +69,7 @@ class Planned:
     source: str
     inputs: Mapping[str, GovernedInput]
     plan: PreparePlan | TrainPlan | ScorePlan
+    replay_of: str | None = None
 
     @property
     def job(self) -> Job:
@@ -93,9 +95,8 @@ class Planned:
             for name, given in self.inputs.items()
         }
         version = self.model.digest if self.model else None
-        return digest(
-            {"job": job_record(self.job), "inputs": inputs, "model": version, "code": code_identity()["digest"]}
-        )
+        work = {"job": job_record(self.job), "inputs": inputs, "model": version, "code": code_identity()["digest"]}
+        return digest({**work, "replay_of": self.replay_of} if self.replay_of else work)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +162,17 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
     if earlier is not None and _is_current(workspace, job, earlier):
         progress.say(f"{job.name}: nothing changed since run {earlier.run.id}; --again does it anew")
         return Outcome(state=earlier, skipped=True, report=str(report_path(workspace, earlier.run.id)))
+    return start_run(workspace, planned, options=options, progress=progress)
+
+
+def start_run(workspace: Workspace, planned: Planned, *, options: Options, progress: Progress) -> Outcome:
+    """The finished run of `planned`, from its record on.
+
+    Raises
+    ------
+    DataopsError : as `run_job`.
+    """
+    job = planned.job
     grant = planned.inputs[INPUT].grant
     at = now_utc()
     run = Run(
@@ -168,7 +180,7 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
         job=job.name,
         kind=job.job,
         declaration=job_record(job),
-        source=source,
+        source=planned.source,
         principal=grant.principal,
         roles=grant.roles,
         inputs={name: given.pinned() for name, given in planned.inputs.items()},
@@ -176,6 +188,7 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
         code=code_identity(),
         work_digest=planned.work_digest,
         created_at=format_time(at),
+        replay_of=planned.replay_of,
     )
     workspace.ledger.start(run, {name: given.units for name, given in planned.inputs.items()})
     return _carry_out(workspace, run, planned, options, progress, event="run_started")
@@ -211,15 +224,12 @@ def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Pro
     if found.state is State.DONE:
         raise Conflict(f"run {run_id} is done; there is nothing to resume")
     run = found.run
-    job = job_from_record(run.declaration)
-    planned = _replan(workspace, job, run)
+    planned = _replan(workspace, run)
     return _carry_out(workspace, run, planned, options, progress, event="run_resumed")
 
 
-def _replan(workspace: Workspace, job: Job, run: Run) -> Planned:
-    if isinstance(job, RescoreJob) and run.model is not None:
-        # an alias may have moved since: the run goes on with the version it began with
-        job = job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
+def _replan(workspace: Workspace, run: Run) -> Planned:
+    job = job_of_run(run)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
     if _pinned_model(planned.model) != run.model:
         raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")
@@ -227,7 +237,23 @@ def _replan(workspace: Workspace, job: Job, run: Run) -> Planned:
         name: require_same(given, run.inputs[name], workspace.ledger.plan(run.id, name))
         for name, given in planned.inputs.items()
     }
-    return replace(planned, inputs=inputs)
+    if run.replay_of is not None:
+        inputs = {name: with_quarantine(workspace, given) for name, given in inputs.items()}
+    return replace(planned, inputs=inputs, replay_of=run.replay_of)
+
+
+def job_of_run(run: Run) -> Job:
+    """The declaration of `run`; of a rescore with the very version that it began with, since an alias may have moved."""
+    job = job_from_record(run.declaration)
+    if isinstance(job, RescoreJob) and run.model is not None:
+        return job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
+    return job
+
+
+def with_quarantine(workspace: Workspace, given: GovernedInput) -> GovernedInput:
+    """`given`, with the place where the quarantine files of its units lie."""
+    url = f"{workspace.settings.storage}/{QUARANTINE_FOLDER}"
+    return replace(given, source=replace(given.source, quarantine=url))
 
 
 def _pinned_model(model: ModelVersion | None) -> Mapping[str, Any] | None:
@@ -312,10 +338,15 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
     settings, given = workspace.settings, planned.inputs[INPUT]
     match planned.plan:
         case PreparePlan() as plan:
-            return _published(*run_prepare(plan, given, work, storage=settings.storage))
+            return _published(*run_prepare(plan, given, work, storage=settings.storage, replay_of=planned.replay_of))
         case ScorePlan() as plan:
             manifest, snapshot, figures = run_rescore(
-                plan, given, work, storage=settings.storage, registry=settings.registry
+                plan,
+                given,
+                work,
+                storage=settings.storage,
+                registry=settings.registry,
+                replay_of=planned.replay_of,
             )
             return {**_published(manifest, snapshot), **figures, "model": _pinned_model(plan.model)}
         case plan:

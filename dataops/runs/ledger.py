@@ -38,7 +38,7 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The record of one run; `inputs` are what `GovernedInput.pinned` says, by role (``input``,
-    ``evaluate:<dataset>``).
+    ``evaluate:<dataset>``); `replay_of` is the run whose quarantine it takes, None for a run over whole data.
     """
 
     id: str
@@ -53,10 +53,13 @@ class Run:
     code: Mapping[str, str]
     work_digest: str
     created_at: str
+    replay_of: str | None = None
 
     def to_bytes(self) -> bytes:
         """The stored record."""
         body = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if self.replay_of is None:  # no key for what most runs aren't
+            del body["replay_of"]
         return encode_record("run", 1, {**body, "roles": list(self.roles)})
 
     @classmethod
