@@ -23,12 +23,13 @@ from dataops.declarations.jobs import INPUT, Job, PrepareJob, RescoreJob, TrainJ
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
+from dataops.engine.survey import surveyed
 from dataops.engine.work import Work
 from dataops.errors import Compute, Conflict, DataopsError, Integrity, InvalidInput, NotFound, Storage
 from dataops.governance.audit import record_intent, record_result
 from dataops.governance.lineage import EventType
 from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
-from dataops.records import digest, format_time, now_utc
+from dataops.records import digest, format_time, now_utc, parse_time
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.score import ScorePlan, plan_rescore, run_rescore
@@ -277,7 +278,7 @@ def _carry_out(
         _record_intents(workspace, run, planned)
         announced = True
         with _working(planned.job, run, options, progress, emit) as (work, dashboard):
-            result = _do(workspace, planned, work)
+            result = _do(workspace, _surveyed(workspace, run, planned, work), work)
             # before the run is done: if it dies here, it can be resumed, and no reading stays without a result
             _record_results(workspace, run, planned, outcome="done", result=result)
             tell_lineage(workspace, run, planned, EventType.COMPLETE, progress, result=result)
@@ -331,6 +332,16 @@ def _working(
         progress.say(f"  dashboard    {connection.dashboard}  ({size})")
         emit("cluster_ready", workers=connection.workers, threads=connection.threads)
         yield Work(client=connection.client, run=run.id, emit=emit, progress=progress), connection.dashboard
+
+
+def _surveyed(workspace: Workspace, run: Run, planned: Planned, work: Work) -> Planned:
+    """`planned` over inputs that keep the rules of the whole dataset, and whose workers know what a survey found."""
+    at, storage = parse_time(run.created_at), workspace.settings.storage
+    inputs = {name: surveyed(given, work, storage=storage, at=at) for name, given in planned.inputs.items()}
+    plan = planned.plan
+    if not isinstance(plan, PreparePlan | ScorePlan):
+        plan = plan.reading({name: given.source for name, given in inputs.items()})
+    return replace(planned, inputs=inputs, plan=plan)
 
 
 def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:

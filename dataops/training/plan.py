@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dataops.datasets.access import GovernedInput
+from dataops.datasets.decode import Source
 from dataops.declarations.jobs import HOLDOUT, INPUT, Candidate, TrainJob, evaluation_name
 from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
@@ -43,6 +44,11 @@ class TrainPlan:
     judge: Mapping[str, Selection]
     steps: RowSteps
     columns: tuple[Column, ...]
+
+    def reading(self, sources: Mapping[str, Source]) -> TrainPlan:
+        """The plan over `sources`, by the run's name of the input."""
+        judge = {name: replace(one, source=sources[name]) for name, one in self.judge.items()}
+        return replace(self, learn=replace(self.learn, source=sources[INPUT]), judge=judge)
 
     def metrics_name(self, input_name: str) -> str:
         """The name that metrics on the input of that name are reported under."""
