@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dataops import __version__
-from dataops.cli import audit, dataset, demo, job, model, workspace
+from dataops.cli import audit, dataset, demo, job, model, policy, workspace
 from dataops.cli.output import print_error
 from dataops.errors import DataopsError, Storage
 
@@ -111,7 +111,16 @@ def main() -> None:
     """
 
 
-for command in (demo.demo, workspace.init, workspace.keys, job.job, dataset.dataset, model.model, audit.audit):
+for command in (
+    demo.demo,
+    workspace.init,
+    workspace.keys,
+    job.job,
+    dataset.dataset,
+    model.model,
+    policy.policy,
+    audit.audit,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,230 @@
+"""Rules that do nothing: they concern no dataset, nobody or no column, or another rule always says as much. Pure.
+
+1. A name or pattern that nothing has is reported once, with the rules that say it; a rule that concerns no situation
+   at all, or covers no column, is reported by itself.
+2. A rule is *contained* in another if every request and column that it is about is the other's too, and the other does
+   the same or more. Patterns are compared as text: what is reported is certain, not all that is certain is reported.
+3. A rule is *overruled* if in every situation and for every column a deny or a stricter mask decides instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from dataops.errors import near_match
+from dataops.governance.contract import UNCLASSIFIED, Column
+from dataops.governance.masking import STRICTNESS
+from dataops.governance.names import folded
+from dataops.governance.policy_world import (
+    FindingKind,
+    PolicyFinding,
+    Severity,
+    Situation,
+    World,
+    finding_at,
+    situations_by_rule,
+    spell_names,
+    spell_rule,
+)
+from dataops.governance.rules import ANY, Rule, RuleEffect, classifications_of
+
+_RESTRICTING = frozenset({RuleEffect.DENY, RuleEffect.MASK})
+
+
+def find_unreachable(world: World, situations: Sequence[Situation]) -> Iterator[PolicyFinding]:
+    """Rules that concern nothing, and names in rules that nothing has."""
+    yield from _unknown_names(world)
+    by_rule = situations_by_rule(situations)
+    for rule in world.rules:
+        met = by_rule.get(rule.qualified, [])
+        if met:
+            yield from _unknown_columns(world, rule, met)
+        elif rule.holds_at(world.at):
+            yield _warn(
+                world, rule, FindingKind.UNREACHABLE, "", f"{spell_rule(rule)} concerns no request: {_why(world, rule)}"
+            )
+
+
+def _why(world: World, rule: Rule) -> str:
+    if not any(_matching(name, rule.datasets) for name in world.datasets):
+        return "no dataset has a name that it says"
+    if rule.effect == RuleEffect.ALLOW and not rule.roles and not rule.principals:
+        return "it names nobody"
+    zones = sorted({one.zone for one in world.datasets.values() if _matching(one.name, rule.datasets)})
+    if not {*rule.zones} & {ANY, *zones}:
+        return f"its datasets are in zone {', '.join(zones)}, and it says {', '.join(rule.zones)}"
+    return "nobody has a role that it says"
+
+
+def _unknown_names(world: World) -> Iterator[PolicyFinding]:
+    """Roles, users and dataset patterns of rules that don't exist, each once."""
+    held = {role for roles in world.principals.values() for role in roles}
+    folded_roles = {folded(role) for role in held}
+    known: tuple[tuple[str, str, Collection[str], Callable[[str], bool]], ...] = (
+        ("roles", "no principal has the role", held, lambda role: folded(role) in folded_roles),
+        ("principals", "principals.yaml has no user", world.principals, lambda user: user in world.principals),
+        ("datasets", "no dataset is called", world.datasets, lambda name: _matches_any(name, world.datasets)),
+    )
+    for key, message, names, exists in known:
+        saying: dict[str, list[Rule]] = {}
+        for rule in world.rules:
+            for word in getattr(rule, key):
+                if word != ANY and not exists(word):
+                    saying.setdefault(word, []).append(rule)
+        for word, rules in saying.items():
+            said = f"{message} '{word}', which {_spell_rules(rules)} name{'s' if len(rules) == 1 else ''}"
+            yield _warn(world, rules[0], FindingKind.UNREACHABLE, key, f"{said}.{near_match(word, names)}")
+
+
+def _unknown_columns(world: World, rule: Rule, met: Sequence[Situation]) -> Iterator[PolicyFinding]:
+    """Names and patterns of `rule` that no column has, where the columns of all its datasets are known."""
+    if rule.effect in (RuleEffect.FILTER, RuleEffect.GROUP) or any(one.dataset.contract is None for one in met):
+        return
+    columns = {(one.dataset.name, column.name): column for one in met for column in one.columns}.values()
+    datasets = sorted({one.dataset.name for one in met})
+    where = f"of {spell_names(datasets)}"
+    names = {folded(name) for column in columns for name in (column.name, *column.origins)}
+    for name in rule.names:
+        if folded(name) not in names:
+            near = near_match(name, sorted({column.name for column in columns}))
+            message = f"{spell_rule(rule)} names '{name}', and no column {where} is called that.{near}"
+            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", message)
+    tags = {tag for column in columns for tag in classifications_of(column)}
+    for pattern in rule.classifications:
+        if pattern != ANY and not any(fnmatchcase(tag, folded(pattern)) for tag in tags):
+            near = near_match(pattern, tags)
+            message = f"{spell_rule(rule)} says '{pattern}', and no column {where} is classified so.{near}"
+            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", message)
+
+
+def find_overruled(world: World, situations: Sequence[Situation]) -> Iterator[PolicyFinding]:
+    """Allow rules of which everything is denied, masks of which a deny or a stricter mask always decides."""
+    by_rule = situations_by_rule(situations)
+    for rule in world.rules:
+        if rule.effect not in (RuleEffect.ALLOW, RuleEffect.MASK):
+            continue
+        met = by_rule.get(rule.qualified, [])
+        pairs = [(one, column) for one in met for column in one.columns if rule.covers(column)]
+        if not pairs or any(one.dataset.contract is None for one in met):
+            continue
+        stronger = _always_stronger(rule, pairs)
+        if stronger:
+            gives = "gives nothing" if rule.effect == RuleEffect.ALLOW else "never decides"
+            columns = spell_names(sorted({column.name for _, column in pairs}))
+            message = f"{spell_rule(rule)} {gives}: of {columns} it is always overruled by {_spell_rules(stronger)}"
+            yield _warn(world, rule, FindingKind.OVERRULED, "", message)
+
+
+def _always_stronger(rule: Rule, pairs: Sequence[tuple[Situation, Column]]) -> list[Rule]:
+    """The rules that decide instead of `rule`; none if it decides anywhere."""
+    found: dict[str, Rule] = {}
+    for situation, column in pairs:
+        stronger = list(situation.covering(column, RuleEffect.DENY))
+        if rule.effect == RuleEffect.MASK and not stronger:
+            stronger = [other for other in situation.covering(column, RuleEffect.MASK) if _is_stricter(other, rule)]
+        if not stronger:
+            return []
+        found.update((one.qualified, one) for one in stronger)
+    return [found[name] for name in sorted(found)]
+
+
+def _is_stricter(one: Rule, other: Rule) -> bool:
+    if one.mask is None or other.mask is None:
+        return False
+    return STRICTNESS.index(one.mask.kind) < STRICTNESS.index(other.mask.kind)
+
+
+def find_shadowed(world: World) -> Iterator[PolicyFinding]:
+    """Rules that are equal to another one, or contained in it; of equal ones the later."""
+    rules = [rule for rule in world.rules if rule.holds_at(world.at)]
+    for position, rule in enumerate(rules):
+        for other_position, other in enumerate(rules):
+            if other is rule or not contains(other, rule):
+                continue
+            equal = contains(rule, other)
+            if equal and other_position > position:
+                continue
+            says = "says the same as" if equal else "is contained in"
+            message = f"{spell_rule(rule)} {says} {spell_rule(other)}: without it nothing would change"
+            yield _warn(world, rule, FindingKind.SHADOWED, "", message)
+            break
+
+
+def contains(wider: Rule, rule: Rule) -> bool:
+    """Whether `wider` surely does all that `rule` does: for the same requests and columns and more."""
+    if wider.effect != rule.effect or not _does_as_much(wider, rule):
+        return False
+    return (
+        _readers_within(rule, wider)
+        and _words_within(rule.purposes, wider.purposes)
+        and _words_within(rule.zones, wider.zones)
+        and _patterns_within(rule.datasets, wider.datasets)
+        and _columns_within(rule, wider)
+    )
+
+
+def _does_as_much(wider: Rule, rule: Rule) -> bool:
+    if rule.effect == RuleEffect.ALLOW:
+        return wider.expires_at is None or (rule.expires_at is not None and rule.expires_at <= wider.expires_at)
+    if rule.effect == RuleEffect.GROUP:
+        return (wider.min_size or 1) >= (rule.min_size or 1)
+    same_filter = (wider.where and wider.where.sql) == (rule.where and rule.where.sql)
+    return wider.mask == rule.mask and same_filter
+
+
+def _readers_within(rule: Rule, wider: Rule) -> bool:
+    if ANY in wider.roles:
+        return rule.effect != RuleEffect.ALLOW
+    roles = {folded(role) for role in wider.roles}
+    return {folded(role) for role in rule.roles} <= roles and set(rule.principals) <= set(wider.principals)
+
+
+def _words_within(words: Collection[str], wider: Collection[str]) -> bool:
+    return ANY in wider or set(words) <= set(wider)
+
+
+def _columns_within(rule: Rule, wider: Rule) -> bool:
+    if rule.effect in (RuleEffect.FILTER, RuleEffect.GROUP):
+        return True
+    if wider.effect in _RESTRICTING and ANY in wider.classifications:
+        return True
+    listed = {folded(name) for name in wider.names}
+    if not {folded(name) for name in rule.names} <= listed:
+        return False
+    if rule.effect == RuleEffect.ALLOW and UNCLASSIFIED in map(folded, rule.classifications):
+        # no pattern of an allowing rule reaches what nobody classified
+        return UNCLASSIFIED in map(folded, wider.classifications) and _patterns_within(
+            [one for one in rule.classifications if folded(one) != UNCLASSIFIED], wider.classifications
+        )
+    return _patterns_within(rule.classifications, wider.classifications)
+
+
+def _patterns_within(patterns: Iterable[str], wider: Collection[str]) -> bool:
+    return all(any(_pattern_within(folded(one), folded(other)) for other in wider) for one in patterns)
+
+
+def _pattern_within(pattern: str, wider: str) -> bool:
+    """Whether `wider` surely matches whatever `pattern` does.
+
+    A ``*`` of the wider one takes any text, so also another ``*``; ``?`` and ``[`` say too little to compare.
+    """
+    if wider in (pattern, ANY):
+        return True
+    return not set("[") & set(pattern) and not set("?[") & set(wider) and fnmatchcase(pattern, wider)
+
+
+def _matches_any(pattern: str, names: Iterable[str]) -> bool:
+    return any(_matching(name, [pattern]) for name in names)
+
+
+def _matching(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(folded(name), folded(pattern)) for pattern in patterns)
+
+
+def _spell_rules(rules: Sequence[Rule]) -> str:
+    return ", ".join(spell_rule(rule) for rule in rules[:3]) + (f" and {len(rules) - 3} more" if len(rules) > 3 else "")
+
+
+def _warn(world: World, rule: Rule, kind: FindingKind, key: str, message: str) -> PolicyFinding:
+    return finding_at(world.place(rule, key), Severity.WARNING, kind, message)
