@@ -18,6 +18,7 @@ from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near
 from dataops.governance.contract import Column
 from dataops.governance.grant import Grant
 from dataops.governance.keys import current_key_id
+from dataops.governance.marks import mark
 from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.governance.policy import decide
 from dataops.governance.rules import MadeFrom, Policy
@@ -119,7 +120,7 @@ class GovernedInput:
 def _after_mask(column: Column, mask: Mask | None) -> Column:
     if mask is None:
         return column
-    applied = tuple(dict.fromkeys([*column.masks, mask.digest]))
+    applied = tuple(dict.fromkeys([*column.masks, mark(mask)]))
     return replace(column, type=output_type(mask, column.type), masks=applied, required=False)
 
 

@@ -27,6 +27,7 @@ from dataops.errors import AccessDenied, DataopsError, InvalidInput, near_match
 from dataops.governance.contract import UNCLASSIFIED, Column, Contract, schema_of
 from dataops.governance.expressions import result_type
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
+from dataops.governance.marks import carries
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
 from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
@@ -191,7 +192,7 @@ def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: st
     finding = _mask_finding(column, list(masks.values()))
     if finding:
         return _denied(column, rules, f"{finding}: {_named(rules)}")
-    strictest = _strictest(masks.values())
+    strictest = _strictest(_pending(column, masks.values()) or masks.values())
     deciding = [rule for rule in rules if masks[rule.qualified] == strictest]
     return ColumnDecision(
         column=column.name,
@@ -216,20 +217,23 @@ def _mask_finding(column: Column, masks: Sequence[Mask]) -> str | None:
     All masks are looked at, also those that a stricter one overrules: else one more rule could turn a no into a view.
     """
     for kind in STRICTNESS:
-        different = sorted({str(mask) for mask in masks if mask.kind == kind})
+        different = {mask.digest: str(mask) for mask in masks if mask.kind == kind}
         if len(different) > 1:
-            return f"the policies ask for different masks ({', '.join(different)}) and none is the stricter"
-    strictest = _strictest(masks)
-    if strictest.kind == MaskKind.PSEUDONYM and strictest.key_id is None:
-        return "its pseudonym needs a key and there is none (`dataops keys init` makes one)"
-    if strictest.digest in column.masks:
-        return None
-    for mask in masks:
+            listed = ", ".join(sorted(different.values()))
+            return f"the policies ask for different masks ({listed}) and none is the stricter"
+    for mask in _pending(column, masks):
+        if mask.kind == MaskKind.PSEUDONYM and mask.key_id is None:
+            return "its pseudonym needs a key and there is none (`dataops keys init` makes one)"
         try:
             _ = mask.kind == MaskKind.DROP or output_type(mask, column.type)
         except InvalidInput as error:
             return str(error)
     return None
+
+
+def _pending(column: Column, masks: Iterable[Mask]) -> list[Mask]:
+    """Those of `masks` that the stored values don't carry yet."""
+    return [mask for mask in masks if not carries(column, mask)]
 
 
 def _strictest(masks: Iterable[Mask]) -> Mask:
@@ -238,7 +242,7 @@ def _strictest(masks: Iterable[Mask]) -> Mask:
 
 def _columns(decisions: Sequence[ColumnDecision], contract: Contract) -> Mapping[str, Mask | None]:
     return {
-        decision.column: None if decision.mask is None or decision.mask.digest in column.masks else decision.mask
+        decision.column: None if decision.mask is None or carries(column, decision.mask) else decision.mask
         for decision, column in zip(decisions, contract.columns, strict=True)
         if decision.readable
     }

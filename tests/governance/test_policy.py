@@ -15,6 +15,7 @@ from dataops.errors import AccessDenied, Format, InvalidInput
 from dataops.governance.contract import Column, Contract, derived_contract
 from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import Grant, Purpose, Verdict, Zone
+from dataops.governance.marks import mark
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind
 from dataops.governance.names import folded
 from dataops.governance.policy import decide, parse_policy
@@ -355,7 +356,7 @@ def test_a_pseudonym_without_a_key_shows_nothing_and_names_the_way_out() -> None
 
 def test_a_mask_that_the_stored_values_carry_is_listed_and_not_applied_again() -> None:
     rules = [allow(), masks("who", PSEUDONYM, **only("person_id")), masks("bands", BANDS, **only("age"))]
-    applied = {name: mask.digest for name, mask in seen(ask(*rules)).items() if mask}
+    applied = {name: mark(mask) for name, mask in seen(ask(*rules)).items() if mask}
     prepared = derived_contract(
         "prepared", [replace(c, masks=tuple(filter(None, [applied.get(c.name)]))) for c in COLUMNS]
     )
@@ -385,7 +386,7 @@ def test_filters_of_all_rules_hold_together() -> None:
     ],
 )
 def test_a_filter_that_can_not_be_applied_refuses_the_dataset(where: str, finding: str) -> None:
-    contract = derived_contract("census", [*COLUMNS, column("birth_year", pa.int64(), "pii.quasi", (BANDS.digest,))])
+    contract = derived_contract("census", [*COLUMNS, column("birth_year", pa.int64(), "pii.quasi", (mark(BANDS),))])
     with pytest.raises(AccessDenied, match="row filter can't be applied") as caught:
         ask(allow(), rule("f", RuleEffect.FILTER, where=where), contract=contract)
     assert finding in str(caught.value)
@@ -506,7 +507,10 @@ def test_a_policy_without_rules_is_a_policy() -> None:
         ({**GOOD, "rules": "all"}, "rules: expected a list"),
         ({**GOOD, "rules": ["all"]}, "rules[0]: expected a rule"),
         ([], "expected a mapping"),
-        (changed(0, effect="alow"), "rules[0].effect: expected allow, deny, mask, filter, group. Did you mean 'allow'?"),
+        (
+            changed(0, effect="alow"),
+            "rules[0].effect: expected allow, deny, mask, filter, group. Did you mean 'allow'?",
+        ),
         (changed(0, roles=None), "rules[0]: 'roles' is missing"),
         (changed(0, zones=None), "rules[0]: 'zones' is missing"),
         (changed(0, columns=None), "rules[0]: 'columns' is missing"),
