@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dataops.governance.contract import Column, Contract, RuleKind
 from dataops.governance.grant import ColumnDecision, Purpose
+from dataops.governance.marks import carries
 from dataops.governance.masking import MaskKind
 from dataops.governance.policy_world import (
     ColumnUse,
@@ -77,7 +78,7 @@ def unique_columns(contract: Contract) -> frozenset[str]:
 def _harm(use: ColumnUse, column: Column, situation: Situation, unique: frozenset[str]) -> str | None:
     """What is wrong with the column as it is seen in `situation`, for this use."""
     decision = situation.grant.decision(column.name) if situation.grant else None
-    if decision is None or (decision.mask is not None and decision.mask.digest in column.masks):
+    if decision is None or (decision.mask is not None and carries(column, decision.mask)):
         return None
     if decision.mask is None:
         return None if decision.readable else f"and it is denied: {decision.reason}"
@@ -122,7 +123,7 @@ def _seen(situation: Situation, name: str) -> ColumnDecision | None:
 
 
 def _blurred(decision: ColumnDecision | None, column: Column) -> bool:
-    if decision is None or decision.mask is None or decision.mask.digest in column.masks:
+    if decision is None or decision.mask is None or carries(column, decision.mask):
         return False
     return decision.mask.kind not in _STILL_UNIQUE
 
