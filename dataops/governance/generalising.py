@@ -1,4 +1,4 @@
-"""Kernels that make values coarser or hide a part of them, each value by itself and idempotently. Pure, over plain columns.
+"""Kernels over plain columns that make each value coarser or hide a part of it, by itself and idempotently. Pure.
 
 1. The result of a kernel is its own result: a bound's bound is the bound, a month's start starts its month.
 2. The slot beneath a null may hold a value that was masked earlier: it isn't computed on, nothing of it is passed on.
@@ -114,7 +114,8 @@ def _integer_bins(values: np.ndarray[Any, Any], width: float) -> np.ndarray[Any,
 def _float_bins(
     values: np.ndarray[Any, Any], width: float
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Lower bound ``k * width``: the greatest whole k whose product, as rounded, isn't above the value; True where none.
+    """Lower bound ``k * width``: the greatest whole k whose product, as rounded, isn't above the value; True where
+    there is none.
 
     Defined by the rounded product, so a bound is its own bound: ``floor(x / width) * width`` alone isn't idempotent.
     """

@@ -23,7 +23,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataops.errors import InvalidInput
 from dataops.governance.plain_types import plain_column
@@ -55,7 +54,8 @@ def keyed_hashes(columns: Sequence[pa.ChunkedArray], *, key: bytes) -> Words:
         raise InvalidInput("rows without columns have no hash")
     first, *others = (_column_hashes(plain_column(column), key) for column in columns)
     for place, other in enumerate(others):
-        first = _mixed(first, other, _secrets(key, b"+%d" % place)[0])
+        turn, multiplier = _secrets(key, b"+%d" % place)[:2]
+        first = _mixed(first * turn, other, multiplier)  # turned first, or two columns could change places
     return first
 
 
@@ -81,25 +81,11 @@ def _blocks(column: pa.ChunkedArray) -> Iterator[pa.Array]:
 
 def _canonical(type_: pa.DataType) -> tuple[bytes, Callable[[pa.Array, Words], Words]]:
     """The tag of a type's values, and the function that hashes an array of them."""
-    types = pa.types
-    if types.is_string(type_):
-        return b"s", lambda values, secrets: _hash_bytes(_normalised(values), secrets)
-    if types.is_binary(type_) or types.is_fixed_size_binary(type_):
-        return b"x", lambda values, secrets: _hash_bytes(values.cast(pa.binary()), secrets)
-    if types.is_decimal(type_):
-        return b"n", lambda values, secrets: _hash_bytes(_decimal_digits(values), secrets)
-    if types.is_boolean(type_):
-        return b"b", lambda values, secrets: _hash_integers(values.cast(pa.int8()), secrets)
-    if types.is_date(type_):
-        return b"d", lambda values, secrets: _hash_integers(values.cast(pa.date32()).cast(pa.int32()), secrets)
-    if types.is_timestamp(type_):
-        return b"t" if type_.tz is None else b"z", lambda values, secrets: _hash_times(values, secrets)
-    if types.is_time(type_):
-        return b"c", lambda values, secrets: _hash_times(values, secrets)
-    if types.is_floating(type_):
-        return b"f", lambda values, secrets: _hash_floats(values, secrets)
-    if types.is_integer(type_):
-        return b"i", lambda values, secrets: _hash_integers(values, secrets)
+    if pa.types.is_timestamp(type_):
+        return b"t" if type_.tz is None else b"z", _hash_times
+    for test, tag, hashes_of in _KINDS:
+        if test(type_):
+            return tag, hashes_of
     raise InvalidInput(f"values of type {type_} can't be compared for equality; list single columns of plain types")
 
 
@@ -134,7 +120,7 @@ def _hash_integers(values: pa.Array, secrets: Words) -> Words:
 def _hash_times(values: pa.Array, secrets: Words) -> Words:
     """As seconds and nanoseconds: nanoseconds alone would not fit for times far away."""
     unit = NANOSECONDS[values.type.unit]
-    ticks = _numbers(values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())).astype(np.int64)  # noqa: PLR2004
+    ticks = _numbers(values.cast(pa.int32() if values.type.bit_width == 32 else pa.int64())).astype(np.int64)
     seconds, rest = np.divmod(ticks, 10**9 // unit)
     hashes = _mixed(seconds.astype(np.uint64), secrets[0], secrets[1])
     return _spread(_mixed(hashes, (rest * unit).astype(np.uint64), secrets[2]), secrets)
@@ -161,7 +147,7 @@ def _hash_bytes(values: pa.Array, secrets: Words) -> Words:
     while len(rows):
         words = data[starts] & _LAST_BYTES[np.minimum(left, 8)]
         hashes[rows] = _mixed(hashes[rows], words, secrets[2])
-        more = left > 8  # noqa: PLR2004 - bytes of a word
+        more = left > 8
         rows, starts, left = rows[more], starts[more] + 8, left[more] - 8
     for row in np.flatnonzero(lengths > _LONGEST_IN_WORDS):
         own = blake2b(values[int(row)].as_py() or b"", key=secrets.tobytes(), digest_size=8).digest()
@@ -181,16 +167,6 @@ def _layout(values: pa.Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any
     return (offsets[:-1] - first).astype(np.int64), np.diff(offsets), words
 
 
-def _normalised(values: pa.Array) -> pa.Array:
-    """The canonical bytes of text: only what isn't ASCII has another Unicode form."""
-    plain = values.cast(pa.binary())
-    other = pc.invert(pc.fill_null(pc.string_is_ascii(values), True))  # noqa: FBT003
-    if not pc.any(other).as_py():
-        return plain
-    normal = [normal_text(value) for value in plain.filter(other).to_pylist()]
-    return pc.replace_with_mask(plain, other, pa.array(normal, pa.binary()))
-
-
 def _decimal_digits(values: pa.Array) -> pa.Array:
     encoded = values.dictionary_encode()
     digits = [_digits(value) for value in encoded.dictionary.to_pylist()]
@@ -200,3 +176,16 @@ def _decimal_digits(values: pa.Array) -> pa.Array:
 def _digits(value: Decimal) -> bytes:
     text = format(value, "f")
     return (text.rstrip("0").rstrip(".") if "." in text else text).encode()
+
+
+_KINDS: tuple[tuple[Callable[[pa.DataType], bool], bytes, Callable[[pa.Array, Words], Words]], ...] = (
+    (pa.types.is_integer, b"i", _hash_integers),
+    (pa.types.is_string, b"s", lambda values, secrets: _hash_bytes(normal_text(values), secrets)),
+    (pa.types.is_binary, b"x", _hash_bytes),
+    (pa.types.is_fixed_size_binary, b"x", lambda values, secrets: _hash_bytes(values.cast(pa.binary()), secrets)),
+    (pa.types.is_boolean, b"b", lambda values, secrets: _hash_integers(values.cast(pa.int8()), secrets)),
+    (pa.types.is_date, b"d", lambda values, secrets: _hash_integers(values.cast(pa.date32()).cast("int32"), secrets)),
+    (pa.types.is_time, b"c", _hash_times),
+    (pa.types.is_floating, b"f", _hash_floats),
+    (pa.types.is_decimal, b"n", lambda values, secrets: _hash_bytes(_decimal_digits(values), secrets)),
+)

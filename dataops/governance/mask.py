@@ -2,13 +2,13 @@
 
 1. A kind has its own parameters (`_PARAMETERS`); one that belongs to another kind is refused, never left unread.
 2. Equal masks have equal records: numbers are kept as floats of at most 2**53, so that 5 and 5.0 are one.
-3. `STRICTNESS` is a total order of the kinds, from nothing shown to nearly all shown. Where several apply, the first does.
+3. `STRICTNESS` is a total order of the kinds, from nothing shown to nearly all. Where several apply, the first does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -149,21 +149,21 @@ def _finding(mask: Mask) -> str | None:
             return f"takes no {name}"
     if mask.kind != MaskKind.PSEUDONYM and (mask.key_id or mask.purpose):
         return "takes no key"
-    match mask.kind:
-        case MaskKind.PSEUDONYM if not mask.domain:
-            return "needs a domain (such as person)"
-        case MaskKind.CONSTANT:
-            return _constant_finding(mask.value)
-        case MaskKind.GENERALISE:
-            return _generalise_finding(mask)
-        case MaskKind.KEEP:
-            return _keep_finding(mask)
-        case MaskKind.RARE if not (_is_whole(mask.min_count) and 2 <= (mask.min_count or 0) <= _LARGEST):
-            return "min_count must be a whole number of rows, at least 2"
-    return None
+    finding = _FINDINGS.get(mask.kind)
+    return finding(mask) if finding else None
 
 
-def _constant_finding(value: object) -> str | None:
+def _pseudonym_finding(mask: Mask) -> str | None:
+    return None if mask.domain else "needs a domain (such as person)"
+
+
+def _rare_finding(mask: Mask) -> str | None:
+    whole = _is_whole(mask.min_count) and 2 <= (mask.min_count or 0) <= _LARGEST
+    return None if whole else "min_count must be a whole number of rows, at least 2"
+
+
+def _constant_finding(mask: Mask) -> str | None:
+    value = mask.value
     if isinstance(value, str):
         return None if len(value) <= _MAX_CHARACTERS else f"the text must have at most {_MAX_CHARACTERS} characters"
     return None if _is_number(value) else "needs a text, or a number of at most 2**53"
@@ -175,7 +175,10 @@ def _generalise_finding(mask: Mask) -> str | None:
     others = [name for name in given if name not in coding]
     if len(others) > 1 or not given or (coding and others and others[0] not in {"width", "edges"}):
         found = ", ".join(given) or "none"
-        return f"expected exactly one of width, edges, prefix, date; top and bottom alone or with width or edges; found {found}"
+        return (
+            "expected exactly one of width, edges, prefix, date, or top and bottom alone or with width or edges; "
+            f"found {found}"
+        )
     for name in coding:
         if not _is_number(getattr(mask, name)):
             return f"{name} must be a number of at most 2**53"
@@ -210,6 +213,15 @@ def _keep_finding(mask: Mask) -> str | None:
     if not all(_is_whole(value) and 0 <= value <= _MAX_CHARACTERS for value in (first, last)) or not (first or last):
         return f"needs first, last or both: whole numbers of characters up to {_MAX_CHARACTERS}, not both 0"
     return None
+
+
+_FINDINGS: Mapping[MaskKind, Callable[[Mask], str | None]] = {
+    MaskKind.CONSTANT: _constant_finding,
+    MaskKind.PSEUDONYM: _pseudonym_finding,
+    MaskKind.GENERALISE: _generalise_finding,
+    MaskKind.KEEP: _keep_finding,
+    MaskKind.RARE: _rare_finding,
+}
 
 
 def _is_whole(value: object) -> bool:

@@ -200,22 +200,13 @@ def _masked(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, means: _Mea
         return pa.nulls(len(column), type_)
     if is_list(plain_type(column.type)):
         return _each_element(mask, plain_column(column), type_, means)
-    match mask.kind:
-        case MaskKind.REDACT:
-            return pa.repeat(pa.scalar(REDACTED, type_), len(column))
-        case MaskKind.CONSTANT:
-            value = int(mask.value or 0) if pa.types.is_integer(type_) else mask.value
-            return pa.repeat(pa.scalar(value, type_), len(column))
-        case MaskKind.PSEUDONYM:
-            return pseudonyms(plain_column(column), key=means.key)
-        case MaskKind.KEEP:
-            return ends(plain_column(column), mask.first or 0, mask.last or 0)
-        case MaskKind.RARE:
-            return _without_rare(mask, plain_column(column), means)
-    return _generalised(mask, plain_column(column))
+    if mask.kind in {MaskKind.REDACT, MaskKind.CONSTANT}:
+        value = REDACTED if mask.kind == MaskKind.REDACT else mask.value
+        return pa.repeat(pa.scalar(value, pa.float64() if isinstance(value, float) else None).cast(type_), len(column))
+    return _KERNELS[mask.kind](mask, plain_column(column), means)
 
 
-def _generalised(mask: Mask, plain: pa.ChunkedArray) -> pa.Array:
+def _generalised(mask: Mask, plain: pa.ChunkedArray, _means: _Means) -> pa.Array:
     if mask.prefix is not None:
         return prefixes(plain, mask.prefix)
     if mask.date is not None:
@@ -224,7 +215,7 @@ def _generalised(mask: Mask, plain: pa.ChunkedArray) -> pa.Array:
 
 
 def _without_rare(mask: Mask, plain: pa.ChunkedArray, means: _Means) -> pa.Array:
-    """Rows of frequent values as they are, all others hidden; values are gathered anew, so no buffer keeps a rare one."""
+    """Frequent values as they are, all others hidden; values are gathered anew, so no buffer keeps a rare one."""
     if means.frequent is None or means.key is None:
         raise InvalidInput(f"mask {mask}: needs the frequent values of the whole dataset and the key of their hashes")
     values = one_array(plain)
@@ -247,3 +238,11 @@ def _each_element(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, means
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     elements = _masked(mask, flat, type_.value_type, means)
     return pa.ListArray.from_arrays(offsets, elements, type=type_, mask=lists.is_null())
+
+
+_KERNELS: dict[MaskKind, Callable[[Mask, pa.ChunkedArray, _Means], pa.Array]] = {
+    MaskKind.PSEUDONYM: lambda _mask, plain, means: pseudonyms(plain, key=means.key),
+    MaskKind.GENERALISE: _generalised,
+    MaskKind.KEEP: lambda mask, plain, _means: ends(plain, mask.first or 0, mask.last or 0),
+    MaskKind.RARE: _without_rare,
+}

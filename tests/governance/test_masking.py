@@ -286,7 +286,8 @@ def test_text_that_is_not_utf8_is_refused_without_quoting_it() -> None:
         (prefix(2), pa.int64()),
         (MONTH, pa.string()),
         (PSEUDONYM, pa.float64()),
-        (PSEUDONYM, pa.list_(pa.string())),
+        (PSEUDONYM, pa.list_(pa.float64())),
+        (PSEUDONYM, pa.struct([("name", pa.string())])),
         (DROP, pa.string()),
     ],
     ids=str,
@@ -299,7 +300,8 @@ def test_a_mask_refuses_a_type_that_it_can_not_take(mask: Mask, type_: pa.DataTy
 def test_nested_values_can_be_nulled_and_redacted() -> None:
     column = pa.chunked_array([pa.array([[CANARY], None], pa.list_(pa.string()))])
     assert apply_mask(NULL, column).null_count == 2
-    assert apply_mask(REDACT, column).to_pylist() == ["[redacted]"] * 2
+    structs = pa.chunked_array([pa.array([{"name": CANARY}, None])])
+    assert apply_mask(REDACT, structs).to_pylist() == ["[redacted]"] * 2
 
 
 @pytest.mark.parametrize(
@@ -335,7 +337,7 @@ def test_a_mask_is_read_as_written_and_its_record_round_trips(value: Any, mask: 
         ({"generalise": {"width": float("inf")}}, "number"),
         ({"generalise": {"prefix": 1.5}}, "whole number"),
         ({"generalise": {"prefix": -1}}, "whole number"),
-        ({"generalise": {"date": "day"}}, "month or year"),
+        ({"generalise": {"date": "week"}}, "day, month, quarter or year"),
         ({"generalise": {"widht": 5}}, "Did you mean 'width'"),
         ({"pseudonym": {"domain": ""}}, "domain"),
         ({"pseudonym": {"domain": "person", "key_id": "key-1"}}, "no parameter 'key_id'"),
