@@ -2,45 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import end_with, print_facts, print_json
+from dataops.cli.output import end_with, print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dataops.governance.audit_chain import AuditFinding
+
+COLUMNS = ("number", "time", "event", "person", "roles", "purpose", "dataset", "run", "rows", "outcome")
 
 
 @click.group()
 def audit() -> None:
-    """Check the audit."""
+    """Show and check the audit."""
 
 
 @audit.command()
 @workspace_option
 @json_option
 def verify(*, workspace: str | None, as_json: bool) -> None:
-    """Check that the audit is whole.
+    """Check that the audit is whole, and signed.
 
-    Nothing altered, missing or out of order, and every intent with its result. Exits with 8 where something doesn't
-    hold. A reading without a result (a run that was killed, or is still going) is a warning.
+    Tells records apart that were altered, restamped, reordered, taken out, cut off at the end or written anew, by the
+    chain, its signed checkpoints and their anchors. Exits with 8 where something doesn't hold. Warnings, with exit 0:
+    records after the last checkpoint, checkpoints without an anchor, a reading without a result (a run that was killed,
+    or is still going).
 
     \b
     Example:
       dataops audit verify
     """
     from dataops.errors import Integrity
-    from dataops.governance.audit import verify_audit
+    from dataops.runs.audit import check_audit
+    from dataops.runs.workspace import open_workspace
+
+    state = check_audit(open_workspace(workspace))
+    facts = {"records": state.records, "head": state.head, "signed": state.signed}
+    if as_json:
+        found = {
+            "findings": [_record(one) for one in state.broken],
+            "warnings": [_record(one) for one in state.warnings],
+        }
+        print_json({**facts, **found})
+    elif not state.broken:
+        whole = "whole: nothing altered, missing or out of order" if state.records else "empty: nothing was read yet"
+        warnings = "\n".join(map(str, state.warnings)) or "none"
+        print_facts({"audit": whole, **facts, "warnings": warnings})
+    if state.broken:
+        listed = "\n  ".join(map(str, state.broken))
+        end_with(Integrity(f"the audit is not as it was written:\n  {listed}"))
+
+
+@audit.command()
+@click.option("--person", metavar="USER", help="Only what this user did.")
+@click.option("--dataset", metavar="NAME", help="Only what concerns this dataset.")
+@click.option("--run", metavar="RUN", help="Only what this run did.")
+@click.option("--event", metavar="WORD", help="Only such events: intent, result and others.")
+@click.option("--since", metavar="TIME", help="From then on: 2026-01-31, 2026-01-31T12:00:00Z, or 7d, 12h (ago).")
+@click.option("--until", metavar="TIME", help="Up to then; a day is included as a whole.")
+@workspace_option
+@json_option
+def show(*, workspace: str | None, as_json: bool, since: str | None, until: str | None, **asked: str | None) -> None:
+    """Show who read what, when, for what, and with what outcome.
+
+    A reading has two records: an intent before its first row, and a result after its last. Times are UTC.
+
+    \b
+    Examples:
+      dataops audit show --person ana --since 7d
+      dataops audit show --dataset income_scores --event result --json
+    """
+    from dataops.governance.audit import Asked, select_records
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    findings = verify_audit(opened.audit)
-    warnings = [finding for finding in findings if finding.startswith("open:")]
-    broken = [finding for finding in findings if finding not in warnings]
-    tail = opened.audit.tail() if not broken else None
-    facts = {"records": tail.number if tail else 0, "head": tail.digest if tail else None}
+    wanted = Asked(**asked, since=_moment(since, "--since"), until=_moment(until, "--until", end_of_day=True))
+    found = list(select_records(opened.audit.entries(), wanted))
     if as_json:
-        print_json({**facts, "findings": broken, "warnings": warnings})
-    elif not broken:
-        whole = "whole: nothing altered, missing or out of order" if tail else "empty: nothing was read yet"
-        print_facts({"audit": whole, **facts, "warnings": "\n".join(warnings) or "none"})
-    if broken:
-        listed = "\n  ".join(broken)
-        end_with(Integrity(f"the audit is not as it was written:\n  {listed}"))
+        print_json([{"number": one.number, "written_at": one.written_at, **one.body} for one in found])
+        return
+    rows = [
+        (
+            str(one.number),
+            one.written_at[:19],
+            *(one.event, one.principal, ", ".join(one.roles) or None),
+            *(one.purpose, one.dataset, one.run, one.rows, one.outcome),
+        )
+        for one in found
+    ]
+    print_table(COLUMNS, rows, empty="nothing was read yet" if not any([*asked.values(), since, until]) else "nothing")
+
+
+def _record(finding: AuditFinding) -> dict[str, Any]:
+    return {"kind": str(finding.kind), "number": finding.number, "message": finding.message}
+
+
+def _moment(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:
+    """The time that `text` says, or how long ago."""
+    import re
+    from datetime import timedelta
+
+    from dataops.declarations.signers import parse_moment
+    from dataops.errors import InvalidInput
+    from dataops.records import now_utc
+
+    if text is None:
+        return None
+    units: dict[str, Callable[[int], timedelta]] = {
+        "d": lambda n: timedelta(days=n),
+        "h": lambda n: timedelta(hours=n),
+        "m": lambda n: timedelta(minutes=n),
+    }
+    if ago := re.fullmatch(r"(\d{1,5})([dhm])", text):
+        return now_utc() - units[ago[2]](int(ago[1]))
+    try:
+        return parse_moment(text, end_of_day=end_of_day)
+    except InvalidInput as error:
+        raise InvalidInput(f"{option}: {error}, or 7d, 12h, 30m (ago)") from None

@@ -5,20 +5,30 @@
 2. A record names people, datasets, digests and counts. It never holds a value, an expression or a key.
 3. A resumed run writes another intent; one result closes all intents of its run and dataset. An intent without a result
    is *open*: the run is still going, or was killed.
-4. What the chain can't show by itself is an end that was cut off: `verify_audit` then sees a shorter journal that is
-   whole. A result whose intent is missing is reported.
+4. What else concerns governed data (rows expired, a key rotated) is an *event* on the same journal.
+5. What the chain can't show by itself, an end that was cut off or a history written anew, its signed checkpoints show
+   (`checkpoints`); `verify_audit` tells the kinds of damage apart (`audit_verdicts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from dataops.errors import DataopsError, InvalidInput
-from dataops.records import Record, require_name
+from dataops.errors import InvalidInput
+from dataops.governance.audit_chain import AuditFinding
+from dataops.governance.audit_verdicts import INTENT, RESULT, Signed, judge_audit
+from dataops.governance.checkpoints import ANCHORS_PREFIX, CHECKPOINTS_PREFIX, read_kept
+from dataops.governance.signing import Signer
+from dataops.records import Record, parse_time, require_name
 from dataops.storage.journal import Entry, Journal
+from dataops.storage.objects import Store
 
-INTENT = "intent"
-RESULT = "result"
+MAX_NAME_LENGTH = 300
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def record_intent(
@@ -32,6 +42,8 @@ def record_intent(
     snapshot: int | str | None,
     effect_digest: str,
     policy_digest: str,
+    min_group_size: int = 1,
+    expires_at: str | None = None,
 ) -> Entry:
     """The entry that says what `run` is about to read; written before the first read.
 
@@ -49,6 +61,8 @@ def record_intent(
         "snapshot": snapshot,
         "effect_digest": effect_digest,
         "policy_digest": policy_digest,
+        "min_group_size": min_group_size,
+        "expires_at": expires_at,
     }
     return journal.append(body)
 
@@ -81,38 +95,138 @@ def record_result(
     return journal.append(body)
 
 
-def verify_audit(journal: Journal) -> list[str]:
-    """What is wrong with the audit: the chain's findings, results without an intent, and open intents (``open: ...``).
+def record_event(journal: Journal, event: str, /, **names_and_counts: object) -> Entry:
+    """The entry that says that `event` happened (``expired``, ``key_rotated`` ...).
 
-    An open intent is a warning (see rule 3); every other finding means that the audit is not as it was written.
+    Parameters
+    ----------
+    event
+        One word; ``intent`` and ``result`` have functions of their own.
+    names_and_counts
+        ``principal``, ``dataset`` and ``run`` where there are any: `audit show` filters by them. Names, digests and
+        times as text of 300 characters at most, counts, None; or lists of these, or mappings of names to them. Never a
+        value of a row.
+
+    Raises
+    ------
+    InvalidInput : an event that isn't a word; something that is neither a name nor a count.
     """
-    findings = list(journal.verify())
-    try:
-        return findings + _unpaired(journal)
-    except DataopsError as error:
-        # The chain's own findings say where; entries behind the broken one can't be paired
-        return findings or [str(error)]
+    if require_name(event, "event") in (INTENT, RESULT):
+        raise InvalidInput(f"an audit record '{event}' is written by `record_{event}`")
+    for name, given in names_and_counts.items():
+        if not _is_plain(given):
+            raise InvalidInput(f"audit record '{event}': '{name}' is neither a name nor a count")
+    return journal.append({"event": event, **names_and_counts})
 
 
-def _unpaired(journal: Journal) -> list[str]:
-    findings = []
-    announced: set[tuple[str, str]] = set()
-    still_open: dict[tuple[str, str], int] = {}
-    for entry in journal.entries():
+def _is_plain(given: object) -> bool:
+    match given:
+        case None | bool():
+            return True
+        case int():
+            return given >= 0
+        case str():
+            return len(given) <= MAX_NAME_LENGTH and not _CONTROL.search(given)
+        case list() | tuple():
+            return all(_is_plain(one) for one in given)
+        case Mapping():
+            return all(isinstance(name, str) and _is_plain(name) and _is_plain(one) for name, one in given.items())
+    return False
+
+
+def verify_audit(journal: Journal, signed: Signed | None = None) -> list[AuditFinding]:
+    """What is wrong with the audit, or worth a warning; warnings come last. [] where it is whole.
+
+    `signed` are its checkpoints, from `read_signed`, read before this looks at the journal: a run that ends meanwhile
+    would look like records cut off. Without it the chain alone is judged.
+
+    Raises
+    ------
+    Storage : the store failed: nothing is said about the records.
+    """
+    return judge_audit(journal.examine(), signed)
+
+
+def read_signed(store: Store, anchors: Store | None, signers: Sequence[Signer]) -> Signed:
+    """The checkpoints of the audit in `store`, with their copies; `anchors` is None where these can't be read."""
+    return Signed(
+        kept=read_kept(store, CHECKPOINTS_PREFIX),
+        anchors=read_kept(anchors, ANCHORS_PREFIX) if anchors else None,
+        signers=tuple(signers),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which records of the audit somebody wants to see; None: all. `since` is included, `until` is not."""
+
+    person: str | None = None
+    dataset: str | None = None
+    run: str | None = None
+    event: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A record of the audit, for people: a result has the person, roles and purpose of its intent."""
+
+    number: int
+    written_at: str
+    event: str
+    principal: str | None
+    roles: tuple[str, ...]
+    purpose: str | None
+    dataset: str | None
+    run: str | None
+    rows: int | None
+    outcome: str | None
+    body: Mapping[str, object]
+
+
+def select_records(entries: Iterable[Entry], asked: Asked) -> Iterator[Shown]:
+    """The records that were asked for, in order."""
+    intents: dict[tuple[object, object], Mapping[str, object]] = {}
+    for entry in entries:
         reading = (str(entry.body.get("run")), str(entry.body.get("dataset")))
-        event = entry.body.get("event")
-        if event == INTENT:
-            announced.add(reading)
-            still_open[reading] = entry.number
-        elif event != RESULT:
-            findings.append(f"entry {entry.number}: neither an intent nor a result")
-        elif reading not in announced:
-            findings.append(
-                f"entry {entry.number}: run '{reading[0]}' has a result for dataset '{reading[1]}' but no intent"
-            )
-        else:
-            still_open.pop(reading, None)
-    return findings + [
-        f"open: entry {number}: run '{run}' announced that it reads dataset '{dataset}' and has no result yet"
-        for (run, dataset), number in still_open.items()
-    ]
+        if entry.body.get("event") == INTENT:
+            intents[reading] = entry.body
+        shown = _shown(entry, intents.get(reading, {}) if entry.body.get("event") == RESULT else {})
+        if _is_asked(shown, asked):
+            yield shown
+
+
+def _shown(entry: Entry, intent: Mapping[str, object]) -> Shown:
+    body = {**{name: intent.get(name) for name in ("principal", "roles", "purpose")}, **entry.body}
+    counts, roles = body.get("counts"), body.get("roles")
+    rows = counts.get("read") if isinstance(counts, Mapping) else body.get("rows")
+    return Shown(
+        number=entry.number,
+        written_at=entry.written_at,
+        event=str(body.get("event")),
+        principal=_text(body.get("principal")),
+        roles=tuple(map(str, roles)) if isinstance(roles, list) else (),
+        purpose=_text(body.get("purpose")),
+        dataset=_text(body.get("dataset")),
+        run=_text(body.get("run")),
+        rows=rows if isinstance(rows, int) else None,
+        outcome=_text(body.get("outcome")),
+        body=entry.body,
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _is_asked(shown: Shown, asked: Asked) -> bool:
+    at = parse_time(shown.written_at)
+    return (
+        asked.person in (None, shown.principal)
+        and asked.dataset in (None, shown.dataset)
+        and asked.run in (None, shown.run)
+        and asked.event in (None, shown.event)
+        and (asked.since is None or at >= asked.since)
+        and (asked.until is None or at < asked.until)
+    )

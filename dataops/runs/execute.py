@@ -33,6 +33,7 @@ from dataops.records import digest, format_time, now_utc, parse_time
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.score import ScorePlan, plan_rescore, run_rescore
+from dataops.runs.audit import sign_audit
 from dataops.runs.ledger import Run, RunState, State, job_of, new_run_id
 from dataops.runs.lineage import tell_lineage
 from dataops.runs.report import report_path, write_run_report
@@ -185,7 +186,7 @@ def start_run(workspace: Workspace, planned: Planned, *, options: Options, progr
         principal=grant.principal,
         roles=grant.roles,
         inputs={name: given.pinned() for name, given in planned.inputs.items()},
-        model=_pinned_model(planned.model),
+        model=pinned_model(planned.model),
         code=code_identity(),
         work_digest=planned.work_digest,
         created_at=format_time(at),
@@ -232,7 +233,7 @@ def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Pro
 def _replan(workspace: Workspace, run: Run) -> Planned:
     job = job_of_run(run)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
-    if _pinned_model(planned.model) != run.model:
+    if pinned_model(planned.model) != run.model:
         raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")
     inputs = {
         name: require_same(given, run.inputs[name], workspace.ledger.plan(run.id, name))
@@ -244,7 +245,7 @@ def _replan(workspace: Workspace, run: Run) -> Planned:
 
 
 def job_of_run(run: Run) -> Job:
-    """The declaration of `run`; of a rescore with the very version that it began with, since an alias may have moved."""
+    """The declaration of `run`, of a rescore with the very version that it began with: an alias may have moved."""
     job = job_from_record(run.declaration)
     if isinstance(job, RescoreJob) and run.model is not None:
         return job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
@@ -257,7 +258,8 @@ def with_quarantine(workspace: Workspace, given: GovernedInput) -> GovernedInput
     return replace(given, source=replace(given.source, quarantine=url))
 
 
-def _pinned_model(model: ModelVersion | None) -> Mapping[str, Any] | None:
+def pinned_model(model: ModelVersion | None) -> Mapping[str, Any] | None:
+    """What a run's record keeps of the version that it applies."""
     if model is None:
         return None
     return {"model": model.model, "version": model.version, "digest": model.digest}
@@ -284,12 +286,14 @@ def _carry_out(
             tell_lineage(workspace, run, planned, EventType.COMPLETE, progress, result=result)
             workspace.ledger.finish(run, result)
             done = True
+            _sign_audit(workspace, progress)
             report = _report(workspace, run, progress)
             if options.hold is not None:
                 options.hold(dashboard)
     except BaseException as error:
         if not done:
             _record_failure(workspace, run, planned if announced else None, error)
+            _sign_audit(workspace, progress)
             tell_lineage(workspace, run, planned, EventType.FAIL, progress, error=error)
             if isinstance(error, RESUMABLE):  # what is wrong in data or declaration is wrong again
                 error.add_note(f"`dataops job resume {run.id}` goes on with what is missing.")
@@ -304,6 +308,12 @@ def _report(workspace: Workspace, run: Run, progress: Progress) -> str | None:
     except Exception as error:  # noqa: BLE001  # whatever it is, the figures are on record
         progress.say(f"{run.job}: no report ({type(error).__name__}); try `dataops job report {run.id}`")
         return None
+
+
+def _sign_audit(workspace: Workspace, progress: Progress) -> None:
+    """A checkpoint of the audit at the end of a run; one that can't be written doesn't undo the run."""
+    if note := sign_audit(workspace):
+        progress.say(f"  note: {note}")
 
 
 def _record_failure(workspace: Workspace, run: Run, planned: Planned | None, error: BaseException) -> None:
@@ -359,7 +369,7 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
                 registry=settings.registry,
                 replay_of=planned.replay_of,
             )
-            return {**_published(manifest, snapshot), **figures, "model": _pinned_model(plan.model)}
+            return {**_published(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
         case plan:
             from dataops.training.train import run_train
 
@@ -383,6 +393,8 @@ def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:
             snapshot=given.dataset.snapshot.content_digest,
             effect_digest=given.grant.effect.digest,
             policy_digest=given.grant.policy_digest,
+            min_group_size=given.grant.effect.min_group_size,
+            expires_at=given.grant.expires_at,
         )
 
 

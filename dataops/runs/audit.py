@@ -1,0 +1,106 @@
+"""The workspace's audit: signed at the end of a run, checked when somebody asks.
+
+1. A checkpoint that can't be written is said, and undoes nothing: what it would have signed is on the audit already,
+   and `dataops audit verify` says which records nobody signed for.
+2. Checkpoints are read before the records: a run that ends meanwhile doesn't look like an attack.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataops.declarations.signers import read_signers
+from dataops.errors import DataopsError, NotFound, Storage
+from dataops.governance.audit import read_signed, verify_audit
+from dataops.governance.audit_chain import AuditFinding
+from dataops.governance.audit_verdicts import judge_checkpoints
+from dataops.governance.checkpoints import write_checkpoint
+from dataops.governance.signing import current_signing_key
+from dataops.records import now_utc
+from dataops.runs.workspace import Workspace
+from dataops.storage.objects import Store, open_store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditState:
+    """What there is of the audit, and what is wrong with it.
+
+    Attributes
+    ----------
+    records : how many there are, None where that can't be told.
+    head : digest of the last record.
+    signed : up to which record a checkpoint that can be trusted goes; 0 for none.
+    """
+
+    records: int | None
+    head: str | None
+    signed: int
+    findings: tuple[AuditFinding, ...]
+
+    @property
+    def broken(self) -> tuple[AuditFinding, ...]:
+        """What means that the audit is not as it was written."""
+        return tuple(one for one in self.findings if not one.is_warning)
+
+    @property
+    def warnings(self) -> tuple[AuditFinding, ...]:
+        """What may be all the same."""
+        return tuple(one for one in self.findings if one.is_warning)
+
+
+def sign_audit(workspace: Workspace) -> str | None:
+    """What kept a checkpoint of the audit from being written, or its copy; None where all went well."""
+    try:
+        return _sign_audit(workspace)
+    except DataopsError as error:
+        return f"no checkpoint of the audit was signed: {error}"
+    except Exception as error:  # noqa: BLE001  # whatever it is, the run is done, and verify says what is unsigned
+        return f"no checkpoint of the audit was signed ({type(error).__name__}); see `dataops audit verify`"
+
+
+def _sign_audit(workspace: Workspace) -> str | None:
+    settings = workspace.settings
+    keys = Path(settings.keys)
+    anchors = note = None
+    try:
+        anchors = open_store(settings.anchors)
+    except Storage as error:
+        note = f"the audit's checkpoint was not copied to the anchors: {error}"
+    write_checkpoint(
+        workspace.audit,
+        workspace.store,
+        anchors,
+        keys=keys,
+        key_id=current_signing_key(keys),
+        signers=read_signers(settings.workspace),
+        at=now_utc(),
+    )
+    return note
+
+
+def check_audit(workspace: Workspace) -> AuditState:
+    """The state of the workspace's audit, its checkpoints and their anchors.
+
+    Raises
+    ------
+    InvalidInput : ``signers.yaml`` is wrong.
+    Storage : the store failed.
+    """
+    signed = read_signed(workspace.store, _anchors(workspace), read_signers(workspace.settings.workspace))
+    findings = tuple(verify_audit(workspace.audit, signed))
+    broken = any(not one.is_warning for one in findings)
+    tail = None if broken else workspace.audit.tail()
+    return AuditState(
+        records=None if broken else tail.number if tail else 0,
+        head=tail.digest if tail else None,
+        signed=max((one.count for one in judge_checkpoints(signed)[0]), default=0),
+        findings=findings,
+    )
+
+
+def _anchors(workspace: Workspace) -> Store | None:
+    try:
+        return open_store(workspace.settings.anchors, read_only=True)
+    except (NotFound, Storage):
+        return None
