@@ -1,0 +1,114 @@
+"""Pages whose commands are typed and whose answers are kept true.
+
+A page's console blocks hold commands (``$ ...``) and what they answer; a block after "Write `FILE`:" is that file.
+`retyped` types a page in an empty folder and gives its text with the answers of today: a page is true if that is its
+text. What differs from run to run (ids, times, digests, seconds) is written as one example of it.
+
+``python -m tests.docs.typed docs/guides/governance.md`` writes the answers into the page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+from click.testing import CliRunner
+
+from dataops.cli.main import main as command_line
+from dataops.engine.connect import Connection
+from tests.compat.writing import cluster_in_process
+
+READER = "ana"
+COMMENT = re.compile(r"\s+#\s.*$")
+_STEP = re.compile(r"Write `(?P<file>[^`]+)`|^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+_VARYING = (
+    (re.compile(r"\b([a-z][a-z0-9_]*)-\d{8}t\d{6}-[0-9a-f]{6}\b"), r"\1-20260131t120000-1a2b3c"),
+    (re.compile(r"\b(key|sign)-\d{8}t\d{12}z-([0-9a-f]{12})\b"), r"\1-20260131t120000000000z-1a2b3c4d5e6f"),
+    (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z"), "2026-01-31T12:00:00.000000Z"),
+    (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "2026-01-31 12:00:00"),
+    (re.compile(r"sha256:[0-9a-f]{64}"), "sha256:" + "1a2b3c4d" * 8),
+    (re.compile(r"\b(\w+) \d+\.\d(?=, \w+ \d+\.\d|$)", re.MULTILINE), r"\1 0.1"),
+    (re.compile(r"about [\d,]+ seconds of work"), "about 1 seconds of work"),
+)
+
+
+def retyped(page: Path) -> str:
+    """The text of `page` with what its commands answer, typed one after the other in the present folder."""
+    written, text, named = [], page.read_text(), ""
+    end = 0
+    for step in _STEP.finditer(text):
+        if step["file"]:
+            named = step["file"]
+        elif step["kind"] == "console":
+            written += [text[end : step.start("text")], "".join(_answered(step["text"]))]
+            end = step.end("text")
+        elif named:
+            Path(named).write_text(step["text"])
+            named = ""
+    return "".join([*written, text[end:]])
+
+
+def _answered(block: str) -> Iterator[str]:
+    """The commands of `block`, each with its answer."""
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            command = COMMENT.sub("", line.removeprefix("$ "))
+            answer = _without_what_varies(_answer(command))
+            yield f"{line}\n{answer}"
+
+
+def _answer(command: str) -> str:
+    words = shlex.split(command)
+    if words[0] == "cd":
+        os.chdir(words[1])
+        return ""
+    if words[0] != "dataops":
+        words[0] = sys.executable if words[0] == "python" else words[0]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    result = CliRunner().invoke(command_line, words[1:], prog_name="dataops")
+    # progress is for whoever waits; of what fails, the message is the answer
+    return result.stdout if result.exit_code == 0 else result.stdout + result.stderr[result.stderr.rfind("error: ") :]
+
+
+def _without_what_varies(answer: str) -> str:
+    answer = answer.replace(f"{Path.cwd()}/", "").replace(str(Path.cwd()), ".")
+    for pattern, example in _VARYING:
+        answer = pattern.sub(example, answer)
+    return "".join(f"{line.rstrip()}\n" for line in answer.splitlines())
+
+
+@contextmanager
+def typing_here() -> Iterator[None]:
+    """Commands are typed by `READER`; the jobs run on one worker in this process."""
+    with cluster_in_process() as connection:
+
+        @contextmanager
+        def joined(*_: object, **__: object) -> Iterator[Connection]:
+            yield connection
+
+        reader = patch("pwd.getpwuid", lambda _uid: SimpleNamespace(pw_name=READER))
+        with reader, patch("dataops.runs.execute.connect", joined):
+            yield
+
+
+def main(pages: list[str]) -> None:
+    """Write today's answers into `pages`."""
+    for page in [Path(one).resolve() for one in pages]:
+        with nullcontext(Path.cwd()) as home, tempfile.TemporaryDirectory() as folder, typing_here():
+            os.chdir(folder)
+            text = retyped(page)
+            os.chdir(home)
+        page.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
