@@ -73,7 +73,7 @@ def find_collisions(world: World, situations: Sequence[Situation]) -> Iterator[P
                 if reason:
                     found.setdefault((rules, reason), []).append(f"{situation.dataset.name}.{column.name}")
     for (rules, reason), columns in found.items():
-        message = f"{spell_names(columns)} would be allowed, and nobody may read it: {reason}"
+        message = f"{spell_names(columns)} would be allowed, and can't be read: {reason}"
         yield finding_at(world.place(rules[0], "mask"), Severity.ERROR, FindingKind.COLLISION, message)
 
 

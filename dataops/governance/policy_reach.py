@@ -121,7 +121,8 @@ def _always_stronger(rule: Rule, pairs: Sequence[tuple[Situation, Column]]) -> l
     found: dict[str, Rule] = {}
     for situation, column in pairs:
         stronger = list(situation.covering(column, RuleEffect.DENY))
-        if rule.effect == RuleEffect.MASK and not stronger:
+        # what is stored under a mask already isn't masked again: the looser one may decide there
+        if rule.effect == RuleEffect.MASK and not stronger and not column.masks:
             stronger = [other for other in situation.covering(column, RuleEffect.MASK) if _is_stricter(other, rule)]
         if not stronger:
             return []

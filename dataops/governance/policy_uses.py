@@ -99,6 +99,8 @@ def _consequence(use: Use, kind: MaskKind, *, named: bool) -> str | None:
         Use.KEEP: "it names a row no longer, so scores can't be joined by it" if named and blurred else None,
         Use.FEATURE: "every row has the same" if kind in _ONE_VALUE else None,
     }
+    if kind == MaskKind.DROP:
+        return "nothing of it is read, so the job is refused"
     if use == Use.SPLIT and kind in _ONE_VALUE:
         return "all rows have one key, so all are on one side"
     return consequences[use]
