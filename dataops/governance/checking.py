@@ -1,7 +1,7 @@
 """Checking rows against a contract: whole columns at once, in the language of expressions. Pure.
 
-1. Every rule becomes one condition in the expression language, so that a rule can't fail on a row either: what can't be
-   computed is unknown, and unknown passes all but the rules that ask for a value.
+1. Every rule becomes one condition (`conditions`). A row breaks a rule of a column that holds lists if any element
+   does.
 2. NaN, bytes that are not text and dates beyond the calendar are null, and so break a rule that asks for a value.
 3. A row is set aside once, by the most severe action of the rules that it breaks (fail, quarantine, drop), the first of
    them; each rule counts all rows that break it. WARN counts and keeps.
@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,25 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.errors import Compute, InvalidInput, near_match
-from dataops.governance.column_types import casts_losslessly, logical_type, spell_type
-from dataops.governance.contract import DATASET_KINDS, Action, Contract, Rule, RuleKind
-from dataops.governance.expression_tree import Call, Constant, Name, Node, RefusedError, columns_of
-from dataops.governance.expression_values import BOOLEAN, NULL, plain
-from dataops.governance.expressions import compute_tree, tree_of
-from dataops.governance.names import name_findings
-
-MAX_PATTERN_LENGTH = 1000
+from dataops.governance.column_types import casts_losslessly, column_type, logical_type, spell_type
+from dataops.governance.conditions import LIST_KINDS, columns_of_rule, condition
+from dataops.governance.contract import DATASET_KINDS, Action, Column, Contract, Rule, RuleKind
+from dataops.governance.expression_tree import Node, RefusedError
+from dataops.governance.expression_values import BOOLEAN, plain
+from dataops.governance.expressions import compute_tree
+from dataops.governance.leaves import is_list, leaves_of, twin_findings
 
 # the least severe first
 _SEVERITY = (Action.DROP, Action.QUARANTINE, Action.FAIL)
-_COMPARISONS: Mapping[RuleKind, str] = {
-    RuleKind.MINIMUM: ">=",
-    RuleKind.MAXIMUM: "<=",
-    RuleKind.EXCLUSIVE_MINIMUM: ">",
-    RuleKind.EXCLUSIVE_MAXIMUM: "<",
-    RuleKind.MIN_LENGTH: ">=",
-    RuleKind.MAX_LENGTH: "<=",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +81,7 @@ def check_rows(contract: Contract, table: pa.Table) -> Checked:
 
 def columns_of_rules(contract: Contract) -> frozenset[str]:
     """The columns that the rules of rows of `contract` read."""
-    return frozenset().union(*(columns_of(condition(rule)) for rule in contract.row_rules))
+    return frozenset().union(*(columns_of_rule(rule) for rule in contract.row_rules))
 
 
 def over_threshold(contract: Contract, broken: Sequence[int], n_rows: int) -> list[str]:
@@ -112,68 +103,39 @@ def over_threshold(contract: Contract, broken: Sequence[int], n_rows: int) -> li
 def table_columns_match(contract: Contract, schema: pa.Schema) -> list[str]:
     """What keeps files of `schema` from being read under `contract`: missing, unlisted and other-typed columns.
 
-    Partition columns may be absent: they stand in the folders' names. Nested columns need not be listed: no contract
-    can hold them.
+    Each leaf of a nested column must be listed. Partition columns may be absent: they stand in the folders' names.
+    Columns of types that no contract can hold (bytes) need not be listed: nobody can read them.
     """
-    findings = list(name_findings(schema.names).values())
-    known = [column.name for column in contract.columns]
+    findings = twin_findings(schema)
+    leaves = {leaf.path: leaf for leaf in leaves_of(schema)}
     for column in contract.columns:
-        if column.name not in schema.names:
-            if not column.partitioned:
-                findings.append(
-                    f"column {column.name!r} is missing from the files.{near_match(column.name, schema.names)}"
-                )
-        elif not column.partitioned and len(schema.get_all_field_indices(column.name)) == 1:
-            stored = schema.field(column.name).type
-            if not casts_losslessly(stored, column.type):
-                findings.append(
-                    f"column {column.name!r} is {spell_type(column.type)} in the contract, and {stored} in the files, "
-                    "which doesn't fit without loss"
-                )
-    unknown = dict.fromkeys(field.name for field in schema if field.name not in known and logical_type(field.type))
-    findings += [f"column {name!r} is not in the contract: list it, with its classification" for name in unknown]
+        leaf = leaves.get(column.path)
+        if leaf is None and not column.partitioned:
+            findings.append(
+                f"column {_shown(column)} is missing from the files."
+                f"{near_match('.'.join(column.path), [leaf.shown for leaf in leaves.values()])}"
+            )
+        elif leaf is not None and not column.partitioned and not casts_losslessly(leaf.type, column.type):
+            findings.append(
+                f"column {_shown(column)} is {spell_type(column.type)} in the contract, and "
+                f"{spell_type(column_type(leaf.type))} in the files, which doesn't fit without loss"
+            )
+    listed = {column.path for column in contract.columns}
+    unknown = [leaf for path, leaf in leaves.items() if path not in listed and logical_type(column_type(leaf.type))]
+    findings += [f"column {leaf.shown!r} is not in the contract: list it, with its classification" for leaf in unknown]
     return findings
 
 
-def condition(rule: Rule) -> Node:
-    """What `rule` asks of a row, in the expression language.
-
-    Raises
-    ------
-    RefusedError : a pattern that RE2 can't read.
-    InvalidInput : an expression that isn't in the language.
-    """
-    if rule.kind == RuleKind.EXPRESSION:
-        return tree_of(rule.arguments["sql"])
-    return _CONDITIONS[rule.kind](Name(str(rule.column)), rule)
-
-
-def require_executable(rule: Rule, schema: pa.Schema) -> None:
-    """Nothing, if `rule` can be checked on tables of `schema`.
-
-    Raises
-    ------
-    RefusedError : why it can't: unknown columns, types that don't fit, a pattern that can't be read.
-    InvalidInput : an expression that isn't in the language.
-    """
-    tree = condition(rule)
-    names = columns_of(tree)
-    if not names:
-        raise RefusedError("a rule reads at least one column")
-    for name in sorted(names):
-        if name not in schema.names:
-            raise RefusedError(f"unknown column {name!r}.{near_match(name, schema.names)}")
-    columns = {name: plain(pa.array([], schema.field(name).type)) for name in names}
-    kind = compute_tree(tree, columns, rows=0).type
-    if kind not in (BOOLEAN, NULL):
-        raise RefusedError(f"expected a condition that each row must meet, found an expression of type {kind}")
+def _shown(column: Column) -> str:
+    return repr(column.name) + (f" ({'.'.join(column.stored)!r} in the files)" if column.stored else "")
 
 
 def _broken(contract: Contract, conditions: Sequence[Node | None], batch: pa.RecordBatch) -> list[np.ndarray | None]:
-    """For each rule, a boolean array (n_rows,): the rows whose condition is false; None where there are none."""
+    """For each rule, a boolean array (n_rows,): the rows that break it; None where there are none."""
     try:
-        columns = {name: plain(batch.column(name)) for name in batch.schema.names}
-        holds = [node and compute_tree(node, columns, rows=len(batch)).cast(BOOLEAN) for node in conditions]
+        columns = _Columns(batch)
+        pairs = zip(contract.rules, conditions, strict=True)
+        return [None if node is None else columns.broken(rule, node) for rule, node in pairs]
     except RefusedError as refused:
         raise InvalidInput(f"contract '{contract.name}': {refused}") from None
     except pa.ArrowException as error:
@@ -181,7 +143,38 @@ def _broken(contract: Contract, conditions: Sequence[Node | None], batch: pa.Rec
         raise Compute(
             f"contract '{contract.name}' could not be checked on {len(batch)} rows ({type(error).__name__})"
         ) from None
-    return [None if one is None else _false_rows(one) for one in holds]
+
+
+class _Columns:
+    """The columns of one batch in the language's types, each made once; of lists, their elements."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._rows = len(batch)
+        self._lists = {
+            name: batch.column(name) for name in batch.schema.names if is_list(batch.schema.field(name).type)
+        }
+        self._plain = {name: plain(batch.column(name)) for name in batch.schema.names if name not in self._lists}
+
+    def broken(self, rule: Rule, node: Node) -> np.ndarray | None:
+        """The rows that break `rule`: boolean (n_rows,), None for none."""
+        lists = self._lists.get(str(rule.column))
+        if lists is None:
+            return _false_rows(compute_tree(node, self._plain, rows=self._rows).cast(BOOLEAN))
+        name = str(rule.column)
+        if rule.kind == RuleKind.LIST_NOT_NULL:
+            return _false_rows(lists.is_valid())
+        if rule.kind in LIST_KINDS:  # of a list that is null the length is unknown, which passes
+            lengths = {name: plain(pc.list_value_length(lists))}
+            return _false_rows(compute_tree(node, lengths, rows=self._rows).cast(BOOLEAN))
+        elements = plain(pc.list_flatten(lists))
+        bad = _false_rows(compute_tree(node, {name: elements}, rows=len(elements)).cast(BOOLEAN))
+        return None if bad is None else self._rows_of(lists, bad)
+
+    def _rows_of(self, lists: pa.Array, bad: np.ndarray) -> np.ndarray:
+        """The rows with a bad element: one is enough."""
+        rows = np.zeros(self._rows, dtype=bool)
+        rows[pc.list_parent_indices(lists).to_numpy()[bad]] = True
+        return rows
 
 
 def _false_rows(holds: pa.BooleanArray) -> np.ndarray | None:
@@ -207,48 +200,3 @@ def _limit_findings(rule: Rule, count: int, n_rows: int) -> Iterator[str]:
         yield f"{count} of {n_rows} rows break it, at most {rule.max_rows} may"
     elif rule.max_percent is not None and n_rows and 100 * count > rule.max_percent * n_rows:
         yield f"{count} of {n_rows} rows break it ({100 * count / n_rows:.4g}%), at most {rule.max_percent:.4g}% may"
-
-
-def _compared(column: Name, rule: Rule) -> Node:
-    of_length = rule.kind in (RuleKind.MIN_LENGTH, RuleKind.MAX_LENGTH)
-    value: Node = Call("length", (column,)) if of_length else column
-    return Call(_COMPARISONS[rule.kind], (value, Constant(rule.arguments["value"])))
-
-
-def _multiple(column: Name, rule: Rule) -> Node:
-    return Call("=", (Call("%", (column, Constant(rule.arguments["value"]))), Constant(0)))
-
-
-def _not_null(column: Name, _rule: Rule) -> Node:
-    return Call("not", (Call("is null", (column,)),))
-
-
-def _not_missing(column: Name, rule: Rule) -> Node:
-    """Neither null nor one of the values that stand for "missing" (null among them changes nothing)."""
-    values = [Constant(value) for value in rule.arguments["values"] if value is not None]
-    present = _not_null(column, rule)
-    return Call("and", (present, Call("not", (Call("in", (column, *values)),)))) if values else present
-
-
-def _valid(column: Name, rule: Rule) -> Node:
-    values = [Constant(value) for value in rule.arguments["values"] if value is not None]
-    if not values:
-        raise RefusedError("no valid value is given")
-    return Call("in", (column, *values))
-
-
-def _pattern(column: Name, rule: Rule) -> Node:
-    pattern = rule.arguments["value"]
-    if not isinstance(pattern, str) or len(pattern) > MAX_PATTERN_LENGTH:
-        raise RefusedError(f"a pattern is a text of at most {MAX_PATTERN_LENGTH} characters")
-    return Call("matches", (column,), pattern)
-
-
-_CONDITIONS: Mapping[RuleKind, Callable[[Name, Rule], Node]] = {
-    **dict.fromkeys(_COMPARISONS, _compared),
-    RuleKind.MULTIPLE_OF: _multiple,
-    RuleKind.NOT_NULL: _not_null,
-    RuleKind.NOT_MISSING: _not_missing,
-    RuleKind.VALID_VALUES: _valid,
-    RuleKind.PATTERN: _pattern,
-}

@@ -2,9 +2,11 @@
 
 1. `open_data_contract_standard` holds the standard's fields; a key that it doesn't have is refused with its near match.
    What the standard has and dataops neither acts on nor is misled by (teams, prices, servers ...) is let through.
-2. What dataops can't execute is refused, never skipped: nested columns, uniqueness, text formats, other metrics.
-3. A column's type is its physicalType (Arrow's, Parquet's or SQL's name), else its logicalType's; both must agree.
-4. Every finding has file and line, and all are raised at once.
+2. What dataops can't execute is refused, never skipped: encrypted names, other engines' checks, text about quality.
+3. Every finding has file and line, and all are raised at once.
+
+The parts: `odcs_columns` reads columns and types, `odcs_rules` what is said of them, `odcs_quality` quality checks,
+`odcs_service` promises about the whole dataset.
 """
 
 from __future__ import annotations
@@ -13,29 +15,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject, SchemaProperty
+from open_data_contract_standard.model import OpenDataContractStandard, SchemaObject
 from pydantic import BaseModel, ValidationError
 
 from dataops.errors import InvalidInput, near_match
-from dataops.governance.checking import require_executable
-from dataops.governance.column_types import LOGICAL_TYPES, logical_type, parse_type
-from dataops.governance.contract import UNCLASSIFIED, Column, Contract, Rule
+from dataops.governance.conditions import require_executable
+from dataops.governance.contract import Contract, Rule, schema_of
 from dataops.governance.draft import draft_contract
 from dataops.governance.expression_tree import RefusedError
 from dataops.governance.findings import Findings, Place
-from dataops.governance.names import name_findings
-from dataops.governance.odcs_rules import read_rules
+from dataops.governance.odcs_columns import read_columns
+from dataops.governance.odcs_rules import read_primary_key, read_rules
+from dataops.governance.odcs_service import read_ages, read_retention, read_roles
 
 __all__ = ["draft_contract", "parse_contract"]
 
 _KIND = "DataContract"
-_NOT_EXECUTED = {
-    "unique": "uniqueness isn't checked: dataops checks row by row; leave it out",
-    "encryptedName": "encryption by column isn't supported; use a policy's pseudonym",
-    "items": "nested columns aren't supported: leave the column out, and nobody can read it",
-    "properties": "nested columns aren't supported: leave the column out, and nobody can read it",
-    "map": "nested columns aren't supported: leave the column out, and nobody can read it",
-}
 
 
 def parse_contract(value: Mapping[str, Any], *, source: str, lines: Mapping[Place, int]) -> Contract:
@@ -120,65 +115,25 @@ def _table(standard: OpenDataContractStandard, findings: Findings) -> SchemaObje
 def _contract(
     standard: OpenDataContractStandard, table: SchemaObject, value: Mapping[str, Any], findings: Findings
 ) -> Contract:
-    below: Place = ("schema", 0, "properties")
-    properties = table.properties or []
-    for position, message in name_findings([one.name or "" for one in properties]).items():
-        findings.add((*below, position), message)
-    columns = tuple(_column(one, (*below, position), findings) for position, one in enumerate(properties))
+    read = list(read_columns(table, findings))
     findings.require_none()
-    placed = list(read_rules(table, findings))
-    _check_rules(placed, pa.schema([(column.name, column.type) for column in columns]), findings)
+    columns = tuple(one.column for one in read)
+    tables = [name for name in (table.name, table.physicalName) if name]
+    key = read_primary_key(read, findings)
+    placed = [
+        *read_rules(read, key, table, findings),
+        *read_ages(standard, tables, [column.name for column in columns], findings),
+    ]
+    _check_rules(placed, schema_of(columns), findings)
     return Contract(
         name=standard.name or table.name or str(standard.id),
         version=str(value["version"]),
         columns=columns,
         rules=tuple(rule for _place, rule in placed),
+        roles=read_roles(standard.roles or [], findings),
+        retention_seconds=read_retention(standard, tables, findings),
+        primary_key=key,
     )
-
-
-def _column(one: SchemaProperty, place: Place, findings: Findings) -> Column:
-    for key, reason in _NOT_EXECUTED.items():
-        if getattr(one, key):
-            findings.add((*place, key), reason)
-    if one.physicalName not in (None, one.name):
-        findings.add(
-            (*place, "physicalName"), "a column can't be renamed here: use the files' name, or derive one in a job"
-        )
-    if one.classification is not None and not one.classification.strip():
-        findings.add((*place, "classification"), f"empty: write a word, or leave it out ({UNCLASSIFIED})")
-    return Column(
-        name=one.name or "",
-        type=_type(one, place, findings),
-        required=bool(one.required or one.primaryKey),
-        classification=one.classification or UNCLASSIFIED,
-        partitioned=bool(one.partitioned),
-        description=one.description or "",
-    )
-
-
-def _type(one: SchemaProperty, place: Place, findings: Findings) -> pa.DataType:
-    logical, physical = one.logicalType, one.physicalType
-    if logical is None and physical is None:
-        findings.add(place, "a column needs a logicalType or a physicalType")
-        return pa.null()
-    if logical is not None and logical not in LOGICAL_TYPES:
-        findings.add(
-            (*place, "logicalType"), f"{logical!r} is no type of a flat column.{near_match(logical, LOGICAL_TYPES)}"
-        )
-        return pa.null()
-    if physical is None:
-        kind = LOGICAL_TYPES[str(logical)]
-        return pa.timestamp("us", "UTC") if (one.logicalTypeOptions or {}).get("timezone") is True else kind
-    try:
-        kind = parse_type(physical)
-    except InvalidInput as error:
-        findings.add((*place, "physicalType"), str(error))
-        return pa.null()
-    # a number may be stored whole; everything else must say the same twice
-    agreeing = {logical_type(kind), "number"} if logical_type(kind) == "integer" else {logical_type(kind)}
-    if logical is not None and logical not in agreeing:
-        findings.add((*place, "physicalType"), f"{physical} is no physical type of logicalType {logical}")
-    return kind
 
 
 def _check_rules(placed: list[tuple[Place, Rule]], schema: pa.Schema, findings: Findings) -> None:

@@ -204,7 +204,7 @@ def test_files_that_fit() -> None:
             "wage": pa.float32(),
             "state": pa.dictionary(pa.int8(), pa.string()),
             "born": pa.date32(),
-            "n": pa.list_(pa.int8()),
+            "n": pa.list_(pa.binary()),
         }
     )
     assert table_columns_match(contract, stored) == []

@@ -31,6 +31,7 @@ TYPES = st.sampled_from(
         *(pa.timestamp("s"), pa.timestamp("us"), pa.timestamp("ns", "Europe/Berlin"), pa.decimal128(10, 2), pa.null()),
     ]
 )
+TYPES |= TYPES.map(pa.list_)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
 COLUMNS = st.builds(
     Column,
@@ -41,6 +42,7 @@ COLUMNS = st.builds(
     partitioned=st.booleans(),
     description=TEXT,
     masks=st.lists(TEXT, max_size=2).map(tuple),
+    stored=st.lists(TEXT, max_size=2).map(tuple),
 )
 SCALARS = (
     st.none()
@@ -66,6 +68,9 @@ CONTRACTS = st.builds(
     version=TEXT,
     columns=st.lists(COLUMNS, max_size=3).map(tuple),
     rules=st.lists(RULES, max_size=3).map(tuple),
+    roles=st.lists(TEXT, max_size=2).map(tuple),
+    retention_seconds=st.none() | st.integers(0, 10),
+    primary_key=st.lists(TEXT, max_size=2).map(tuple),
 )
 
 
@@ -119,7 +124,15 @@ def test_other_names_of_types_are_read(text: str, kind: pa.DataType) -> None:
 def test_an_unknown_type_is_refused_with_its_near_match() -> None:
     with pytest.raises(InvalidInput, match="Did you mean 'float32'"):
         parse_type("floot32")
-    for text in ("list<int8>", "decimal(2,5)", "decimal(99,1)", "binary", "timestamp[h]"):
+    for text in (
+        "list<>",
+        "list<list<int8>>",
+        "list<binary>",
+        "decimal(2,5)",
+        "decimal(99,1)",
+        "binary",
+        "timestamp[h]",
+    ):
         with pytest.raises(InvalidInput):
             parse_type(text)
 
@@ -127,7 +140,9 @@ def test_an_unknown_type_is_refused_with_its_near_match() -> None:
 def test_logical_types_are_those_of_the_standard() -> None:
     assert {logical_type(kind): kind for kind in LOGICAL_TYPES.values()} == dict(LOGICAL_TYPES)
     assert logical_type(pa.dictionary(pa.int8(), pa.large_string())) == "string"
-    assert logical_type(pa.list_(pa.int8())) is None
+    assert logical_type(pa.list_(pa.int8())) == "array"
+    assert logical_type(pa.list_(pa.binary())) is None
+    assert logical_type(pa.struct([("a", pa.int8())])) is None
     assert logical_type(pa.binary()) is None
 
 
@@ -157,10 +172,30 @@ def test_logical_types_are_those_of_the_standard() -> None:
         (pa.decimal128(5, 2), pa.decimal128(5, 3), False),
         (pa.null(), pa.int8(), True),
         (pa.bool_(), pa.int8(), False),
+        (pa.list_(pa.int8()), pa.list_(pa.int64()), True),
+        (pa.list_(pa.int8(), 2), pa.list_(pa.int8()), True),
+        (pa.large_list(pa.dictionary(pa.int8(), pa.string())), pa.list_(pa.string()), True),
+        (pa.list_(pa.int64()), pa.list_(pa.int8()), False),
+        (pa.list_(pa.int8()), pa.int8(), False),
+        (pa.int8(), pa.list_(pa.int8()), False),
     ],
 )
 def test_which_casts_lose_nothing(stored: pa.DataType, wanted: pa.DataType, fits: bool) -> None:
     assert casts_losslessly(stored, wanted) is fits
+
+
+def test_rules_of_rows_and_of_the_dataset_are_told_apart() -> None:
+    rules = tuple(Rule(id=str(kind), kind=kind) for kind in RuleKind)
+    contract = Contract(name="c", version="1", columns=(), rules=rules)
+    assert [rule.id for rule in contract.dataset_rules] == ["unique", "row_count", "freshness"]
+    assert len(contract.row_rules) == len(rules) - 3
+    assert not {rule.id for rule in contract.row_rules} & {rule.id for rule in contract.dataset_rules}
+
+
+def test_what_we_made_is_stored_flat_under_its_names() -> None:
+    street = Column(name="address.street", type=pa.string(), stored=("address", "Straße"))
+    assert street.path == ("address", "Straße")
+    assert derived_contract("x", [street]).columns[0].path == ("address.street",)
 
 
 def test_an_unknown_column_is_named_with_its_near_match() -> None:
