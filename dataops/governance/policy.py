@@ -2,17 +2,21 @@
 
 How a request is decided, always in this order, whatever the order of rules and files:
 
-1. An unknown purpose or zone is refused. Rules that don't concern the request (`rules.Rule.concerns`) play no part.
-2. A column that a ``deny`` rule covers is denied. Deny wins over everything.
-3. A column that no ``allow`` rule covers is denied: no policy, no rule, a classification that no rule knows.
-4. A column that ``mask`` rules cover is masked by the strictest of them (`masking.STRICTNESS`). Two different masks of
-   one kind, a mask that can't take the column's type, a pseudonym without a key: denied, since any choice might show
-   too much. A mask that the stored values carry already is listed and not applied again.
-5. The ``where`` of every ``filter`` rule must hold. It sees true values: where a column of it is missing or stored
-   masked, the request is refused.
+1. An unknown purpose or zone is refused. So is a reader without any of the roles that the contract names, if it names
+   some.
+2. Rules that don't concern the request (`rules.Rule.concerns`) play no part: other people, purposes, zones, datasets;
+   an allow that has expired. A restricting rule concerns a dataset also by what it was made from, an allow doesn't.
+3. A column that a ``deny`` rule covers is denied. Deny wins over everything.
+4. A column that no ``allow`` rule covers is denied: no policy, no rule, a classification that no rule knows.
+5. A column that ``mask`` rules cover is masked by the strictest of them that its stored values don't carry already
+   (`mask.STRICTNESS`, `marks.carries`). Two different masks of one kind, a mask that can't take the column's type, a
+   pseudonym without a key: denied, also where a stricter mask would overrule it, since one more rule must give nothing.
 6. If no column is left, the request is refused.
+7. Row filters are applied, or were when the dataset was made, or the request is refused (`row_filters`).
+8. The largest ``min_size`` of all ``group`` rules is the smallest group that figures may be about.
 
-So adding a deny, a mask or a filter never shows anybody more than before.
+So one more restriction, one allow less, or a later time never shows anybody more. No rule is stronger by its place, its
+file or how closely it names something: ties are equal rules, and all of them are named as deciding.
 """
 
 from __future__ import annotations
@@ -21,17 +25,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import pyarrow as pa
-
-from dataops.errors import AccessDenied, DataopsError, InvalidInput, near_match
-from dataops.governance.contract import UNCLASSIFIED, Column, Contract, schema_of
-from dataops.governance.expressions import result_type
+from dataops.errors import AccessDenied, InvalidInput, near_match
+from dataops.governance.contract import UNCLASSIFIED, Column, Contract
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
 from dataops.governance.marks import carries
 from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
 from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
-from dataops.governance.rules import MadeFrom, Policy, Request, Rule, RuleEffect, classifications_of
+from dataops.governance.row_filters import applied_filters, require_filtered_before
+from dataops.governance.rules import (
+    MadeFrom,
+    Policy,
+    Request,
+    Rule,
+    RuleEffect,
+    classifications_of,
+    spell_names,
+    spell_rules,
+)
 from dataops.records import digest, format_time
 
 __all__ = ["MadeFrom", "Policy", "decide", "parse_policy"]
@@ -99,7 +110,7 @@ def decide(
         for column in contract.columns
     )
     _require_any(request, decisions, rules, policies)
-    _require_filtered_before(request, rules)
+    require_filtered_before(request, rules)
     return Grant(
         principal=principal,
         roles=request.roles,
@@ -109,7 +120,7 @@ def decide(
         decisions=decisions,
         effect=Effect(
             columns=_columns(decisions, contract),
-            filters=_filters(request, rules, contract),
+            filters=applied_filters(request, rules, contract),
             contract_digest=contract.digest,
             min_group_size=max((rule.min_size for rule in rules if rule.min_size is not None), default=1),
         ),
@@ -122,7 +133,7 @@ def _require_own_names(policies: Sequence[Policy]) -> None:
     names = [policy.name for policy in policies]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InvalidInput(f"more than one policy is named {_quoted(twice)}: give each file a name of its own")
+        raise InvalidInput(f"more than one policy is named {spell_names(twice)}: give each file a name of its own")
 
 
 def _require_known(request: Request) -> None:
@@ -138,7 +149,7 @@ def _require_contract_role(request: Request, contract: Contract) -> None:
     if needed and needed.isdisjoint(folded(role) for role in request.roles):
         raise AccessDenied(
             f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}': its contract "
-            f"'{contract.name}' gives access to the roles {_quoted(sorted(contract.roles))} only. "
+            f"'{contract.name}' gives access to the roles {spell_names(sorted(contract.roles))} only. "
             "Ask whoever keeps principals.yaml for one of them, or the dataset's owner to name yours."
         )
 
@@ -152,7 +163,7 @@ def _decide_column(
             column, [], f"{len(alike)} columns of the contract read the same ({', '.join(map(ascii, alike))})"
         )
     if denying := covering[RuleEffect.DENY]:
-        return _denied(column, denying, f"denied by {_named(denying)}")
+        return _denied(column, denying, f"denied by {spell_rules(denying)}")
     allowing = covering[RuleEffect.ALLOW]
     if finding := _allow_finding(column, allowing):
         return _denied(column, [], finding)
@@ -163,7 +174,7 @@ def _decide_column(
         verdict=Verdict.VISIBLE,
         rules=_qualified(allowing),
         classification=column.classification,
-        reason=f"allowed by {_named(allowing)}",
+        reason=f"allowed by {spell_rules(allowing)}",
     )
 
 
@@ -174,7 +185,7 @@ def _allow_finding(column: Column, allowing: Sequence[Rule]) -> str | None:
     if any(rule.mentions(column) for rule in allowing):
         return None
     left = classifications_of(column).difference(*(rule.covered(column) for rule in allowing))
-    return f"no rule allows {_quoted(sorted(left))}, which it was made of" if left else None
+    return f"no rule allows {spell_names(sorted(left))}, which it was made of" if left else None
 
 
 def _denied(column: Column, rules: Sequence[Rule], reason: str) -> ColumnDecision:
@@ -191,7 +202,7 @@ def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: st
     masks = {rule.qualified: _bound(rule.mask, purpose, key_id) for rule in rules if rule.mask is not None}
     finding = _mask_finding(column, list(masks.values()))
     if finding:
-        return _denied(column, rules, f"{finding}: {_named(rules)}")
+        return _denied(column, rules, f"{finding}: {spell_rules(rules)}")
     strictest = _strictest(_pending(column, masks.values()) or masks.values())
     deciding = [rule for rule in rules if masks[rule.qualified] == strictest]
     return ColumnDecision(
@@ -200,7 +211,7 @@ def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: st
         mask=strictest,
         rules=_qualified(deciding),
         classification=column.classification,
-        reason=f"masked ({strictest}) by {_named(deciding)}",
+        reason=f"masked ({strictest}) by {spell_rules(deciding)}",
     )
 
 
@@ -246,60 +257,6 @@ def _columns(decisions: Sequence[ColumnDecision], contract: Contract) -> Mapping
         for decision, column in zip(decisions, contract.columns, strict=True)
         if decision.readable
     }
-
-
-def _filters(request: Request, rules: Sequence[Rule], contract: Contract) -> tuple[str, ...]:
-    """The predicates of all filter rules; findings of all that can't be applied are raised at once."""
-    filtering = [rule for rule in rules if rule.effect == RuleEffect.FILTER and rule.concerns_dataset(request)]
-    findings = [finding for rule in filtering if (finding := _filter_finding(rule, contract))]
-    if findings:
-        raise AccessDenied(
-            f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}': "
-            "a row filter can't be applied\n"
-            + "\n".join(f"  {finding}" for finding in findings)
-            + "\nMend the rule, or limit it by `datasets` to those that hold what it looks at."
-        )
-    return tuple(sorted({rule.where.sql for rule in filtering if rule.where is not None}))
-
-
-def _filter_finding(rule: Rule, contract: Contract) -> str | None:
-    known = {column.name: column for column in contract.columns}
-    columns = rule.where.columns if rule.where is not None else ()
-    missing = [name for name in columns if name not in known]
-    masked = [name for name in columns if name in known and known[name].masks]
-    if rule.where is None or missing:
-        return f"{_named([rule])}: the contract has no column {_quoted(missing)}.{near_match(missing[0], known)}"
-    if masked:
-        return f"{_named([rule])}: column {_quoted(masked)} is stored masked, so its true values can't be compared"
-    try:
-        type_ = result_type(rule.where, schema_of(contract.columns), where=_named([rule]))
-    except DataopsError as error:
-        return str(error)
-    return (
-        None if pa.types.is_boolean(type_) else f"{_named([rule])}: gives {type_}, where a row filter is true or false"
-    )
-
-
-def _require_filtered_before(request: Request, rules: Sequence[Rule]) -> None:
-    """Nothing, if each filter of what the dataset was made from was applied when that was read.
-
-    Its rows can't be told apart any more: the columns that the filter looks at may be masked by now, or gone.
-    """
-    findings = [
-        f"made from '{origin.dataset}' ({origin.zone}) without row filter {rule.where.sql if rule.where else '?'} "
-        f"that holds for purpose '{request.purpose}': {_named([rule])}"
-        for rule in rules
-        if rule.effect == RuleEffect.FILTER
-        for origin in rule.ancestors(request)
-        if rule.where is None or digest(rule.where.sql) not in origin.filters
-    ]
-    if findings:
-        raise AccessDenied(
-            f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}' for purpose "
-            f"'{request.purpose}': rows that the policies leave out may be in it\n"
-            + "\n".join(f"  {finding}" for finding in dict.fromkeys(findings))
-            + "\nMake it anew from rows that are filtered so: by a job whose purpose the rule names too."
-        )
 
 
 def _expiry(decisions: Sequence[ColumnDecision], rules: Sequence[Rule], contract: Contract) -> str | None:
@@ -356,14 +313,3 @@ def _unknown_roles(request: Request, policies: Sequence[Policy]) -> str:
 
 def _qualified(rules: Sequence[Rule]) -> tuple[str, ...]:
     return tuple(rule.qualified for rule in rules)
-
-
-def _named(rules: Sequence[Rule]) -> str:
-    """``rule 'a' of policy 'p' (its reason)``, for all of them."""
-    return ", ".join(
-        f"rule '{rule.id}' of policy '{rule.policy}'{f' ({rule.reason})' if rule.reason else ''}" for rule in rules
-    )
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

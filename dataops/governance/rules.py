@@ -19,7 +19,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -244,6 +244,18 @@ class Policy:
 def classifications_of(column: Column) -> frozenset[str]:
     """The classifications of `column`, folded: several where it was made of several, `UNCLASSIFIED` for none."""
     return frozenset(folded(tag) or UNCLASSIFIED for tag in column.classification.split("+"))
+
+
+def spell_rules(rules: Sequence[Rule]) -> str:
+    """``rule 'a' of policy 'p' (its reason)``, for all of them."""
+    return ", ".join(
+        f"rule '{rule.id}' of policy '{rule.policy}'{f' ({rule.reason})' if rule.reason else ''}" for rule in rules
+    )
+
+
+def spell_names(names: Sequence[str]) -> str:
+    """``'a', 'b'``."""
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def _listed(name: str, listed: Iterable[str]) -> bool:
