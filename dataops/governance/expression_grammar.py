@@ -129,9 +129,11 @@ def _variadic(sql: SqlNode, operation: str, depth: int) -> Node:
 
 
 def _column(sql: SqlNode, _depth: int) -> Node:
-    if not isinstance(sql.this, exp.Identifier) or len([part for part in sql.args.values() if part]) > 1:
-        raise RefusedError("a column is named by itself: attribute access and table names are not allowed")
-    return Name(sql.name)
+    """A column, or a part of a nested one by its dotted path, which sqlglot takes for tables and columns."""
+    _require_parts(sql, "this", "table", "db", "catalog")
+    if not all(isinstance(part, exp.Identifier) for part in sql.parts):
+        raise RefusedError("a column is named, each on its own: * is not allowed")
+    return Name(".".join(part.name for part in sql.parts))
 
 
 def _literal(sql: SqlNode, _depth: int) -> Node:

@@ -16,7 +16,7 @@ _REFUSED: tuple[tuple[tuple[type[Any], ...], str], ...] = (
     ((exp.Query, exp.Subquery, exp.Exists, exp.Any, exp.All), "subqueries are not allowed: an expression sees one row"),
     ((exp.Window,), "window functions are not allowed: an expression sees one row"),
     ((exp.AggFunc,), "aggregates are not allowed: an expression sees one row"),
-    ((exp.Dot, exp.Bracket, exp.JSONExtract), "attribute and element access is not allowed"),
+    ((exp.Dot, exp.Bracket, exp.JSONExtract), "attribute and element access is not allowed; quote a deep path"),
     ((exp.Alias,), "an expression has no alias: give the new column's name as the key"),
     ((exp.Parameter, exp.Placeholder), "parameters and placeholders are not allowed"),
     ((exp.Tuple, exp.Array, exp.Struct), "lists are allowed after IN only"),

@@ -6,7 +6,8 @@ Policies filter with them, contracts check with them, jobs derive with them. One
     coalesce nullif least greatest cast abs round floor ceil sqrt ln exp mod
     lower upper trim length substring concat ||   extract(year from ..)   cut(x, 10, 20) -> '..10' '10..20' '20..'
 
-1. The lists are closed (`expression_grammar`): no subqueries, aggregates, windows, attribute access, clock or chance.
+1. The lists are closed (`expression_grammar`): no subqueries, aggregates, windows, attributes, clock or chance. A part
+   of a nested column is a column named by its path: ``address.street``.
 2. An expression sees one row. Any split of the rows gives the same values.
 3. No row can make it fail: division by zero, overflow and bad casts are null. Whether rows that the reader can't see
    would have failed makes no difference, and no message ever holds a value.
@@ -142,7 +143,9 @@ def _column_findings(name: str, schema: pa.Schema) -> Iterable[str]:
     elif found > 1:
         yield f"{found} columns are named {name!r}"
     elif plain_type(schema.field(name).type) is None:
-        yield f"column {name!r} is {schema.field(name).type}, which expressions don't take"
+        kind = schema.field(name).type
+        hint = ": rules of a contract look at each element" if pa.types.is_list(kind) else ""
+        yield f"column {name!r} is {kind}, which expressions don't take{hint}"
 
 
 def _computed(expression: Expression, columns: Mapping[str, pa.Array], *, rows: int, where: str) -> pa.Array:

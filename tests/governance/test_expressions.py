@@ -400,8 +400,10 @@ def test_columns_are_listed_once_and_an_expression_survives_pickling() -> None:
         ("lag(a) over (order by b)", "window"),
         ("sum(a)", "aggregates"),
         ("count(*)", "aggregates"),
-        ("a.b", "attribute access"),
-        ("a.__class__", "attribute access"),
+        ("a.b.c.d.e", "attribute and element access"),
+        ("(a).b", "attribute and element access"),
+        ("a.b()", "attribute and element access"),
+        ("a.*", "each on its own"),
         ("a[1]", "access"),
         ("a -> 'b'", "access"),
         ("os.system('x')", "access"),
@@ -504,6 +506,18 @@ def test_nested_and_doubled_columns_are_refused() -> None:
         result_type(parse_expression("n = m", where="f"), schema, where="f:1")
     assert "f:1: 2 columns are named 'm'" in str(refusal.value)
     assert "f:1: column 'n' is list" in str(refusal.value)
+
+
+@pytest.mark.parametrize("sql", ["address.street = 'x'", '"address"."street" = \'x\'', "\"address.street\" = 'x'"])
+def test_a_part_of_a_nested_column_is_named_by_its_path(sql: str) -> None:
+    table = pa.table({"address.street": ["x", "y", None], "street": ["y", "x", "x"]})
+    assert parse_expression(sql, where="here").columns == ("address.street",)
+    assert evaluate(parse_expression(sql, where="here"), table).to_pylist() == [True, False, None]
+
+
+def test_a_list_is_refused_with_what_looks_into_it() -> None:
+    with pytest.raises(InvalidInput, match="rules of a contract look at each element"):
+        evaluate(parse_expression("tags = 'x'", where="here"), pa.table({"tags": [["x"]]}))
 
 
 def test_a_number_is_no_condition() -> None:
