@@ -2,15 +2,17 @@
 
 For a dataset that a job made: the record of every unit, byte for byte; every part's size, digest and rows; the rows of
 its quarantine files; the receipts of its units, their sum and their Merkle root; and
-``read = passed + filtered + dropped + quarantined`` over the rows that the input's own footers hold.
+``read = passed + filtered + dropped + quarantined`` over the rows that the input's own footers hold. A replay is held
+against the quarantine that it took, which no other may have taken: over all manifests, what was read is what passed,
+was filtered or dropped, and what still waits in quarantine.
 For a dataset of the catalog: that every file is still what the newest snapshot says, and no file came or went.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow.parquet as pq
 
@@ -18,7 +20,7 @@ from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_en
 from dataops.datasets.publish import UnitRecord, run_folder, unit_key
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.receipt import merge_receipts
-from dataops.datasets.snapshot import Fragment, Manifest, read_snapshot
+from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
 from dataops.datasets.source import read_fragments
 from dataops.errors import DataopsError, NotFound
 from dataops.records import digest_bytes, merkle_root
@@ -48,9 +50,11 @@ def verify_dataset(settings: Settings, store: Store, name: str) -> Verified:
         return _verify_source(settings, store, name)
     dataset = open_dataset(settings, store, name)
     findings: list[str] = []
-    checks: dict[str, object] = {"dataset": name, "snapshot": dataset.snapshot.number}
-    for manifest in dataset.snapshot.manifests:
-        _verify_manifest(settings, store, dataset, manifest, checks, findings)
+    counted = [_verify_manifest(settings, store, dataset, one, findings) for one in dataset.snapshot.manifests]
+    counted = _with_what_was_taken(store, counted, findings)
+    for one in counted:
+        _require_conserved(one, findings)
+    checks = {"dataset": name, "snapshot": dataset.snapshot.number, **_facts(counted)}
     return Verified(checks=checks, findings=tuple(findings))
 
 
@@ -76,14 +80,27 @@ def _verify_source(settings: Settings, store: Store, name: str) -> Verified:
     return Verified(checks=checks, findings=tuple(findings))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """What the files of one manifest hold; `expected` rows it should have read, None where that can't be said."""
+
+    manifest: Manifest
+    expected: int | None
+    passed: int
+    filtered: int
+    dropped: int
+    quarantined: int
+
+    @property
+    def read(self) -> int:
+        """Rows that its receipts account for."""
+        return self.manifest.counts["read"]
+
+
 def _verify_manifest(
-    settings: Settings,
-    store: Store,
-    dataset: Dataset,
-    manifest: Manifest,
-    checks: dict[str, object],
-    findings: list[str],
-) -> None:
+    settings: Settings, store: Store, dataset: Dataset, manifest: Manifest, findings: list[str]
+) -> _Counted:
+    """The manifest, counted anew; all but what it should have read is compared."""
     done = _records(store, manifest, findings)
     parts = [record.part for record in done if record.part is not None]
     if [part.record() for part in parts] != [fragment.record() for fragment in manifest.fragments]:
@@ -94,8 +111,6 @@ def _verify_manifest(
     aside = [record.quarantine for record in done if record.quarantine is not None]
     quarantined = _count(open_files(f"{settings.storage}/{QUARANTINE_FOLDER}"), aside, findings)
     counts = merge_receipts([record.receipt for record in done])
-    filtered = counts["filtered_by_policy"] + counts["filtered_by_job"]
-    read = _rows_of_input(store, manifest, done)
     for what, files, receipts in (
         ("passed", passed, counts["passed"]),
         ("quarantined", quarantined, counts["quarantined"]),
@@ -104,19 +119,86 @@ def _verify_manifest(
             findings.append(f"run {manifest.run}: {files} rows {what} by the files, {receipts} by the receipts")
     if dict(counts) != dict(manifest.counts):
         findings.append(f"run {manifest.run}: the manifest's counts are not those of its receipts")
-    if read is not None and read != passed + filtered + counts["dropped"] + quarantined:
-        findings.append(f"run {manifest.run}: the input's footers hold {read} rows, {counts['read']} are accounted for")
-    checks |= {
-        "run": manifest.run,
-        "parts": len(manifest.fragments),
-        "rows in the input's footers": "unknown (the input changed since)" if read is None else read,
+    return _Counted(
+        manifest=manifest,
+        expected=None if manifest.replay_of else _rows_of_input(store, manifest, done),
+        passed=passed,
+        filtered=counts["filtered_by_policy"] + counts["filtered_by_job"],
+        dropped=counts["dropped"],
+        quarantined=quarantined,
+    )
+
+
+def _with_what_was_taken(store: Store, counted: list[_Counted], findings: list[str]) -> list[_Counted]:
+    """`counted`, where each replay expects the rows of the quarantine that it took, which no other may have taken."""
+    by_run = {one.manifest.run: one for one in counted}
+    taken: dict[str, str] = {}
+    found = []
+    for one in counted:
+        run, replayed = one.manifest.run, one.manifest.replay_of
+        if replayed is None:
+            found.append(one)
+            continue
+        if replayed in taken:
+            findings.append(
+                f"run {run}: took the quarantine of run {replayed}, which run {taken[replayed]} took before"
+            )
+        taken.setdefault(replayed, run)
+        rows = by_run[replayed].quarantined if replayed in by_run else _set_aside(store, one.manifest.dataset, replayed)
+        found.append(replace(one, expected=rows))
+    return found
+
+
+def _set_aside(store: Store, dataset: str, run: str) -> int | None:
+    """Rows that `run` set aside by its manifest; None where that is gone (its rows are no part of the dataset)."""
+    try:
+        return read_manifest(store, dataset, run).counts["quarantined"]
+    except NotFound:
+        return None
+
+
+def _require_conserved(one: _Counted, findings: list[str]) -> None:
+    accounted = one.passed + one.filtered + one.dropped + one.quarantined
+    if one.expected is None or one.expected == accounted:
+        return
+    replayed = one.manifest.replay_of
+    holder = f"the quarantine of run {replayed} holds" if replayed else "the input's footers hold"
+    findings.append(f"run {one.manifest.run}: {holder} {one.expected} rows, {one.read} are accounted for")
+
+
+def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
+    """The figures of the dataset: of all its manifests together, then of each where there are several."""
+    runs = {one.manifest.run for one in counted}
+    whole = [one for one in counted if one.manifest.replay_of not in runs]  # of a replay: what it took is gone by now
+    taken = {one.manifest.replay_of for one in counted}
+    footers = [one.expected for one in whole]
+    passed, filtered, dropped = (
+        sum(getattr(one, name) for one in counted) for name in ("passed", "filtered", "dropped")
+    )
+    waiting = sum(one.quarantined for one in counted if one.manifest.run not in taken)
+    facts: dict[str, object] = {
+        "run": ", ".join(one.manifest.run for one in counted),
+        "parts": sum(len(one.manifest.fragments) for one in counted),
+        "rows in the input's footers": (
+            "unknown (the input changed since)" if None in footers else sum(rows for rows in footers if rows)
+        ),
         "rows in the parts (passed)": passed,
-        "rows in quarantine files": quarantined,
+        "rows in quarantine files": sum(one.quarantined for one in counted),
         "rows filtered": filtered,
-        "rows dropped": counts["dropped"],
-        "accounted for": f"{counts['read']:,} read = {passed:,} passed + {filtered:,} filtered + "
-        f"{quarantined:,} quarantined + {counts['dropped']:,} dropped",
+        "rows dropped": dropped,
+        "accounted for": _accounted(sum(one.read for one in whole), passed, filtered, waiting, dropped),
     }
+    for one in counted if len(counted) > 1 else ():
+        replayed = one.manifest.replay_of
+        name = f"run {one.manifest.run}" + (f", replay of {replayed}" if replayed else "")
+        facts[name] = _accounted(one.read, one.passed, one.filtered, one.quarantined, one.dropped)
+    return facts
+
+
+def _accounted(read: int, passed: int, filtered: int, quarantined: int, dropped: int) -> str:
+    return (
+        f"{read:,} read = {passed:,} passed + {filtered:,} filtered + {quarantined:,} quarantined + {dropped:,} dropped"
+    )
 
 
 def _records(store: Store, manifest: Manifest, findings: list[str]) -> list[UnitRecord]:

@@ -408,6 +408,7 @@ def _record_results(
             workspace.audit,
             run=run.id,
             dataset=given.dataset.name,
+            purpose=given.grant.purpose,
             outcome=outcome,
             counts=read.get("counts", {}),
             receipts_root=read.get("receipts_root"),

@@ -1,0 +1,218 @@
+"""What lies in quarantine: counted for everybody from the records of units, shown to stewards from the files.
+
+1. A run's rows *wait* while the run is part of its output's newest snapshot and no replay took them.
+2. Counting opens no quarantine file. Showing rows needs the role ``steward``, and is audited as a reading like any
+   other: the intent first, without which nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dataops.datasets.catalog import dataset_names
+from dataops.datasets.publish import UnitRecord, committed_units
+from dataops.datasets.quarantine import QUARANTINE_FOLDER, QUARANTINE_RULE
+from dataops.datasets.replayed import read_aside
+from dataops.datasets.snapshot import Manifest, Snapshot, read_manifest, read_snapshot
+from dataops.errors import AccessDenied, NotFound, near_match
+from dataops.governance.audit import record_intent, record_result
+from dataops.records import digest, now_utc
+from dataops.runs.ledger import new_run_id
+from dataops.runs.workspace import Workspace
+from dataops.storage.files import open_files
+
+STEWARD = "steward"  # the role, and the purpose in the audit
+
+
+class HeldState(StrEnum):
+    """What may become of rows in quarantine."""
+
+    WAITING = "waiting"  # a replay would take them
+    REPLAYED = "replayed"  # a replay took them; what it left waits under its own run
+    REPLACED = "replaced"  # a newer run made the output anew
+    UNPUBLISHED = "unpublished"  # their run failed, or hasn't ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Rows of `dataset` that `run` set aside while it made `output`.
+
+    Attributes
+    ----------
+    rules : rows by the rule that set them aside.
+    by : the replay that took them.
+    """
+
+    dataset: str
+    output: str
+    run: str
+    state: HeldState
+    rows: int
+    rules: Mapping[str, int]
+    since: str
+    by: str | None = None
+
+
+def held_rows(workspace: Workspace, dataset: str | None = None) -> tuple[Held, ...]:
+    """What lies in quarantine (of `dataset`), by dataset, oldest first.
+
+    Raises
+    ------
+    NotFound : no dataset of that name.
+    """
+    if dataset is not None:
+        _require_known(workspace, dataset)
+    found = [_held(workspace, of, run) for of, run in _folders(workspace) if dataset in (None, of)]
+    return tuple(sorted((one for one in found if one), key=lambda one: (one.dataset, one.since, one.run)))
+
+
+def _require_known(workspace: Workspace, dataset: str) -> None:
+    declared, made = dataset_names(workspace.settings, workspace.store)
+    if dataset not in (*declared, *made):
+        raise NotFound(f"no dataset '{dataset}'.{near_match(dataset, [*declared, *made])}")
+
+
+def _folders(workspace: Workspace) -> list[tuple[str, str]]:
+    """Dataset and run of everything below the quarantine's folder."""
+    try:
+        stats = open_files(quarantine_url(workspace)).list("")
+    except NotFound:
+        return []
+    folders = dict.fromkeys(tuple(stat.path.split("/")[:2]) for stat in stats)
+    return [(folder[0], folder[1]) for folder in folders]
+
+
+def quarantine_url(workspace: Workspace) -> str:
+    """Where all quarantine files lie."""
+    return f"{workspace.settings.storage}/{QUARANTINE_FOLDER}"
+
+
+def _held(workspace: Workspace, dataset: str, run_id: str) -> Held | None:
+    """None for files that no record names, and for the copies of a replay that freed no row."""
+    try:
+        run = workspace.ledger.read(run_id)
+    except NotFound:  # somebody cleared old runs away
+        return None
+    output = run.declaration["output"]
+    records = quarantine_records(workspace, output, run_id)
+    rules: dict[str, int] = {}
+    for record in records:
+        for rule, rows in record.set_aside.items():
+            rules[rule] = rules.get(rule, 0) + rows
+    published = _manifest(workspace, output, run_id) is not None
+    if not records or (run.replay_of and not published):
+        return None
+    state, by = _state(read_snapshot(workspace.store, output), run_id, published=published)
+    return Held(
+        dataset=dataset,
+        output=output,
+        run=run_id,
+        state=state,
+        rows=sum(record.receipt.quarantined for record in records),
+        rules=dict(sorted(rules.items())),
+        since=run.created_at,
+        by=by,
+    )
+
+
+def quarantine_records(workspace: Workspace, output: str, run: str) -> list[UnitRecord]:
+    """The records of the units of `run` that set rows aside, in the order of the units."""
+    done = committed_units(workspace.store, output, run)
+    return [record for _, record in sorted(done.items()) if record.quarantine is not None]
+
+
+def _manifest(workspace: Workspace, output: str, run: str) -> Manifest | None:
+    try:
+        return read_manifest(workspace.store, output, run)
+    except NotFound:
+        return None
+
+
+def _state(snapshot: Snapshot | None, run: str, *, published: bool) -> tuple[HeldState, str | None]:
+    manifests = snapshot.manifests if snapshot else ()
+    if run in [manifest.run for manifest in manifests]:
+        took = [manifest.run for manifest in manifests if manifest.replay_of == run]
+        return (HeldState.REPLAYED, took[0]) if took else (HeldState.WAITING, None)
+    return (HeldState.REPLACED if published else HeldState.UNPUBLISHED), None
+
+
+def find_held(held: Sequence[Held], run: str) -> Held:
+    """What `run` set aside.
+
+    Raises
+    ------
+    NotFound : nothing; with the near match.
+    """
+    for one in held:
+        if one.run == run:
+            return one
+    raise NotFound(f"run '{run}' has no rows in quarantine.{near_match(run, [one.run for one in held])}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Rows of quarantine as a steward sees them; `total` counts all that were asked for."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    total: int
+
+
+def show_rows(workspace: Workspace, dataset: str, *, run: str | None, rule: str | None, limit: int) -> Shown:
+    """The first `limit` rows of `dataset` that wait in quarantine, or those that `run` set aside, each with its run.
+
+    Raises
+    ------
+    AccessDenied : the user hasn't the role ``steward``; nothing was read.
+    NotFound : no such dataset, run or rule.
+    """
+    reader = workspace.reader()
+    if STEWARD not in reader.roles:
+        raise AccessDenied(
+            f"rows in quarantine hold true values, and are for the role '{STEWARD}' alone; '{reader.principal}' has "
+            f"{', '.join(reader.roles)}. `dataops quarantine list` counts them"
+        )
+    held = held_rows(workspace, dataset)
+    chosen = [find_held(held, run)] if run else [one for one in held if one.state is HeldState.WAITING]
+    rules = sorted({name for one in chosen for name in one.rules})
+    if rule is not None and rule not in rules:
+        raise NotFound(f"no row of '{dataset}' there was set aside by rule '{rule}'.{near_match(rule, rules)}")
+    total = sum(one.rules.get(rule, 0) if rule else one.rows for one in chosen)
+    if not total:
+        return Shown(rows=(), total=0)
+    reading = new_run_id("quarantine", now_utc())
+    record_intent(
+        workspace.audit,
+        run=reading,
+        principal=reader.principal,
+        roles=reader.roles,
+        purpose=STEWARD,
+        dataset=dataset,
+        snapshot=digest([one.run for one in chosen]),
+        effect_digest=digest({"quarantine": [one.run for one in chosen], "rule": rule, "limit": limit}),
+        policy_digest=digest(sorted(policy.digest for policy in reader.policies)),
+    )
+    rows: tuple[Mapping[str, Any], ...] = ()
+    outcome = "failed"
+    try:
+        rows = tuple(_rows(workspace, chosen, rule, limit))
+        outcome = "done"
+    finally:
+        counts = {"read": len(rows)}
+        record_result(workspace.audit, run=reading, dataset=dataset, outcome=outcome, counts=counts, receipts_root=None)
+    return Shown(rows=rows, total=total)
+
+
+def _rows(workspace: Workspace, chosen: Sequence[Held], rule: str | None, limit: int) -> Iterator[Mapping[str, Any]]:
+    left = limit
+    for one in chosen:
+        for record in quarantine_records(workspace, one.output, one.run):
+            if record.quarantine is None or not left:
+                continue
+            table = read_aside(quarantine_url(workspace), record.quarantine)
+            for row in table.to_pylist():
+                if left and rule in (None, row[QUARANTINE_RULE]):
+                    left -= 1
+                    yield {"run": one.run, **row}

@@ -1,0 +1,208 @@
+"""Replaying quarantine: rows that a run set aside, read again under today's contract and policy; those that pass now
+are added to what that run made, exactly once.
+
+1. A replay is a run of the same job: same declaration, same model version, a grant of today, intents, receipts, report.
+   It reads exactly the rows that wait under one run, and nothing else.
+2. It *takes* that run's quarantine when its manifest comes into a snapshot: of several at once one wins. What doesn't
+   pass waits under the replay's own run, for the next replay. One that frees no row takes nothing.
+3. What it adds must be of the kind of what is there: columns, masks and preparation are those of the run, else the job
+   has to be run again.
+4. A row is found by its place, in a file that changed since by its primary key, if no two rows had the same key when
+   they were set aside. What can't be found surely is refused, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from dataops.datasets.access import GovernedInput
+from dataops.datasets.publish import UnitRecord, committed_units
+from dataops.datasets.quarantine import key_rule
+from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
+from dataops.datasets.units import Unit
+from dataops.declarations.jobs import INPUT
+from dataops.engine.progress import Progress
+from dataops.errors import Conflict, Integrity
+from dataops.governance.contract import Column
+from dataops.preparation.prepare import PreparePlan
+from dataops.records import Record, digest
+from dataops.rescoring.score import ScorePlan
+from dataops.runs.execute import (
+    Options,
+    Outcome,
+    Planned,
+    job_of_run,
+    pinned_model,
+    plan_job,
+    resume,
+    start_run,
+    with_quarantine,
+)
+from dataops.runs.ledger import Run, State
+from dataops.runs.quarantine import Held, HeldState, find_held, held_rows, quarantine_records
+from dataops.runs.workspace import Workspace
+
+AGAIN = "`dataops job run` makes the dataset anew"
+SHOWN = 5
+
+
+def replay_quarantine(
+    workspace: Workspace, dataset: str, *, run: str | None = None, options: Options, progress: Progress
+) -> Outcome | None:
+    """The replay of the newest rows of `dataset` that wait, or of those of `run`; None where nothing waits.
+
+    A replay that was published, and died before its end was on record, is brought to its end first.
+
+    Raises
+    ------
+    NotFound : no such dataset, or no rows of `run` in quarantine.
+    Conflict : rows that can't be found again, another kind of output than what is there, or another replay was first.
+    """
+    held = held_rows(workspace, dataset)
+    half_done = next(_published_but_unfinished(workspace, held), None)
+    if half_done is not None:
+        return resume(workspace, half_done, options=options, progress=progress)
+    chosen = _chosen(held, run)
+    if chosen is None:
+        return None
+    planned = plan_replay(workspace, chosen)
+    return start_run(workspace, planned, options=options, progress=progress)
+
+
+def _published_but_unfinished(workspace: Workspace, held: Sequence[Held]) -> Iterator[str]:
+    for output in dict.fromkeys(one.output for one in held):
+        snapshot = read_snapshot(workspace.store, output)
+        for manifest in snapshot.manifests if snapshot else ():
+            if manifest.replay_of and workspace.ledger.state(manifest.run).state is not State.DONE:
+                yield manifest.run
+
+
+def _chosen(held: Sequence[Held], run: str | None) -> Held | None:
+    """The rows to replay; those of `run`, or what the replays since left of them."""
+    if run is None:
+        waiting = [one for one in held if one.state is HeldState.WAITING]
+        return max(waiting, key=lambda one: one.since) if waiting else None
+    one = find_held(held, run)
+    if one.state is HeldState.REPLAYED and one.by is not None:
+        left = [other for other in held if other.run == one.by]
+        return _chosen(held, one.by) if left else None
+    if one.state is HeldState.REPLACED:
+        raise Conflict(f"a newer run made '{one.output}' anew since run {run}: replay the quarantine of that one")
+    if one.state is HeldState.UNPUBLISHED:
+        raise Conflict(
+            f"run {run} published nothing that its rows could be added to; `dataops job resume {run}` ends it, "
+            f"or {AGAIN}"
+        )
+    return one
+
+
+def plan_replay(workspace: Workspace, held: Held) -> Planned:
+    """The job of the run that set `held` aside, over those rows alone, checked as a job is before it runs.
+
+    Raises
+    ------
+    AccessDenied, InvalidInput : as for a job.
+    Conflict : see `replay_quarantine`.
+    """
+    run = workspace.ledger.read(held.run)
+    job = job_of_run(run)
+    planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
+    if pinned_model(planned.model) != run.model:
+        raise Integrity(f"run {run.id} used a model version that has other contents by now; {AGAIN}")
+    given = planned.inputs[INPUT]
+    _require_same_kind(read_manifest(workspace.store, held.output, held.run), planned)
+    records = quarantine_records(workspace, held.output, held.run)
+    units = replay_units(
+        workspace.ledger.plan(held.run, INPUT), records, given, keys_broken=_broken_keys(workspace, run, held, given)
+    )
+    inputs = {INPUT: with_quarantine(workspace, replace(given, units=units))}
+    return replace(planned, inputs=inputs, replay_of=held.run)
+
+
+def _require_same_kind(manifest: Manifest, planned: Planned) -> None:
+    """Nothing, if what `planned` makes can stand beside the rows of `manifest`."""
+    plan = planned.plan
+    assert isinstance(plan, PreparePlan | ScorePlan)  # noqa: S101  # a train job sets nothing aside
+    now, then = ({column.name: _kind(column) for column in columns} for columns in (plan.columns, manifest.columns))
+    differing = [name for name in dict.fromkeys([*then, *now]) if now.get(name) != then.get(name)]
+    if differing:
+        raise Conflict(
+            f"what run {manifest.run} made of {', '.join(differing[:SHOWN])} would be made otherwise today: contract, "
+            f"policy or keys changed since. Rows of both kinds can't be one dataset; {AGAIN}"
+        )
+    if isinstance(plan, PreparePlan) and digest(plan.declaration()) != manifest.lineage["preparation_digest"]:
+        raise Conflict(f"run {manifest.run} prepared its rows otherwise than it would today; {AGAIN}")
+
+
+def _kind(column: Column) -> Record:
+    """What must be the same of a column for rows of two runs to be one dataset."""
+    record = column.record()
+    return {key: value for key, value in record.items() if key not in ("required", "description")}
+
+
+def _broken_keys(workspace: Workspace, run: Run, held: Held, given: GovernedInput) -> int:
+    """Rows that broke the primary key in the run that read the whole data, or in a replay since."""
+    rule = key_rule(given.dataset.contract)
+    broken, at = 0, run
+    while rule is not None:
+        records = committed_units(workspace.store, held.output, at.id).values()
+        broken += sum(record.receipt.broken.get(rule.id, 0) for record in records)
+        if at.replay_of is None:
+            break
+        at = workspace.ledger.read(at.replay_of)
+    return broken
+
+
+def replay_units(
+    planned: Sequence[Unit], records: Sequence[UnitRecord], given: GovernedInput, *, keys_broken: int
+) -> tuple[Unit, ...]:
+    """For each unit that set rows aside one that reads those rows, from the files as they are now.
+
+    Parameters
+    ----------
+    planned : the units of the run that set them aside.
+    records : what those units left; each with a quarantine file.
+    keys_broken : rows of that run that broke the primary key: with any, no row can be named by it.
+
+    Raises
+    ------
+    Conflict : files that went away, or changed without a key to find their rows by; all are named.
+    """
+    units = {unit.id: unit for unit in planned}
+    there = {fragment.path: fragment for fragment in given.dataset.snapshot.fragments}
+    key = given.dataset.contract.primary_key if key_rule(given.dataset.contract) and not keys_broken else ()
+    found: list[Unit] = []
+    lost: dict[str, None] = {}
+    for record in records:
+        unit = _replayed(units[record.unit], record.quarantine, there, key)
+        if unit is None:
+            lost[units[record.unit].fragment.shown] = None
+        else:
+            found.append(unit)
+    if lost:
+        raise Conflict(_lost(given, list(lost), keys_broken=keys_broken))
+    return tuple(found)
+
+
+def _replayed(unit: Unit, aside: Fragment | None, there: Mapping[str, Fragment], key: tuple[str, ...]) -> Unit | None:
+    fragment = there.get(unit.fragment.path)
+    if fragment == unit.fragment:
+        return replace(unit, aside=aside, aside_key=())
+    if fragment is None or not key:
+        return None
+    whole = len(fragment.row_groups)  # the rows may lie in any row group by now
+    return Unit(id=unit.id, fragment=fragment, start_group=0, stop_group=whole, first_row=0, aside=aside, aside_key=key)
+
+
+def _lost(given: GovernedInput, lost: Sequence[str], *, keys_broken: int) -> str:
+    contract = given.dataset.contract
+    shown = ", ".join(lost[:SHOWN]) + (f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else "")
+    reason = "rows are found again in a changed file by the contract's primary key"
+    if key_rule(contract) is None:
+        reason += f", and contract '{contract.name}' has none"
+    elif keys_broken:
+        reason += f", and {keys_broken} rows of that run had a key that another row had"
+    else:
+        reason += ", and there is no such file any more"
+    return f"dataset '{given.dataset.name}': {shown} changed or went away since the run: {reason}. {AGAIN}"
