@@ -533,7 +533,7 @@ def test_no_message_holds_a_value() -> None:
             evaluate(parse_expression(sql, where="here"), table)
         assert canary not in str(refusal.value)
         assert refusal.value.__cause__ is None
-        assert refusal.value.__suppress_context__
+        assert refusal.value.__suppress_context__ or refusal.value.__context__ is None
     # and a value that a strict cast would have quoted becomes null
     assert run("cast(s as int)", [{"s": canary}]) == [None]
 
