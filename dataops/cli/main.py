@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dataops import __version__
-from dataops.cli import audit, dataset, demo, job, model, policy, workspace
+from dataops.cli import audit, dataset, demo, job, lineage, model, policy, quarantine, workspace
 from dataops.cli.output import print_error
 from dataops.errors import DataopsError, Storage
 
@@ -119,7 +119,9 @@ for command in (
     dataset.dataset,
     model.model,
     policy.policy,
+    quarantine.quarantine,
     audit.audit,
+    lineage.lineage,
 ):
     main.add_command(command)
 

@@ -98,14 +98,17 @@ def prepared_from(plan: PreparePlan, given: GovernedInput, dataset: DatasetId) -
 
 
 def learnt_from(plan: TrainPlan, given: GovernedInput, dataset: DatasetId) -> ColumnLineage:
-    """Of a model's features and its prediction; what it is judged on made nothing of it."""
+    """Of a model's features, and of its prediction, which all of them and the target went into; what it is judged on
+    made nothing of it.
+    """
     columns = InputColumns(given=given, id=dataset, derive={})
     fields = {
         column.name: columns.uses([column.name], Subtype.AGGREGATION, "feature learnt from") for column in plan.columns
     }
     weight = columns.uses([plan.job.weight] if plan.job.weight else [], Subtype.AGGREGATION, "weight")
     target = columns.uses(plan.learn.target.columns, Subtype.AGGREGATION, "target learnt from")
-    fields[PREDICTION_FIELD] = (*fields.get(PREDICTION_FIELD, ()), *target, *weight)
+    learnt = [use for uses in fields.values() for use in uses]
+    fields[PREDICTION_FIELD] = _distinct([*target, *weight, *learnt])
     rows = [*columns.rows(), *columns.uses(plan.learn.target.columns, Subtype.FILTER, "target known")]
     if plan.learn.split_column is not None:
         rows += columns.uses([plan.learn.split_column], Subtype.FILTER, "split")

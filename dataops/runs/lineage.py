@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.snapshot import Snapshot, read_snapshot
 from dataops.declarations.jobs import INPUT
-from dataops.errors import DataopsError, Format
+from dataops.errors import DataopsError, Format, InvalidInput
 from dataops.governance.contract import Column
 from dataops.governance.lineage import (
     DatasetFacts,
@@ -25,12 +25,14 @@ from dataops.governance.lineage import (
     EventType,
     ModelFacts,
     Reading,
-    RunFacts,
     RuleOutcome,
+    RunFacts,
     run_event,
 )
+from dataops.governance.lineage_graph import Branch, Direction, Graph, Link
 from dataops.preparation.prepare import PreparePlan
 from dataops.records import Record, canonical_bytes, now_utc, parse_time
+from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.score import ScorePlan
 from dataops.runs.column_lineage import learnt_from, prepared_from, scored_from
@@ -98,6 +100,28 @@ def read_events(store: Store) -> Iterator[Record]:
                 f"{key} is not an OpenLineage event of a run; remove it, the runs' own records are elsewhere"
             ) from None
         yield dict(event)
+
+
+def walk_from(
+    workspace: Workspace, name: str, *, ways: Sequence[str], columns: Sequence[str] = ()
+) -> dict[str, Branch | Link]:
+    """The walks from `name`, by direction: a dataset, a model, either with ``@<number>``, a model's alias, or a run.
+
+    Raises
+    ------
+    NotFound : lineage knows nothing of that name, or no such column.
+    InvalidInput : columns of a run, which has none.
+    """
+    graph = Graph.of_events(read_events(workspace.store))
+    if name in graph.steps:
+        if columns:
+            raise InvalidInput(f"'{name}' is a run, and columns are followed from a dataset or model: name that")
+        return {way: graph.around(name, Direction(way)) for way in ways}
+    name, at, number = name.partition("@")
+    if at and not number.isdecimal():
+        number = str(resolve_reference(workspace.registry, f"{name}@{number}").version)
+    start = graph.find(name, int(number) if at else None)
+    return {way: graph.walk(start, Direction(way), columns or None) for way in ways}
 
 
 def event_of(

@@ -22,9 +22,9 @@ from dataops.governance.lineage import (
     EventType,
     ModelFacts,
     Reading,
+    RuleOutcome,
     RunFacts,
     Subtype,
-    RuleOutcome,
     run_event,
     run_uuid,
 )

@@ -95,7 +95,9 @@ class TestAWholeLine:
         assert uses(prepared, "hours") == {("people_old", "hours", "IDENTITY", False)}
         assert uses(prepared, "long_hours") == {("people_old", "hours", "TRANSFORMATION", False)}
         assert uses(prepared, "split") == {("people_old", "person_id", "TRANSFORMATION", True)}
-        assert uses(learnt, "prediction") == {("people_ready", "rich", "AGGREGATION", False)}
+        assert uses(learnt, "prediction") == {
+            ("people_ready", column, "AGGREGATION", False) for column in ("rich", "age", "hours", "trade", "long_hours")
+        }
         assert ("wealth", "prediction", "TRANSFORMATION", False) in uses(scored, "probability")
         assert ("people_new", "age", "TRANSFORMATION", True) in uses(scored, "probability")
         assert uses(scored, "person_id") == {("people_new", "person_id", "TRANSFORMATION", True)}
