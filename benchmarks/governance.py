@@ -1,0 +1,244 @@
+"""What governance costs, on three million flights: a governed scan, a governed rescore, pseudonyms of unique keys.
+
+Every ratio is of two measurements that follow each other in one process (A B A B ...), so what else the machine does
+touches both. What came out is checked before a figure is printed. The last line is one JSON object.
+
+    python benchmarks/governance.py            # all of it, minutes
+    python benchmarks/governance.py --quick    # a tenth of the rows, fewer repeats
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from flights import COLUMNS, N_RULES, fetch_flights, make_workspace
+
+from dataops.datasets.access import GovernedInput, open_inputs
+from dataops.datasets.scan import GovernedRead, read_unit
+from dataops.declarations.jobs import find_job
+from dataops.demo.fetch import cache_folder
+from dataops.engine.progress import Progress
+from dataops.governance.hashing import keyed_hashes
+from dataops.governance.pseudonyms import pseudonyms
+from dataops.records import parse_time
+from dataops.runs.execute import Options, Outcome, run_job
+from dataops.runs.workspace import Workspace
+
+SCAN_LIMIT, RESCORE_LIMIT = 2.5, 1.15
+KEY = bytes(range(32))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Median, least and greatest of some measurements."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of `values`."""
+        return cls(median=statistics.median(values), min=min(values), max=max(values))
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Seconds that `step` takes, without a collection of garbage in it."""
+    gc.collect()
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        step()
+        return time.perf_counter() - started
+    finally:
+        gc.enable()
+
+
+def in_turns(first: Callable[[], float], second: Callable[[], float], repeats: int) -> tuple[list[float], list[float]]:
+    """What both give, A B A B ..."""
+    pairs = [(first(), second()) for _ in range(repeats)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def open_for_scan(workspace: Workspace, dataset: str) -> GovernedInput:
+    """`dataset`, as the person at the keyboard may read it to score."""
+    return open_inputs(workspace.settings, workspace.store, workspace.reader(), {"input": (dataset, "score")})["input"]
+
+
+def scan_governed(given: GovernedInput) -> list[GovernedRead]:
+    """All units of the dataset by the one governed read."""
+    return [read_unit(given.source, unit, COLUMNS) for unit in given.units]
+
+
+def scan_raw(path: Path) -> list[pa.Table]:
+    """All row groups by Arrow alone, the same columns, one thread as in a worker."""
+    file = pq.ParquetFile(path)
+    return [
+        file.read_row_group(group, columns=list(COLUMNS), use_threads=False) for group in range(file.num_row_groups)
+    ]
+
+
+def check_scan(governed: list[GovernedRead], raw: list[pa.Table]) -> dict[str, int]:
+    """Counts of the governed scan, all of them compared with what the raw rows say.
+
+    Raises
+    ------
+    AssertionError : the scan lost or changed something.
+    """
+    rows = pa.concat_tables(raw)
+    allowed = pc.greater_equal(rows["distance"], 150)
+    clean = pc.and_(pc.not_equal(rows["origin"], rows["destination"]), pc.less_equal(pc.abs(rows["delay"]), 1200))
+    expected = rows.filter(pc.and_(allowed, pc.and_(clean, pc.greater_equal(rows["delay"], -600))))
+    got = pa.concat_tables([one.table for one in governed])
+    counts = {name: sum(getattr(one.receipt, name) for one in governed) for name in ("read", "passed", "quarantined")}
+    require(counts["read"] == rows.num_rows, "rows read")
+    require(counts["passed"] == expected.num_rows == got.num_rows, "rows passed")
+    for name in ("date", "delay"):
+        require(got[name].combine_chunks().equals(expected[name].combine_chunks()), f"{name} unchanged")
+    bands = np.asarray(expected["distance"]) // 50 * 50
+    require(bool((np.asarray(got["distance"]) == bands).all()), "distances in bands of 50")
+    for name in ("origin", "destination"):
+        require(pc.all(pc.equal(pc.utf8_length(got[name]), 32)).as_py(), f"{name} is a pseudonym")
+        pairs = pa.table({"true": expected[name].cast(pa.string()), "pseudonym": got[name]})
+        distinct = pairs.group_by(["true", "pseudonym"]).aggregate([]).num_rows
+        require(distinct == pc.count_distinct(expected[name]).as_py(), f"one pseudonym a {name}")
+    return counts
+
+
+def require(true: bool, what: str) -> None:  # noqa: FBT001 - a finding, not a switch
+    """Nothing, if it is `true`."""
+    if not true:
+        raise AssertionError(f"wrong result: {what}")
+
+
+def measure_scan(workspace: Workspace, repeats: int) -> tuple[Spread, Spread, Spread]:
+    """Seconds of the governed and of the raw scan, and their ratio."""
+    path = workspace.settings.workspace / "data" / "flights" / "flights.parquet"
+    given = open_for_scan(workspace, "flights")
+    require(len(given.source.contract.rules) == N_RULES, f"{N_RULES} rules")
+    counts = check_scan(scan_governed(given), scan_raw(path))
+    print("scan checked:", ", ".join(f"{count:,} {name}" for name, count in counts.items()), flush=True)
+    governed, raw = in_turns(
+        lambda: seconds(lambda: scan_governed(given)), lambda: seconds(lambda: scan_raw(path)), repeats
+    )
+    return Spread.of(governed), Spread.of(raw), Spread.of([a / b for a, b in zip(governed, raw, strict=True)])
+
+
+def run(workspace: Workspace, name: str) -> Outcome:
+    """The outcome of the job, done anew."""
+    found = find_job(workspace.settings.workspace / "jobs" / "flights.yaml", name)
+    options = Options(cluster=workspace.cluster(None), again=True)
+    return run_job(workspace, found.job, source=found.document.source, options=options, progress=Progress(quiet=True))
+
+
+def work_seconds(outcome: Outcome) -> float:
+    """From the cluster's being ready until the run was done: starting processes costs the same for both."""
+    at = {event["event"]: parse_time(event["at"]) for event in outcome.state.events}
+    return (at["run_done"] - at["cluster_ready"]).total_seconds()
+
+
+def measure_rescore(workspace: Workspace, repeats: int) -> tuple[Spread, Spread, Spread]:
+    """Seconds of the governed and of the open rescore by one model, and their ratio."""
+    for name in ("flights_ready", "late"):
+        run(workspace, name)
+    outcomes: dict[str, Outcome] = {}
+
+    def rescore(name: str) -> float:
+        outcomes[name] = run(workspace, name)
+        return work_seconds(outcomes[name])
+
+    rescore("scores_governed"), rescore("scores_open")  # the first of each finds cold caches
+    governed, plain = in_turns(lambda: rescore("scores_governed"), lambda: rescore("scores_open"), repeats)
+    counts = {name: one.state.result["reads"]["input"]["counts"] for name, one in outcomes.items()}
+    require(counts["scores_governed"]["read"] == counts["scores_open"]["read"], "both read all rows")
+    require(counts["scores_open"]["passed"] == counts["scores_open"]["read"], "open: all rows scored")
+    models = {str(one.state.result["model"]) for one in outcomes.values()}
+    require(len(models) == 1, "one model")
+    print("rescore checked:", counts, flush=True)
+    return Spread.of(governed), Spread.of(plain), Spread.of([a / b for a, b in zip(governed, plain, strict=True)])
+
+
+def measure_keys(n_rows: int, repeats: int) -> dict[str, Spread]:
+    """Rows per second on one core of pseudonyms and hashes of unique keys, and of keys with 200 values."""
+    numbers = np.random.default_rng(0).permutation(n_rows)
+    texts = pa.array([f"person-{number:08d}" for number in numbers.tolist()])
+    columns = {
+        "unique whole numbers": pa.chunked_array([pa.array(numbers)]),
+        "unique texts": pa.chunked_array([texts]),
+        "texts, 200 distinct": pa.chunked_array([texts.take(pa.array(numbers % 200))]),
+    }
+    found = {}
+    for name, column in columns.items():
+        for what, step in (("pseudonyms", pseudonyms), ("hashes", lambda c, key: keyed_hashes([c], key=key))):
+            spent = [seconds(lambda step=step, column=column: step(column, key=KEY)) for _ in range(repeats)]
+            found[f"{what} of {name}"] = Spread.of([n_rows / one for one in spent])
+    require(pc.count_distinct(pseudonyms(columns["unique texts"], key=KEY)).as_py() == n_rows, "one pseudonym a key")
+    return found
+
+
+def main() -> None:
+    """Measures, prints a table, writes the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the first row group, fewer repeats")
+    parser.add_argument("--no-rescore", action="store_true", help="leave the rescore out")
+    default = cache_folder(os.environ) / "benchmarks" / "governance.json"
+    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
+    given = parser.parse_args()
+    file = fetch_flights()
+    measured: dict[str, tuple[str, Spread]] = {}
+    ratios: dict[str, Spread] = {}
+    with tempfile.TemporaryDirectory(prefix="dataops-governance-") as folder:
+        workspace = make_workspace(Path(folder), file, n_groups=1 if given.quick else None)
+        governed, raw, ratios["governed/raw"] = measure_scan(workspace, 3 if given.quick else 7)
+        measured |= {"governed scan": ("s", governed), "raw Arrow scan": ("s", raw)}
+        if not given.no_rescore:
+            name = "governed rescore/plain rescore"
+            governed, plain, ratios[name] = measure_rescore(workspace, 1 if given.quick else 3)
+            measured |= {"governed rescore": ("s", governed), "plain rescore": ("s", plain)}
+    keys = measure_keys(100_000 if given.quick else 1_000_000, 3)
+    measured |= {name: ("rows/s/core", spread) for name, spread in keys.items()}
+    show(measured, ratios)
+    given.record.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "question": "governance",
+        "quick": given.quick,
+        "limits": {"governed/raw": SCAN_LIMIT, "governed rescore/plain rescore": RESCORE_LIMIT},
+        "ratios": plain_spreads(ratios),
+        "measured": {name: {"unit": unit, **asdict(spread)} for name, (unit, spread) in measured.items()},
+    }
+    given.record.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps({"question": "governance", "ratios": plain_spreads(ratios), "record": str(given.record)}))
+
+
+def plain_spreads(spreads: dict[str, Spread]) -> dict[str, Any]:
+    """Spreads as JSON, to four digits."""
+    return {name: {key: float(f"{value:.4g}") for key, value in asdict(one).items()} for name, one in spreads.items()}
+
+
+def show(measured: dict[str, tuple[str, Spread]], ratios: dict[str, Spread]) -> None:
+    """The table."""
+    print(f"{'':<44}{'median':>14}{'min':>14}{'max':>14}")
+    for name, (unit, one) in measured.items():
+        form = "14,.0f" if one.median > 1000 else "14.3f"
+        print(f"{f'{name} ({unit})':<44}{one.median:{form}}{one.min:{form}}{one.max:{form}}")
+    for name, one in ratios.items():
+        limit = {"governed/raw": SCAN_LIMIT}.get(name, RESCORE_LIMIT)
+        print(f"{f'{name} (at most {limit})':<44}{one.median:14.2f}{one.min:14.2f}{one.max:14.2f}")
+
+
+if __name__ == "__main__":
+    main()
