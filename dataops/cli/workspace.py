@@ -1,11 +1,11 @@
-"""``dataops init`` and ``dataops keys``: a workspace, and the key files of its pseudonyms."""
+"""``dataops init`` and ``dataops keys``: a workspace, and its key files."""
 
 from __future__ import annotations
 
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json
+from dataops.cli.output import print_facts, print_json, print_table
 
 
 @click.command()
@@ -14,8 +14,8 @@ from dataops.cli.output import print_facts, print_json
 def init(folder: str, *, as_json: bool) -> None:
     """Make a workspace in DIR.
 
-    That is: settings, yourself as a principal, a key for pseudonyms, a cluster file, and folders for the rest. Nothing
-    that exists is touched, and nobody may read anything until a policy says so.
+    That is: settings, yourself as a principal, keys for pseudonyms and signatures, a cluster file, and folders for the
+    rest. Nothing that exists is touched, and nobody may read anything until a policy says so.
 
     \b
     Example:
@@ -28,9 +28,12 @@ def init(folder: str, *, as_json: bool) -> None:
 
     made = init_workspace(Path(folder))
     if as_json:
-        print_json({"workspace": str(made.folder), "roles": list(made.roles), "key": made.key_id})
+        print_json(
+            {"workspace": str(made.folder), "roles": list(made.roles), "key": made.key_id, "signer": made.signer_id}
+        )
         return
-    print_facts({"workspace": made.folder, "you": f"{made.principal} ({', '.join(made.roles)})", "key": made.key_id})
+    you = f"{made.principal} ({', '.join(made.roles)})"
+    print_facts({"workspace": made.folder, "you": you, "key": made.key_id, "signer": made.signer_id})
     click.echo(
         "\nNext: dataops dataset add NAME FOLDER --draft-contract, then a policy, then a job (docs/quickstart.md)"
     )
@@ -38,29 +41,86 @@ def init(folder: str, *, as_json: bool) -> None:
 
 @click.group()
 def keys() -> None:
-    """Make keys for pseudonyms."""
+    """Make, list and rotate keys."""
 
 
 @keys.command(name="init")
 @workspace_option
 @json_option
 def init_keys(*, workspace: str | None, as_json: bool) -> None:
-    """Make a new key.
+    """Make the keys that the workspace lacks.
 
-    It is used from the next run on. Pseudonyms made with an older one no longer join with new ones, and what was read
-    under the old one is read anew. Workers read the key files themselves; nothing else carries them.
+    That is one for pseudonyms and one that signs; the public side of the latter is added to signers.yaml. Where there
+    is a key of each kind nothing is made. Workers read the key files themselves; nothing else carries them.
 
     \b
     Example:
       dataops keys init
     """
-    import secrets
-    from pathlib import Path
-
-    from dataops.governance.keys import SECRET_BYTES, create_key
-    from dataops.records import now_utc
+    from dataops.runs.keys import make_missing_keys
     from dataops.runs.workspace import open_workspace
 
-    folder = Path(open_workspace(workspace).settings.keys)
-    key_id = create_key(folder, at=now_utc(), secret=secrets.token_bytes(SECRET_BYTES))
-    print_json({"key": key_id, "folder": str(folder)}) if as_json else print_facts({"key": key_id, "folder": folder})
+    opened = open_workspace(workspace)
+    made = make_missing_keys(opened)
+    facts = {"folder": opened.settings.keys, **{f"{kind} key": key_id for kind, key_id in made.items()}}
+    print_json({"folder": opened.settings.keys, "made": made}) if as_json else print_facts(facts)
+
+
+@keys.command(name="list")
+@workspace_option
+@json_option
+def list_all(*, workspace: str | None, as_json: bool) -> None:
+    """List keys and trusted signers: ids, kinds, ages, never a secret.
+
+    \b
+    Example:
+      dataops keys list
+    """
+    from dataclasses import asdict
+
+    from dataops.records import format_time
+    from dataops.runs.keys import list_keys
+    from dataops.runs.workspace import open_workspace
+
+    facts = list_keys(open_workspace(workspace))
+    if as_json:
+        print_json([{**asdict(one), "since": format_time(one.since)} for one in facts])
+        return
+    rows = [
+        (one.kind, one.id, f"{one.since:%Y-%m-%d %H:%M}", one.current, one.here, one.trusted, one.owner)
+        for one in facts
+    ]
+    print_table(
+        ("kind", "id", "since", "current", "here", "trusted", "owner"), rows, empty="no keys: `dataops keys init`"
+    )
+
+
+@keys.command()
+@click.option(
+    "--kind",
+    type=click.Choice(["pseudonym", "signing"]),
+    required=True,
+    help="Which key. Pseudonyms made with an older key no longer join with new ones.",
+)
+@workspace_option
+@json_option
+def rotate(*, kind: str, workspace: str | None, as_json: bool) -> None:
+    """Make a new key, which is used from the next run on.
+
+    Older keys stay: what they signed is still verified, and pseudonyms that they made still join with each other. What
+    was read under an older pseudonym key is read anew. A lost signing key is revoked in signers.yaml.
+
+    \b
+    Example:
+      dataops keys rotate --kind signing
+    """
+    from dataops.runs.audit import sign_audit
+    from dataops.runs.keys import KeyKind, rotate_key
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    key_id = rotate_key(opened, KeyKind(kind))
+    if note := sign_audit(opened):
+        click.echo(f"note: {note}", err=True)
+    facts = {"kind": kind, "key": key_id, "folder": opened.settings.keys}
+    print_json(facts) if as_json else print_facts(facts)

@@ -3,8 +3,8 @@
 1. An *intent* is written before a run's first read, a *result* after its last. If the intent can't be written, nothing
    is read: the caller writes it first, and a failure of the journal ends the run.
 2. A record names people, datasets, digests and counts. It never holds a value, an expression or a key.
-3. A resumed run writes another intent; one result closes all intents of its run and dataset. An intent without a result
-   is *open*: the run is still going, or was killed.
+3. A resumed run writes another intent; one result closes all intents of its run, dataset and purpose. An intent without
+   a result is *open*: the run is still going, or was killed.
 4. What else concerns governed data (rows expired, a key rotated) is an *event* on the same journal.
 5. What the chain can't show by itself, an end that was cut off or a history written anew, its signed checkpoints show
    (`checkpoints`); `verify_audit` tells the kinds of damage apart (`audit_verdicts`).
@@ -68,9 +68,18 @@ def record_intent(
 
 
 def record_result(
-    journal: Journal, *, run: str, dataset: str, outcome: str, counts: Mapping[str, int], receipts_root: str | None
+    journal: Journal,
+    *,
+    run: str,
+    dataset: str,
+    outcome: str,
+    counts: Mapping[str, int],
+    receipts_root: str | None,
+    purpose: str | None = None,
 ) -> Entry:
     """The entry that says how the reading of `dataset` by `run` ended.
+
+    `purpose` is that of the intent; one run may read a dataset for two. Without it all readings of the dataset ended.
 
     `outcome` is one word (``done``, ``failed``, ``cancelled``), never a message: it might quote what it failed on.
     `counts` are rows by what became of them. `receipts_root` is the Merkle root of the receipts of all units, None
@@ -92,6 +101,7 @@ def record_result(
         "counts": dict(counts),
         "receipts_root": receipts_root,
     }
+    body |= {"purpose": purpose} if purpose else {}
     return journal.append(body)
 
 
@@ -170,7 +180,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A record of the audit, for people: a result has the person, roles and purpose of its intent."""
+    """A record of the audit, for people: a result has the person and the roles of its intent."""
 
     number: int
     written_at: str
@@ -187,18 +197,18 @@ class Shown:
 
 def select_records(entries: Iterable[Entry], asked: Asked) -> Iterator[Shown]:
     """The records that were asked for, in order."""
-    intents: dict[tuple[object, object], Mapping[str, object]] = {}
+    intents: dict[str, Mapping[str, object]] = {}  # by run: whoever reads for it does so for all of its datasets
     for entry in entries:
-        reading = (str(entry.body.get("run")), str(entry.body.get("dataset")))
+        run = str(entry.body.get("run"))
         if entry.body.get("event") == INTENT:
-            intents[reading] = entry.body
-        shown = _shown(entry, intents.get(reading, {}) if entry.body.get("event") == RESULT else {})
+            intents[run] = entry.body
+        shown = _shown(entry, intents.get(run, {}) if entry.body.get("event") == RESULT else {})
         if _is_asked(shown, asked):
             yield shown
 
 
 def _shown(entry: Entry, intent: Mapping[str, object]) -> Shown:
-    body = {**{name: intent.get(name) for name in ("principal", "roles", "purpose")}, **entry.body}
+    body = {**{name: intent.get(name) for name in ("principal", "roles")}, **entry.body}
     counts, roles = body.get("counts"), body.get("roles")
     rows = counts.get("read") if isinstance(counts, Mapping) else body.get("rows")
     return Shown(

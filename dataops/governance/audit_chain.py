@@ -67,7 +67,20 @@ class Link:
     digest: str
 
 
-def judge_chain(links: Mapping[int, Link], places: Sequence[int], heads: Mapping[int, str]) -> list[AuditFinding]:
+def find_moved(links: Mapping[int, Link]) -> set[int]:
+    """The places at which a whole record of another place lies."""
+    return {place for place in links if _is_moved(place, links)}
+
+
+def last_number(links: Mapping[int, Link], places: Sequence[int], moved: set[int]) -> int:
+    """The highest number that there is a record of, wherever it lies; 0 for none."""
+    numbers = [int(str(links[place].number)) if place in moved else place for place in places]
+    return max(numbers, default=0)
+
+
+def judge_chain(
+    links: Mapping[int, Link], places: Sequence[int], moved: set[int], heads: Mapping[int, str]
+) -> list[AuditFinding]:
     """What the records say of each other.
 
     Parameters
@@ -76,10 +89,11 @@ def judge_chain(links: Mapping[int, Link], places: Sequence[int], heads: Mapping
         The records that match their own digests, by place.
     places
         All places where something lies, in order.
+    moved
+        The places among them that `find_moved` gave.
     heads
         Digests that checkpoints know, by number.
     """
-    moved = {place for place in links if _is_moved(place, links)}
     findings = [
         AuditFinding(
             kind=Kind.REORDERED,
@@ -95,7 +109,7 @@ def judge_chain(links: Mapping[int, Link], places: Sequence[int], heads: Mapping
 def _is_moved(place: int, links: Mapping[int, Link]) -> bool:
     """Whether a whole record of another place lies here; one that only says another number was edited in its place."""
     link = links[place]
-    if link.number == place or not isinstance(link.number, int):
+    if link.number == place or not isinstance(link.number, int) or isinstance(link.number, bool):
         return False
     before = links.get(place - 1)
     # What follows its neighbour stands where it was written; unless both were moved by the same way
@@ -107,9 +121,11 @@ def _is_moved(place: int, links: Mapping[int, Link]) -> bool:
 def _missing(links: Mapping[int, Link], places: Sequence[int], moved: set[int]) -> list[AuditFinding]:
     """Ranges of numbers that no record has, neither at its place nor at another's."""
     elsewhere = [links[place].number for place in moved]
+    last = last_number(links, places, moved)
     gaps = [(before + 1, after - 1) for before, after in zip([0, *places], places, strict=False) if after > before + 1]
     gaps += [(place, place) for place in moved]
-    found = sorted(part for first, last in gaps for part in _without(first, last, elsewhere))
+    within = [(first, min(end, last)) for first, end in gaps if first <= last]
+    found = sorted(part for first, end in within for part in _without(first, end, elsewhere))
     return [AuditFinding(kind=Kind.MISSING, number=first, message=_spell_missing(first, last)) for first, last in found]
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataops.errors import Format
-from dataops.governance.audit_chain import AuditFinding, Kind, Link, judge_chain, restamped
+from dataops.governance.audit_chain import AuditFinding, Kind, Link, find_moved, judge_chain, last_number, restamped
 from dataops.governance.checkpoints import Checkpoint, Kept, judge_checkpoint
 from dataops.governance.signing import Signer, Trust, explain_trust
 from dataops.storage.journal import Examined
@@ -77,12 +77,14 @@ def judge_audit(examined: Iterable[Examined], signed: Signed | None = None) -> l
         links[one.place] = Link(place=one.place, number=entry.number, previous=entry.previous, digest=entry.digest)
         pairing.take(one.place, entry.body)
     known, of_checkpoints = judge_checkpoints(signed) if signed else ([], [])
-    of_chain = judge_chain(links, places, {one.count: one.head for one in known})
+    moved = find_moved(links)
+    last = last_number(links, places, moved)
+    of_chain = judge_chain(links, places, moved, {one.count: one.head for one in known})
     findings += [*of_chain, *of_checkpoints]
     if signed is not None:
-        clean = {one.number for one in of_chain}
-        findings += _judge_against(known, links, places, clean)
-        findings += _tail(known, places)
+        told = {one.number for one in of_chain}
+        findings += _judge_against(known, links, last, told)
+        findings += _tail(known, last)
     findings.sort(key=lambda one: (one.is_warning, one.number or 0))
     # Records that aren't there can't be paired: each would be told again as something else
     broken = any(not one.is_warning for one in findings)
@@ -90,10 +92,9 @@ def judge_audit(examined: Iterable[Examined], signed: Signed | None = None) -> l
 
 
 def _judge_against(
-    known: Sequence[Checkpoint], links: Mapping[int, Link], places: Sequence[int], told: set[int | None]
+    known: Sequence[Checkpoint], links: Mapping[int, Link], last: int, told: set[int | None]
 ) -> Iterator[AuditFinding]:
     """What the checkpoints know otherwise than the records say; of each kind the first."""
-    last = max(places, default=0)
     matching = 0
     forked = False
     for checkpoint in known:
@@ -122,8 +123,8 @@ def _digest_before(link: Link, links: Mapping[int, Link]) -> str | None:
     return before.digest if before else None
 
 
-def _tail(known: Sequence[Checkpoint], places: Sequence[int]) -> Iterator[AuditFinding]:
-    last, signed = max(places, default=0), max((one.count for one in known), default=0)
+def _tail(known: Sequence[Checkpoint], last: int) -> Iterator[AuditFinding]:
+    signed = max((one.count for one in known), default=0)
     if last > signed:
         which = f"records {signed + 1} to {last} come" if last > signed + 1 else f"record {last} comes"
         after = "after the last checkpoint" if signed else "with no checkpoint that can be trusted"
@@ -182,8 +183,8 @@ class _Pairing:
     """Intents and their results, as they come."""
 
     def __init__(self) -> None:
-        self._announced: set[tuple[str, str]] = set()
-        self._open: dict[tuple[str, str], int] = {}
+        self._announced: set[tuple[str, str, str | None]] = set()
+        self._open: dict[tuple[str, str, str | None], int] = {}
         self._found: list[AuditFinding] = []
 
     def take(self, number: int, body: Any) -> None:
@@ -193,15 +194,18 @@ class _Pairing:
             message = f"record {number} says of no event"
             self._found.append(AuditFinding(kind=Kind.STRANGE, number=number, message=message))
             return
-        reading = (str(body.get("run")), str(body.get("dataset")))
+        run, dataset, purpose = str(body.get("run")), str(body.get("dataset")), body.get("purpose")
+        reading = (run, dataset, str(purpose) if purpose else None)
         if event == INTENT:
-            self._announced.add(reading)
+            self._announced |= {reading, (run, dataset, None)}
             self._open[reading] = number
         elif event == RESULT and reading not in self._announced:
-            message = f"record {number}: run '{reading[0]}' has a result for dataset '{reading[1]}' but no intent"
+            message = f"record {number}: run '{run}' has a result for dataset '{dataset}' but no intent"
             self._found.append(AuditFinding(kind=Kind.UNANNOUNCED, number=number, message=message))
         elif event == RESULT:
-            self._open.pop(reading, None)
+            ended = [one for one in self._open if one == reading or (reading[2] is None and one[:2] == reading[:2])]
+            for one in ended:
+                del self._open[one]
 
     def findings(self) -> list[AuditFinding]:
         """What doesn't pair."""
@@ -211,5 +215,5 @@ class _Pairing:
                 number=number,
                 message=f"record {number}: run '{run}' announced that it reads '{dataset}' and has no result yet",
             )
-            for (run, dataset), number in self._open.items()
+            for (run, dataset, _purpose), number in self._open.items()
         ]
