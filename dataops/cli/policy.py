@@ -58,10 +58,15 @@ def _print_checked(checked: Checked) -> None:
         f"{_count(checked.rules, 'rule')} in {_count(checked.policies, 'policy', 'policies')}, "
         f"{_count(checked.datasets, 'dataset')}, {_count(checked.jobs, 'job')}"
     )
+    if not checked.judged:
+        tests = "not run, since a policy can't be read"
+    else:
+        tests = f"{passed} of {len(checked.tests)} passed" if checked.tests else "none in policies/tests"
+        looked += "" if checked.policies else ": no policy in policies/, so everything is denied"
     print_facts(
         {
-            "looked at": looked if checked.policies else f"{looked}: no policy in policies/, so everything is denied",
-            "tests": f"{passed} of {len(checked.tests)} passed" if checked.tests else "none in policies/tests",
+            "looked at": looked,
+            "tests": tests,
             "findings": f"{_count(checked.errors, 'error')}, {_count(checked.warnings, 'warning')}",
         }
     )
@@ -78,6 +83,7 @@ def _checked_record(checked: Checked) -> dict[str, Any]:
         "rules": checked.rules,
         "datasets": checked.datasets,
         "jobs": checked.jobs,
+        "judged": checked.judged,
         "errors": checked.errors,
         "warnings": checked.warnings,
         "findings": [

@@ -18,6 +18,7 @@ from dataops.governance.masking import STRICTNESS
 from dataops.governance.names import folded
 from dataops.governance.policy_world import (
     FindingKind,
+    KnownDataset,
     PolicyFinding,
     Severity,
     Situation,
@@ -40,21 +41,22 @@ def find_unreachable(world: World, situations: Sequence[Situation]) -> Iterator[
         met = by_rule.get(rule.qualified, [])
         if met:
             yield from _unknown_columns(world, rule, met)
-        elif rule.holds_at(world.at):
-            yield _warn(
-                world, rule, FindingKind.UNREACHABLE, "", f"{spell_rule(rule)} concerns no request: {_why(world, rule)}"
-            )
+        elif rule.holds_at(world.at) and (why := _why(world, rule)):
+            message = f"{spell_rule(rule)} concerns no request: {why}"
+            yield _warn(world, rule, FindingKind.UNREACHABLE, "", message)
 
 
-def _why(world: World, rule: Rule) -> str:
-    if not any(_matching(name, rule.datasets) for name in world.datasets):
-        return "no dataset has a name that it says"
-    if rule.effect == RuleEffect.ALLOW and not rule.roles and not rule.principals:
-        return "it names nobody"
-    zones = sorted({one.zone for one in world.datasets.values() if _matching(one.name, rule.datasets)})
-    if not {*rule.zones} & {ANY, *zones}:
+def _why(world: World, rule: Rule) -> str | None:
+    """Why nobody's request is the rule's; None where a name that doesn't exist says it already."""
+    datasets = [one for one in world.datasets.values() if _matching(one.name, rule.datasets)]
+    if not world.datasets:
+        return "there is no dataset"
+    if not datasets or set(rule.principals) - set(world.principals):
+        return None
+    zones = sorted({one.zone for one in datasets})
+    if not {ANY, *zones} & set(rule.zones):
         return f"its datasets are in zone {', '.join(zones)}, and it says {', '.join(rule.zones)}"
-    return "nobody has a role that it says"
+    return "nobody whom it names asks for what it names"
 
 
 def _unknown_names(world: World) -> Iterator[PolicyFinding]:
@@ -78,24 +80,31 @@ def _unknown_names(world: World) -> Iterator[PolicyFinding]:
 
 
 def _unknown_columns(world: World, rule: Rule, met: Sequence[Situation]) -> Iterator[PolicyFinding]:
-    """Names and patterns of `rule` that no column has, where the columns of all its datasets are known."""
-    if rule.effect in (RuleEffect.FILTER, RuleEffect.GROUP) or any(one.dataset.contract is None for one in met):
+    """Names and patterns of `rule` that no column has."""
+    if rule.effect in (RuleEffect.FILTER, RuleEffect.GROUP):
         return
-    columns = {(one.dataset.name, column.name): column for one in met for column in one.columns}.values()
-    datasets = sorted({one.dataset.name for one in met})
-    where = f"of {spell_names(datasets)}"
-    names = {folded(name) for column in columns for name in (column.name, *column.origins)}
+    datasets = {one.dataset.name: one.dataset for one in met}
+    where = f"of {spell_names(sorted(datasets))}"
+    own = [column for dataset in datasets.values() if dataset.contract for column in dataset.contract.columns]
+    names = [name for column in own for name in (column.name, *column.origins)]
+    names += [name for dataset in datasets.values() for name in dataset.promised]
+    known = set(map(folded, names))
     for name in rule.names:
-        if folded(name) not in names:
-            near = near_match(name, sorted({column.name for column in columns}))
-            message = f"{spell_rule(rule)} names '{name}', and no column {where} is called that.{near}"
-            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", message)
-    tags = {tag for column in columns for tag in classifications_of(column)}
+        if folded(name) not in known:
+            message = f"{spell_rule(rule)} names '{name}', and no column {where} is called that."
+            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", f"{message}{near_match(name, names)}")
+    tags = {tag for column in _may_be_inherited(world, datasets.values(), own) for tag in classifications_of(column)}
     for pattern in rule.classifications:
         if pattern != ANY and not any(fnmatchcase(tag, folded(pattern)) for tag in tags):
-            near = near_match(pattern, tags)
-            message = f"{spell_rule(rule)} says '{pattern}', and no column {where} is classified so.{near}"
-            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", message)
+            message = f"{spell_rule(rule)} says '{pattern}', and no column {where} is classified so."
+            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", f"{message}{near_match(pattern, tags)}")
+
+
+def _may_be_inherited(world: World, datasets: Iterable[KnownDataset], own: Sequence[Column]) -> Sequence[Column]:
+    """The columns whose classifications may turn up: what a job will make inherits those of what it reads."""
+    if all(dataset.contract for dataset in datasets):
+        return own
+    return [column for dataset in world.datasets.values() if dataset.contract for column in dataset.contract.columns]
 
 
 def find_overruled(world: World, situations: Sequence[Situation]) -> Iterator[PolicyFinding]:
@@ -106,6 +115,8 @@ def find_overruled(world: World, situations: Sequence[Situation]) -> Iterator[Po
             continue
         met = by_rule.get(rule.qualified, [])
         pairs = [(one, column) for one in met for column in one.columns if rule.covers(column)]
+        if rule.effect == RuleEffect.MASK:  # where nothing is allowed, nothing is masked either
+            pairs = [(one, column) for one, column in pairs if one.covering(column, RuleEffect.ALLOW)]
         if not pairs or any(one.dataset.contract is None for one in met):
             continue
         stronger = _always_stronger(rule, pairs)

@@ -31,7 +31,7 @@ from dataops.governance.findings import Place as Path
 from dataops.governance.grant import ColumnDecision, Grant, Purpose, Verdict
 from dataops.governance.masking import Mask, parse_mask
 from dataops.governance.names import folded
-from dataops.governance.policy_world import KnownDataset, Place, World
+from dataops.governance.policy_world import KnownDataset, Place, World, spell_names
 from dataops.governance.rules import ANY, classifications_of
 
 POLICY_TEST_FORMAT = "dataops/policy-test/1"
@@ -276,7 +276,7 @@ def _failures(test: PolicyTest, world: World, dataset: KnownDataset) -> Iterator
         return
     if not test.columns and not test.classifications:
         shown = [one.column for one in grant.decisions if one.readable]
-        yield f"expected a refusal, but {len(shown)} columns may be read ({', '.join(shown[:6])}...)"
+        yield f"expected a refusal, but {spell_names(shown)} may be read"
     for decision in _covered(test, dataset, grant):
         if failure := _failure(test, decision):
             yield failure

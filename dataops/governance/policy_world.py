@@ -4,8 +4,9 @@
    and nobody has is a subject of its own, so that policies can be checked where the people aren't listed.
 2. A *situation* is one subject, one purpose and one dataset, with the rules that concern it (`Rule.concerns`).
    What holds in every situation holds for everybody.
-3. A dataset that a job file promises and nobody has made yet has a name and no columns: nothing is said about its
-   columns.
+3. A dataset that a job file promises and nobody has made yet has names of columns and nothing else: a rule that says
+   one of them isn't mistyped, and no decision is made about it.
+4. Decisions about columns are made as if every row filter could be applied: whether it can is a finding of its own.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class KnownDataset:
     Attributes
     ----------
     contract : None where a job will make it and hasn't yet.
+    promised : names of the columns that it will have, where a job will make it.
     made_from : the datasets that it was made from, with the filters that were applied.
     source : the file to be named where the contract is at fault; empty for a dataset that a job makes.
     line : of the contract in that file.
@@ -78,6 +80,7 @@ class KnownDataset:
     name: str
     zone: str
     contract: Contract | None = None
+    promised: tuple[str, ...] = ()
     made_from: tuple[MadeFrom, ...] = ()
     source: str = ""
     line: int | None = None
@@ -170,7 +173,7 @@ class Situation:
 
     Attributes
     ----------
-    grant, refusal : what `decide` says; both None where no rule allows anything or the dataset has no columns yet.
+    grant : what `decide` says where no row filter stands in the way; None where it refuses or the dataset isn't there.
     """
 
     subject: Subject
@@ -179,7 +182,6 @@ class Situation:
     request: Request
     rules: tuple[Rule, ...]
     grant: Grant | None = None
-    refusal: str | None = None
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -206,15 +208,22 @@ def subjects_of(world: World) -> tuple[Subject, ...]:
 
 def situations_of(world: World) -> tuple[Situation, ...]:
     """Every request that somebody of `world` could make, decided."""
+    unfiltered = [
+        replace(policy, rules=tuple(rule for rule in policy.rules if rule.effect != RuleEffect.FILTER))
+        for policy in world.policies
+    ]
+    without_filters = replace(world, policies=tuple(unfiltered))
     return tuple(
-        _decided(world, subject, purpose, dataset)
+        _decided(world, without_filters, subject, purpose, dataset)
         for subject in subjects_of(world)
         for dataset in world.datasets.values()
         for purpose in Purpose
     )
 
 
-def _decided(world: World, subject: Subject, purpose: Purpose, dataset: KnownDataset) -> Situation:
+def _decided(
+    world: World, without_filters: World, subject: Subject, purpose: Purpose, dataset: KnownDataset
+) -> Situation:
     request = Request(
         principal=subject.principal,
         roles=subject.roles,
@@ -229,9 +238,11 @@ def _decided(world: World, subject: Subject, purpose: Purpose, dataset: KnownDat
     if dataset.contract is None or not any(rule.effect == RuleEffect.ALLOW for rule in rules):
         return found
     try:
-        grant = world.decide(principal=subject.principal, roles=subject.roles, purpose=purpose, dataset=dataset)
-    except AccessDenied as error:
-        return replace(found, refusal=str(error))
+        grant = without_filters.decide(
+            principal=subject.principal, roles=subject.roles, purpose=purpose, dataset=dataset
+        )
+    except AccessDenied:
+        return found
     return replace(found, grant=grant)
 
 

@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from dataops.datasets.access import origins_of
 from dataops.datasets.catalog import dataset_names, open_dataset, read_contract, read_entry
 from dataops.declarations.catalog import read_principals
-from dataops.declarations.jobs import DeclaredJob, Job, TrainJob, parse_job
+from dataops.declarations.jobs import DeclaredJob, Job, PrepareJob, RescoreJob, TrainJob, parse_job
 from dataops.declarations.loader import Document, read_yaml
 from dataops.errors import DataopsError, NotFound, near_match
 from dataops.governance.column_types import spell_type
@@ -38,7 +38,9 @@ from dataops.governance.policy_world import (
     finding_at,
 )
 from dataops.governance.rules import Policy
+from dataops.preparation.split import SPLIT_COLUMN
 from dataops.records import now_utc
+from dataops.rescoring.score import PREDICTION, PROBABILITY
 from dataops.runs.column_uses import uses_of
 from dataops.runs.workspace import Workspace
 
@@ -50,7 +52,10 @@ TESTS_FOLDER = "policies/tests"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What a check found, in the order of files and lines, and how the policy tests went."""
+    """What a check found, in the order of files and lines, and how the policy tests went.
+
+    `judged` is False where a policy can't be read: then no rule was looked at and no test was run.
+    """
 
     policies: int
     rules: int
@@ -58,6 +63,7 @@ class Checked:
     jobs: int
     findings: tuple[PolicyFinding, ...]
     tests: tuple[TestOutcome, ...]
+    judged: bool
 
     @property
     def errors(self) -> int:
@@ -157,6 +163,7 @@ def check_workspace(workspace: Workspace) -> Checked:
         jobs=len(gathered.jobs),
         findings=sort_findings(gathered.findings),
         tests=outcomes,
+        judged=not gathered.unreadable_policy,
     )
 
 
@@ -286,9 +293,7 @@ def _datasets(workspace: Workspace, gathered: _Gathered) -> dict[str, KnownDatas
         known = gathered.attempt(source, _known_dataset, workspace, name, declared=name in declared)
         if known is not None:
             found[name] = known
-    for name, zone in _promised([one.job for one in gathered.jobs], found).items():
-        found.setdefault(name, KnownDataset(name=name, zone=zone))
-    return found
+    return _with_promised([one.job for one in gathered.jobs], found)
 
 
 def _known_dataset(workspace: Workspace, name: str, *, declared: bool) -> KnownDataset:
@@ -302,10 +307,22 @@ def _known_dataset(workspace: Workspace, name: str, *, declared: bool) -> KnownD
     )
 
 
-def _promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dict[str, str]:
-    """Outputs of jobs, each with its zone, which is that of the job's input; what comes from nowhere isn't promised."""
-    zones = {name: dataset.zone for name, dataset in known.items()}
+def _with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dict[str, KnownDataset]:
+    """`known` and the outputs of jobs that nobody made yet, each in its input's zone; not what comes of nothing."""
+    found = dict(known)
     making = [job for job in jobs if not isinstance(job, TrainJob)]
     for _ in making:  # as many rounds as a chain can be long
-        zones.update({job.output: zones[job.input] for job in making if job.input in zones and job.output not in zones})
-    return {name: zone for name, zone in zones.items() if name not in known}
+        for job in making:
+            if job.input in found and job.output not in found:
+                names = _promised_names(job, found[job.input])
+                found[job.output] = KnownDataset(name=job.output, zone=found[job.input].zone, promised=names)
+    return found
+
+
+def _promised_names(job: PrepareJob | RescoreJob, given: KnownDataset) -> tuple[str, ...]:
+    """The columns that `job` writes, as far as they are read from `given`."""
+    if isinstance(job, RescoreJob):
+        return (*job.keep, PROBABILITY, PREDICTION)
+    columns = [column.name for column in given.contract.columns] if given.contract else given.promised
+    kept = job.columns if job.columns is not None else (*columns, *job.derive)
+    return (*kept, SPLIT_COLUMN) if job.split else tuple(kept)

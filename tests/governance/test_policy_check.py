@@ -133,7 +133,7 @@ def test_policies_that_do_what_they_say_have_no_findings():
         ),
         (
             {"datasets": ("nothing_*",)},
-            "rule 'x' of policy 'p' concerns no request: no dataset has a name that it says",
+            "no dataset is called 'nothing_*', which rule 'x' of policy 'p' names",
         ),
         (
             {"roles": ("analist",)},
@@ -184,11 +184,21 @@ def test_people_whom_no_rule_can_tell_apart_are_one_subject():
     assert [one.principal for one in subjects_of(world(*rules, principals=principals))] == ["ana", "cleo", "dan"]
 
 
-def test_a_dataset_that_a_job_promises_is_known_by_name_and_nothing_is_said_of_its_columns():
-    promised = KnownDataset(name="people_ready", zone="historical")
+def test_a_dataset_that_a_job_promises_is_known_by_its_names():
+    promised = KnownDataset(name="people_ready", zone="historical", promised=("age", "age_band"))
     datasets = {one.name: one for one in (OLD, promised)}
     rules = [allow(), mask("bands", BANDS, datasets=("people_ready",), names=("age_band",))]
-    assert found(*rules, datasets=datasets) == []
+    inherited = deny("health", datasets=("people_ready",), classifications=("sensitive.*",))
+    assert found(*rules, inherited, datasets=datasets) == []
+    findings = found(*rules, deny("typo", names=("age_bnad",)), datasets=datasets)
+    assert "no column of 'people_old', 'people_ready' is called that. Did you mean 'age_band'?" in findings[0][1]
+    assert len(findings) == 1
+
+
+def test_a_filter_that_can_not_be_applied_hides_nothing_else():
+    rules = [allow(), rule("wrong", RuleEffect.FILTER, where="agee > 1"), mask("spoil", NULL, names=("rich",))]
+    findings = found(*rules, uses=(use(Use.TARGET, "rich"),), datasets={"people_old": OLD})
+    assert {kind for kind, _ in findings} == {FindingKind.FILTER, FindingKind.JOB}
 
 
 def test_a_rule_about_a_dataset_concerns_what_was_made_from_it():
