@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from dataops.errors import InvalidInput, Storage
-from dataops.governance.audit import record_intent, record_result, verify_audit
-from dataops.records import canonical_bytes, digest
+from dataops.governance.audit import Asked, record_event, record_intent, record_result, select_records, verify_audit
+from dataops.governance.audit_chain import Kind
+from dataops.records import canonical_bytes, digest, parse_time
 from dataops.storage.journal import Entry, Journal
 from dataops.storage.objects import MemoryStore, ReadOnlyStore
+from tests.storage.faulty import FaultyStore
 
 ROOT = "sha256:" + "0" * 64
 
@@ -24,13 +26,13 @@ def journal(store: MemoryStore) -> Journal:
     return Journal(store, "audit", "audit")
 
 
-def announce(journal: Journal, run: str = "run-1", dataset: str = "census") -> Entry:
+def announce(journal: Journal, run: str = "run-1", dataset: str = "census", purpose: str = "train") -> Entry:
     return record_intent(
         journal,
         run=run,
         principal="ana",
         roles={"operations", "analyst"},
-        purpose="train",
+        purpose=purpose,
         dataset=dataset,
         snapshot=3,
         effect_digest=ROOT,
@@ -38,9 +40,17 @@ def announce(journal: Journal, run: str = "run-1", dataset: str = "census") -> E
     )
 
 
-def finish(journal: Journal, run: str = "run-1", dataset: str = "census", outcome: str = "done") -> Entry:
+def finish(
+    journal: Journal,
+    run: str = "run-1",
+    dataset: str = "census",
+    outcome: str = "done",
+    purpose: str | None = None,
+) -> Entry:
     counts = {"read": 10, "passed": 9, "quarantined": 1}
-    return record_result(journal, run=run, dataset=dataset, outcome=outcome, counts=counts, receipts_root=ROOT)
+    return record_result(
+        journal, run=run, dataset=dataset, outcome=outcome, counts=counts, receipts_root=ROOT, purpose=purpose
+    )
 
 
 def test_an_intent_and_its_result_are_whole(journal: Journal) -> None:
@@ -60,8 +70,9 @@ def test_a_run_that_was_killed_stays_open_until_it_is_resumed(journal: Journal) 
     announce(journal, dataset="weather")
     finish(journal, dataset="weather")
     (finding,) = verify_audit(journal)
-    assert finding.startswith("open: entry 1: run 'run-1'")
-    assert "'census'" in finding
+    assert finding.is_warning
+    assert str(finding).startswith("open: record 1: run 'run-1'")
+    assert "'census'" in finding.message
     announce(journal)
     finish(journal)
     assert verify_audit(journal) == []
@@ -71,13 +82,42 @@ def test_a_result_without_an_intent_is_found(journal: Journal) -> None:
     announce(journal, run="run-2")
     finish(journal, run="run-1")
     findings = verify_audit(journal)
-    assert any("run-1" in finding and "no intent" in finding for finding in findings)
-    assert any(finding.startswith("open:") and "run-2" in finding for finding in findings)
+    assert [(one.kind, one.number) for one in findings] == [(Kind.UNANNOUNCED, 2), (Kind.OPEN, 1)]
+    assert ["run-1" in findings[0].message, "run-2" in findings[1].message] == [True, True]
 
 
-def test_an_entry_of_another_kind_is_found(journal: Journal) -> None:
-    journal.append({"event": "nothing"})
-    assert verify_audit(journal) == ["entry 1: neither an intent nor a result"]
+def test_of_two_readings_of_one_dataset_each_has_its_result(journal: Journal) -> None:
+    for purpose in ("train", "evaluate"):
+        announce(journal, purpose=purpose)
+    finish(journal, purpose="evaluate")
+    (finding,) = verify_audit(journal)
+    assert (finding.kind, finding.number) == (Kind.OPEN, 1)
+    finish(journal, purpose="score")
+    assert Kind.UNANNOUNCED in {one.kind for one in verify_audit(journal)}
+
+
+def test_an_entry_that_says_of_no_event_is_found(journal: Journal) -> None:
+    journal.append({"happened": "nothing"})
+    (finding,) = verify_audit(journal)
+    assert (finding.kind, finding.is_warning) == (Kind.STRANGE, False)
+
+
+def test_a_key_that_no_journal_writes_is_found_and_a_folder_below_is_not_the_journals(
+    store: MemoryStore, journal: Journal
+) -> None:
+    announce(journal)
+    finish(journal)
+    store.put_if_absent("audit/checkpoints/0000000001.json", b"{}")
+    assert verify_audit(journal) == []
+    store.put_if_absent("audit/HEAD", b"2")
+    assert [one.kind for one in verify_audit(journal)] == [Kind.STRANGE]
+
+
+def test_a_store_that_fails_says_nothing_about_the_records(store: MemoryStore, journal: Journal) -> None:
+    announce(journal)
+    failing = FaultyStore(store, fail_at=2, mode="before", error=lambda: Storage("no reply"))
+    with pytest.raises(Storage):
+        verify_audit(Journal(failing, "audit", "audit"))
 
 
 def replace(store: MemoryStore, key: str, data: bytes) -> None:
@@ -123,7 +163,7 @@ def test_tampering_is_found(
     assert verify_audit(journal) == []
     attack(store, store.list("audit"))
     findings = verify_audit(Journal(store, "audit", "audit"))
-    assert any(not finding.startswith("open:") for finding in findings)
+    assert any(not finding.is_warning for finding in findings)
 
 
 @pytest.mark.parametrize("counts", [{"read": "Tallinn"}, {"read": 1.5}, {"read": True}, {"read": -1}, {"read": None}])
@@ -144,3 +184,70 @@ def test_an_intent_that_can_not_be_written_is_an_error(store: MemoryStore) -> No
     with pytest.raises(Storage):
         announce(Journal(ReadOnlyStore(store), "audit", "audit"))
     assert store.list("audit") == []
+
+
+class TestEvents:
+    def test_say_names_and_counts(self, journal: Journal) -> None:
+        entry = record_event(journal, "expired", principal="ana", dataset="census", rows=7, manifests=["a", "b"])
+        assert entry.body == {
+            "event": "expired",
+            "principal": "ana",
+            "dataset": "census",
+            "rows": 7,
+            "manifests": ["a", "b"],
+        }
+        assert verify_audit(journal) == []
+
+    @pytest.mark.parametrize(
+        "given", [1.5, -1, "x" * 301, "two\nlines", b"bytes", object(), [1.5], {"deep": [{"er": 0.1}]}], ids=repr
+    )
+    def test_that_say_more_are_not_recorded(self, journal: Journal, given: object) -> None:
+        with pytest.raises(InvalidInput, match="'what' is neither a name nor a count"):
+            record_event(journal, "expired", what=given)
+        assert journal.tail() is None
+
+    @pytest.mark.parametrize("event", ["", "two words", "intent", "result", "../x"])
+    def test_have_one_word_of_their_own(self, journal: Journal, event: str) -> None:
+        with pytest.raises(InvalidInput):
+            record_event(journal, event)
+        assert journal.tail() is None
+
+
+class TestSelecting:
+    @pytest.fixture
+    def told(self, journal: Journal) -> Journal:
+        announce(journal)
+        announce(journal, run="run-2", dataset="weather", purpose="score")
+        finish(journal, purpose="train")
+        finish(journal, run="run-2", dataset="weather", outcome="failed", purpose="score")
+        record_event(journal, "expired", principal="bo", dataset="census", rows=7)
+        return journal
+
+    @pytest.mark.parametrize(
+        ("asked", "numbers"),
+        [
+            ({}, [1, 2, 3, 4, 5]),
+            ({"person": "ana"}, [1, 2, 3, 4]),
+            ({"person": "bo"}, [5]),
+            ({"dataset": "census"}, [1, 3, 5]),
+            ({"run": "run-2"}, [2, 4]),
+            ({"event": "result"}, [3, 4]),
+            ({"event": "result", "dataset": "census"}, [3]),
+            ({"person": "an"}, []),
+        ],
+    )
+    def test_gives_what_was_asked_for(self, told: Journal, asked: dict[str, str], numbers: list[int]) -> None:
+        assert [one.number for one in select_records(told.entries(), Asked(**asked))] == numbers
+
+    def test_a_result_has_its_person_rows_and_outcome(self, told: Journal) -> None:
+        shown = list(select_records(told.entries(), Asked(event="result")))
+        assert [(one.principal, one.roles, one.purpose) for one in shown] == [
+            ("ana", ("analyst", "operations"), "train"),
+            ("ana", ("analyst", "operations"), "score"),
+        ]
+        assert [(one.rows, one.outcome) for one in shown] == [(10, "done"), (10, "failed")]
+
+    def test_a_time_is_included_at_its_beginning_only(self, told: Journal) -> None:
+        times = [parse_time(entry.written_at) for entry in told.entries()]
+        found = select_records(told.entries(), Asked(since=times[1], until=times[3]))
+        assert [one.number for one in found] == [2, 3]
