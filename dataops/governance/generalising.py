@@ -57,7 +57,7 @@ def coarse_integers(column: pa.ChunkedArray, mask: Mask) -> pa.Array:
 
     The mask's numbers are whole ones that the type can hold (`masking.output_type` has seen to it).
     """
-    values = pc.fill_null(column, 0).to_numpy()
+    values = _filled(column, 0)
     hidden = _is_null(column)
     values = _coded(values, mask, values.dtype.type)
     if mask.width is not None:
@@ -65,12 +65,12 @@ def coarse_integers(column: pa.ChunkedArray, mask: Mask) -> pa.Array:
     if mask.edges is not None:
         values, below = _by_edges(values, np.array([int(edge) for edge in mask.edges], dtype=values.dtype))
         hidden = hidden | below
-    return pa.array(np.where(hidden, values.dtype.type(0), values), type=column.type, mask=hidden)
+    return _hiding(values, hidden, column.type)
 
 
 def coarse_floats(column: pa.ChunkedArray, mask: Mask) -> pa.Array:
     """Each number coded and put into its bin, as float64; NaN and infinity have no answer."""
-    values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy()
+    values = _filled(column.cast(pa.float64()), 0.0)
     hidden = _is_null(column) | ~np.isfinite(values)
     values = _coded(np.where(hidden, 0.0, values), mask, np.float64)
     if mask.width is not None:
@@ -79,7 +79,17 @@ def coarse_floats(column: pa.ChunkedArray, mask: Mask) -> pa.Array:
     if mask.edges is not None:
         values, below = _by_edges(values, np.array(mask.edges))
         hidden = hidden | below
-    return pa.array(np.where(hidden, 0.0, values + 0.0), type=pa.float64(), mask=hidden)  # + 0.0: no negative zero
+    return _hiding(values + 0.0, hidden, pa.float64())  # + 0.0: no negative zero
+
+
+def _filled(column: pa.ChunkedArray, value: float) -> np.ndarray[Any, Any]:
+    return cast("np.ndarray[Any, Any]", (pc.fill_null(column, value) if column.null_count else column).to_numpy())
+
+
+def _hiding(values: np.ndarray[Any, Any], hidden: np.ndarray[Any, np.dtype[np.bool_]], type_: pa.DataType) -> pa.Array:
+    if not hidden.any():
+        return pa.array(values, type=type_)
+    return pa.array(np.where(hidden, values.dtype.type(0), values), type=type_, mask=hidden)
 
 
 def _coded(values: np.ndarray[Any, Any], mask: Mask, scalar: type[Any]) -> np.ndarray[Any, Any]:
@@ -104,11 +114,12 @@ def _integer_bins(values: np.ndarray[Any, Any], width: float) -> np.ndarray[Any,
     `width` is a whole number of at most 2**53.
     """
     wide = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64)
-    lower = wide - np.mod(wide, wide.dtype.type(width))
-    least = np.iinfo(values.dtype).min
-    # greater than the value: the subtraction wrapped around
-    lower = np.where((lower > wide) | (lower < least), wide.dtype.type(least), lower)
-    return lower.astype(values.dtype)
+    lower = wide // wide.dtype.type(width)  # faster than the remainder
+    lower *= wide.dtype.type(width)
+    least = wide.dtype.type(np.iinfo(values.dtype).min)
+    # greater than the value: the product wrapped around
+    outside = (lower > wide) | (lower < least)
+    return (np.where(outside, least, lower) if outside.any() else lower).astype(values.dtype, copy=False)
 
 
 def _float_bins(
@@ -134,4 +145,6 @@ def _restore_nulls(text: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.Array:
 
 
 def _is_null(column: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if not column.null_count:
+        return np.zeros(len(column), dtype=bool)
     return cast("np.ndarray[Any, np.dtype[np.bool_]]", column.is_null().to_numpy().astype(bool))

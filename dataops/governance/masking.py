@@ -23,7 +23,7 @@ rare        as pseudonym                             the type; a rare value ``[r
    gives the same values.
 2. All but pseudonyms are idempotent (rare: with the same counts). A second pseudonym is another pseudonym.
 3. The result is built anew: no buffer, dictionary or slot under a null holds a value of the input. Dictionaries are
-   decoded first, since a dictionary keeps values that no row holds any more.
+   decoded, since a dictionary keeps values that no row holds any more.
 4. What has no exact answer becomes null (NaN, infinity, a float whose bins are finer than its own precision, a number
    below the first edge): never an error that depends on a value, never the value itself.
 5. Of a list, drop and null take the whole; the others act on each element, and lengths and null lists stay visible.
@@ -203,7 +203,18 @@ def _masked(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, means: _Mea
     if mask.kind in {MaskKind.REDACT, MaskKind.CONSTANT}:
         value = REDACTED if mask.kind == MaskKind.REDACT else mask.value
         return pa.repeat(pa.scalar(value, pa.float64() if isinstance(value, float) else None).cast(type_), len(column))
+    if pa.types.is_dictionary(column.type):
+        return _each_distinct(mask, column, type_, means)
     return _KERNELS[mask.kind](mask, plain_column(column), means)
+
+
+def _each_distinct(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, means: _Means) -> pa.Array:
+    """By the values of the dictionary where they are fewer than the rows; no dictionary is left."""
+    encoded = one_array(column)
+    if len(encoded.dictionary) >= len(encoded):
+        return _masked(mask, plain_column(column), type_, means)
+    values = pa.chunked_array([encoded.dictionary])
+    return _masked(mask, values, type_, means).take(encoded.indices)
 
 
 def _generalised(mask: Mask, plain: pa.ChunkedArray, _means: _Means) -> pa.Array:

@@ -100,6 +100,19 @@ def test_any_split_of_the_rows_gives_the_same_values(case: tuple[Any, list[Any],
     assert same(pa.chunked_array(apart, whole.type), whole)
 
 
+@given(CASES, CASES, st.integers(1, 5))
+def test_a_column_with_dictionaries_is_masked_as_the_plain_one(
+    case: tuple[Any, list[Any], pa.DataType], other: tuple[Any, list[Any], pa.DataType], times: int
+) -> None:
+    text, values, type_ = case
+    more = other[1] if other[2] == type_ else values[:3]
+    pieces = [pa.array(part * times, type_) for part in (values, more)]
+    encoded = pa.chunked_array([piece.dictionary_encode() for piece in pieces], pa.dictionary(pa.int32(), type_))
+    column = under(mask(text), encoded)
+    assert not pa.types.is_dictionary(column.type)
+    assert same(column, under(mask(text), pa.chunked_array(pieces, type_)))
+
+
 @given(CASES, st.data())
 def test_a_list_is_masked_as_its_elements_are(case: tuple[Any, list[Any], pa.DataType], data: st.DataObject) -> None:
     text, values, type_ = case
