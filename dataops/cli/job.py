@@ -201,20 +201,36 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
 def _print_explained(explained: dict[str, Any]) -> None:
     for given in explained["inputs"]:
         print_facts(_input_facts(given))
-        columns = [[c["column"], c["verdict"], c["mask"], c["classification"], c["rules"]] for c in given["columns"]]
-        print_table(["column", "verdict", "mask", "classification", "rules"], columns)
+        columns = [
+            [c["column"], c["used"], c["verdict"], c["mask"], c["classification"], ", ".join(c["rules"]) or c["reason"]]
+            for c in given["columns"]
+        ]
+        print_table(["column", "used", "verdict", "mask", "classification", "decided by"], columns)
+        rules = [[r["rule"], r["kind"], r["action"], r["limit"]] for r in given["contract_rules"]]
+        if rules:
+            click.echo("")
+            print_table(["contract rule", "asks", "action", "at most"], rules)
         click.echo("")
+    if explained["estimated_seconds"] is not None:
+        runs = f"{explained['past_runs']} earlier run{'s' * (explained['past_runs'] > 1)}"
+        click.echo(f"about {max(1, round(explained['estimated_seconds'])):,} seconds of work, by {runs} of this job")
     click.echo(f"refused: {printable(explained['refused'])}" if explained["refused"] else "nothing speaks against it")
 
 
 def _input_facts(given: dict[str, Any]) -> dict[str, object]:
-    size = f"{given['units']:,} units, {given['rows']:,} rows, {spell_bytes(given['size_bytes'])} uncompressed"
+    rows = f"{given['rows']:,} rows"
+    if given["rows_at_most"] < given["rows"]:
+        rows += f", at most {given['rows_at_most']:,} pass the row filters by the files' statistics"
     return {
         given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
-        "read": f"to {given['purpose']}, as {given['as']}",
-        "size": size,
-        "row filters": given["row_filters"],
-        "contract rules": given["contract_rules"],
+        "read": f"to {given['purpose']}, as {given['as']}" + (f", until {given['until']}" if given["until"] else ""),
+        "size": f"{given['units']:,} units, {rows}",
+        "bytes": f"{spell_bytes(given['read_bytes'])} of {spell_bytes(given['stored_bytes'])} stored are read",
+        "row filters": "\n".join(given["row_filters"]) or "none",
+        "smallest group": f"figures about fewer than {given['min_group_size']} rows aren't shown"
+        if given["min_group_size"] > 1
+        else "any",
+        "contract": f"{given['contract']}, {len(given['contract_rules'])} rules",
     }
 
 

@@ -18,7 +18,7 @@ from dataops.records import now_utc
 from dataops.runs.workspace import os_user
 
 ROLES = ("data_science", "operations")
-FOLDERS = ("catalog", "contracts", "policies", "jobs")
+FOLDERS = ("catalog", "contracts", "policies/tests", "jobs")
 
 SETTINGS = """\
 # Where this workspace keeps what. Relative paths are relative to this folder.
