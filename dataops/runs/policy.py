@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from dataops.datasets.access import origins_of
-from dataops.datasets.catalog import dataset_names, open_dataset, read_contract, read_entry
+from dataops.datasets.catalog import dataset_names
 from dataops.declarations.catalog import read_principals
-from dataops.declarations.jobs import DeclaredJob, Job, PrepareJob, RescoreJob, TrainJob, parse_job
+from dataops.declarations.jobs import DeclaredJob, parse_job
 from dataops.declarations.loader import Document, read_yaml
 from dataops.errors import DataopsError, NotFound, near_match
 from dataops.governance.column_types import spell_type
@@ -38,10 +37,9 @@ from dataops.governance.policy_world import (
     finding_at,
 )
 from dataops.governance.rules import Policy
-from dataops.preparation.split import SPLIT_COLUMN
 from dataops.records import now_utc
-from dataops.rescoring.score import PREDICTION, PROBABILITY
 from dataops.runs.column_uses import uses_of
+from dataops.runs.known_datasets import known_dataset, with_promised
 from dataops.runs.workspace import Workspace
 
 P = ParamSpec("P")
@@ -187,7 +185,7 @@ def explain_policy(
         raise NotFound(
             f"no dataset '{dataset}' in the catalog, and no job has made one.{near_match(dataset, [*declared, *made])}"
         )
-    known = _known_dataset(workspace, dataset, declared=dataset in declared)
+    known = known_dataset(workspace, dataset, declared=dataset in declared)
     world = World(
         policies=workspace.policies(),
         principals=principals,
@@ -290,39 +288,7 @@ def _datasets(workspace: Workspace, gathered: _Gathered) -> dict[str, KnownDatas
     found: dict[str, KnownDataset] = {}
     for name in (*declared, *made):
         source = f"catalog/{name}.yaml" if name in declared else f"dataset '{name}'"
-        known = gathered.attempt(source, _known_dataset, workspace, name, declared=name in declared)
+        known = gathered.attempt(source, known_dataset, workspace, name, declared=name in declared)
         if known is not None:
             found[name] = known
-    return _with_promised([one.job for one in gathered.jobs], found)
-
-
-def _known_dataset(workspace: Workspace, name: str, *, declared: bool) -> KnownDataset:
-    if not declared:
-        dataset = open_dataset(workspace.settings, workspace.store, name)
-        return KnownDataset(name=name, zone=dataset.zone, contract=dataset.contract, made_from=origins_of(dataset))
-    root = workspace.settings.workspace
-    entry = read_entry(root, name)
-    return KnownDataset(
-        name=name, zone=entry.zone, contract=read_contract(root / entry.contract), source=entry.contract
-    )
-
-
-def _with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dict[str, KnownDataset]:
-    """`known` and the outputs of jobs that nobody made yet, each in its input's zone; not what comes of nothing."""
-    found = dict(known)
-    making = [job for job in jobs if not isinstance(job, TrainJob)]
-    for _ in making:  # as many rounds as a chain can be long
-        for job in making:
-            if job.input in found and job.output not in found:
-                names = _promised_names(job, found[job.input])
-                found[job.output] = KnownDataset(name=job.output, zone=found[job.input].zone, promised=names)
-    return found
-
-
-def _promised_names(job: PrepareJob | RescoreJob, given: KnownDataset) -> tuple[str, ...]:
-    """The columns that `job` writes, as far as they are read from `given`."""
-    if isinstance(job, RescoreJob):
-        return (*job.keep, PROBABILITY, PREDICTION)
-    columns = [column.name for column in given.contract.columns] if given.contract else given.promised
-    kept = job.columns if job.columns is not None else (*columns, *job.derive)
-    return (*kept, SPLIT_COLUMN) if job.split else tuple(kept)
+    return with_promised([one.job for one in gathered.jobs], found)

@@ -9,10 +9,12 @@ import pytest
 
 from dataops.declarations.loader import parse_yaml
 from dataops.errors import Format, InvalidInput
+from dataops.governance import policy_tests
 from dataops.governance.contract import Column, Contract
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.policy_tests import PolicyTest, parse_policy_tests, run_test
-from dataops.governance.policy_world import KnownDataset, World
+from dataops.governance.policy_world import FindingKind, KnownDataset, World
+from tests.docs.documents import REFERENCE, examples, rows, section, spans
 
 POLICY = """\
 format: dataops/policy/1
@@ -204,3 +206,20 @@ def test_a_test_without_a_name_is_named_by_what_it_asks():
     )
     assert test.name == "age, hours of people_old for train, asked by analyst, is denied"
     assert (named.name, named.place) == ("mine", ("policies/tests/people.yaml", 4))
+
+
+def test_the_example_of_the_page_passes_under_its_own_policy():
+    page = REFERENCE / "policies.md"
+    (policy,), (tests,) = examples(page), examples(page, "yaml test")
+    here = world(policy)
+    here = replace(here, principals={**here.principals, "vera": ("visitor",)})
+    read_tests = read(tests)
+    assert [run_test(test, here).failures for test in read_tests] == [()] * 4
+
+
+def test_every_key_of_a_test_and_every_kind_of_finding_is_documented():
+    page = REFERENCE / "policies.md"
+    keys = {span for cells in rows(section(page, "Policy tests")) for span in spans(cells[0])}
+    assert keys == set(policy_tests._KEYS)
+    kinds = [spans(cells[0])[0] for cells in rows(section(page, "Checking policies"))]
+    assert sorted(kinds) == sorted(FindingKind)

@@ -1,0 +1,51 @@
+"""The datasets that policies may speak of, from entries, contracts, manifests and job files; no data file is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dataops.datasets.access import origins_of
+from dataops.datasets.catalog import open_dataset, read_contract, read_entry
+from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob
+from dataops.governance.policy_world import KnownDataset
+from dataops.preparation.split import SPLIT_COLUMN
+from dataops.rescoring.score import PREDICTION, PROBABILITY
+from dataops.runs.workspace import Workspace
+
+
+def known_dataset(workspace: Workspace, name: str, *, declared: bool) -> KnownDataset:
+    """The dataset `name` by the contract of its catalog entry (`declared`), or by the manifest of whoever made it.
+
+    Raises
+    ------
+    NotFound, InvalidInput : its entry or contract isn't there, or is wrong.
+    """
+    if not declared:
+        dataset = open_dataset(workspace.settings, workspace.store, name)
+        return KnownDataset(name=name, zone=dataset.zone, contract=dataset.contract, made_from=origins_of(dataset))
+    root = workspace.settings.workspace
+    entry = read_entry(root, name)
+    return KnownDataset(
+        name=name, zone=entry.zone, contract=read_contract(root / entry.contract), source=entry.contract
+    )
+
+
+def with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dict[str, KnownDataset]:
+    """`known` and the outputs of jobs that nobody made yet, each in its input's zone; not what comes of nothing."""
+    found = dict(known)
+    making = [job for job in jobs if not isinstance(job, TrainJob)]
+    for _ in making:  # as many rounds as a chain can be long
+        for job in making:
+            if job.input in found and job.output not in found:
+                names = _promised_names(job, found[job.input])
+                found[job.output] = KnownDataset(name=job.output, zone=found[job.input].zone, promised=names)
+    return found
+
+
+def _promised_names(job: PrepareJob | RescoreJob, given: KnownDataset) -> tuple[str, ...]:
+    """The columns that `job` writes, as far as they are read from `given`."""
+    if isinstance(job, RescoreJob):
+        return (*job.keep, PROBABILITY, PREDICTION)
+    columns = [column.name for column in given.contract.columns] if given.contract else given.promised
+    kept = job.columns if job.columns is not None else (*columns, *job.derive)
+    return (*kept, SPLIT_COLUMN) if job.split else tuple(kept)
