@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 from open_data_contract_standard.model import OpenDataContractStandard, Role
 from open_data_contract_standard.model import ServiceLevelAgreementProperty as Promise
@@ -23,6 +24,7 @@ from dataops.governance.odcs_actions import DATASET_ACTIONS, Placed, read_action
 
 _AGES = ("freshness", "latency")
 _RETENTION = "retention"
+_EXECUTED = (*_AGES, _RETENTION)
 # what the standard knows besides (its "periodic table"), and promises to people, not to readers of files
 _KNOWN = (
     _RETENTION,
@@ -92,8 +94,8 @@ def read_ages(
                 description=one.description or "",
             )
             yield (*place, "element") if one.element else place, rule
-        elif (hint := near_match(one.property or "", (*_AGES, _RETENTION))) and one.property not in _KNOWN:
-            findings.add((*place, "property"), f"unknown property.{hint}")
+        elif one.property not in _KNOWN and get_close_matches(one.property or "", _EXECUTED):  # a slip, not another one
+            findings.add((*place, "property"), f"unknown property.{near_match(one.property or '', _EXECUTED)}")
 
 
 def _promises(standard: OpenDataContractStandard) -> Iterator[tuple[Place, Promise]]:

@@ -1,0 +1,104 @@
+"""``dataops contract``: contracts checked against files, and against each other."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataops.cli.options import json_option, workspace_option
+from dataops.cli.output import end_with, print_facts, print_json, print_table, printable
+
+if TYPE_CHECKING:
+    from dataops.governance.contract import Contract
+
+_COLOURS = {"breaking": "red", "tighter": "yellow", "looser": "yellow", "compatible": "green"}
+
+
+@click.group()
+def contract() -> None:
+    """Check contracts, see what a change means."""
+
+
+@contract.command()
+@click.argument("file_or_dataset")
+@workspace_option
+@json_option
+def check(file_or_dataset: str, *, workspace: str | None, as_json: bool) -> None:
+    """Check a contract's FILE, or the contract of a DATASET against the footers of all its files.
+
+    No row is read. Exits with 2 where something doesn't fit, and says what, with file and line.
+
+    \b
+    Examples:
+      dataops contract check contracts/census.yaml
+      dataops contract check census --json
+    """
+    from pathlib import Path
+
+    from dataops.datasets.catalog import read_contract
+    from dataops.datasets.fitting import fit_dataset
+    from dataops.errors import InvalidInput
+    from dataops.runs.workspace import open_workspace
+
+    if file_or_dataset.endswith((".yaml", ".yml")) or Path(file_or_dataset).is_file():
+        _print_contract(read_contract(Path(file_or_dataset)), {"contract": file_or_dataset}, as_json=as_json)
+        return
+    fitted = fit_dataset(open_workspace(workspace).settings, file_or_dataset)
+    about = {"dataset": file_or_dataset, "contract": str(fitted.path), "files": fitted.files, "rows": fitted.rows}
+    _print_contract(fitted.contract, about, as_json=as_json, findings=fitted.findings)
+    if fitted.findings:
+        listed = "\n  ".join(fitted.findings)
+        end_with(InvalidInput(f"dataset '{file_or_dataset}' and {fitted.path} don't fit together:\n  {listed}"))
+
+
+def _print_contract(read: Contract, about: dict[str, Any], *, as_json: bool, findings: tuple[str, ...] = ()) -> None:
+    if as_json:
+        print_json({**about, "digest": read.digest, "findings": list(findings), **read.record()})
+        return
+    print_facts({**about, "name": read.name, "version": read.version})
+    click.echo("")
+    rows = [
+        [column.name, column.record()["type"], column.classification, ".".join(column.stored) or None]
+        for column in read.columns
+    ]
+    print_table(["column", "type", "classification", "in the files"], rows)
+    click.echo("")
+    rules = [[rule.id, str(rule.kind), str(rule.action)] for rule in read.rules]
+    print_table(["rule", "kind", "action"], rules, empty="no rules: every row passes")
+
+
+@contract.command()
+@click.argument("old", type=click.Path(exists=True, dir_okay=False))
+@click.argument("new", type=click.Path(exists=True, dir_okay=False))
+@json_option
+def diff(old: str, new: str, *, as_json: bool) -> None:
+    """Say what changes for readers from contract file OLD to NEW.
+
+    Each change is breaking, tighter, looser or compatible, with the reason. Exits with 5 if one is breaking.
+
+    \b
+    Example:
+      dataops contract diff contracts/census.yaml contracts/census-2.yaml
+    """
+    from pathlib import Path
+
+    from dataops.datasets.catalog import read_contract
+    from dataops.errors import Conflict
+    from dataops.governance.contract_diff import Effect, breaks_readers, changes
+
+    found = changes(read_contract(Path(old)), read_contract(Path(new)))
+    if as_json:
+        print_json(
+            {"old": old, "new": new, "breaks": breaks_readers(found), "changes": [one.record() for one in found]}
+        )
+    elif not found:
+        click.echo("no difference: both do the same")
+    for change in () if as_json else found:
+        word = f"{change.effect:<10}"
+        shown = click.style(word, fg=_COLOURS[change.effect]) if sys.stdout.isatty() else word
+        click.echo(f"{shown}  {printable(f'{change.subject}: {change.what} ({change.reason})')}")
+    if breaks_readers(found):
+        breaking = sum(change.effect == Effect.BREAKING for change in found)
+        end_with(Conflict(f"{breaking} of {len(found)} changes break readers: give them time, or a second column"))

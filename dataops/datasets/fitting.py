@@ -1,0 +1,51 @@
+"""Whether files and their contract fit: all footers are read, no rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataops.datasets.catalog import read_contract, read_entry
+from dataops.datasets.source import read_fragments, read_schema
+from dataops.governance.checking import table_columns_match
+from dataops.governance.contract import Contract
+from dataops.settings import Settings, resolve_url
+from dataops.storage.files import open_files
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A contract beside the files of its dataset.
+
+    Attributes
+    ----------
+    findings : why the files can't be read under the contract; empty where they can.
+    """
+
+    contract: Contract
+    path: Path
+    files: int
+    rows: int
+    findings: tuple[str, ...]
+
+
+def fit_dataset(settings: Settings, name: str) -> Fitted:
+    """The contract of the declared dataset `name`, held against every file's footer.
+
+    Raises
+    ------
+    NotFound : no such entry, no contract, no file.
+    InvalidInput : the entry or the contract can't be read, or files differ among themselves.
+    """
+    entry = read_entry(settings.workspace, name)
+    path = settings.workspace / entry.contract
+    contract = read_contract(path)
+    files = open_files(resolve_url(settings.workspace, entry.url))
+    fragments = read_fragments(files)
+    return Fitted(
+        contract=contract,
+        path=path,
+        files=len(fragments),
+        rows=sum(fragment.rows for fragment in fragments),
+        findings=tuple(table_columns_match(contract, read_schema(files, fragments))),
+    )
