@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from dataops import __version__
-from dataops.cli import audit, dataset, demo, job, lineage, model, policy, quarantine, workspace
+from dataops.cli import audit, contract, dataset, demo, job, lineage, model, policy, quarantine, workspace
 from dataops.cli.output import print_error
 from dataops.errors import DataopsError, Storage
 
@@ -117,6 +117,7 @@ for command in (
     workspace.keys,
     job.job,
     dataset.dataset,
+    contract.contract,
     model.model,
     policy.policy,
     quarantine.quarantine,
