@@ -85,10 +85,10 @@ def judge_audit(examined: Iterable[Examined], signed: Signed | None = None) -> l
         told = {one.number for one in of_chain}
         findings += _judge_against(known, links, last, told)
         findings += _tail(known, last)
-    findings.sort(key=lambda one: (one.is_warning, one.number or 0))
     # Records that aren't there can't be paired: each would be told again as something else
     broken = any(not one.is_warning for one in findings)
-    return findings + [one for one in pairing.findings() if not broken or one.kind is not Kind.UNANNOUNCED]
+    findings += [one for one in pairing.findings() if not broken or one.kind is not Kind.UNANNOUNCED]
+    return sorted(findings, key=lambda one: (one.is_warning, one.number or 0))
 
 
 def _judge_against(

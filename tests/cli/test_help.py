@@ -11,7 +11,8 @@ import pytest
 from dataops.cli.main import main
 
 VERBS = {
-    *("demo", "init", "keys init", "audit verify"),
+    *("demo", "init", "audit verify", "audit show"),
+    *(f"keys {verb}" for verb in ("init", "list", "rotate")),
     *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "explain")),
     *(f"dataset {verb}" for verb in ("add", "list", "show", "verify")),
     *(f"model {verb}" for verb in ("list", "show", "champion", "promote", "history")),

@@ -2,59 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
-
-from dataops.governance.audit import record_intent
-from dataops.runs.workspace import open_workspace
-
-
-@pytest.fixture
-def audited(workspace: Path) -> Path:
-    """A workspace with three intents in its audit, none of which has a result."""
-    opened = open_workspace(str(workspace), {})
-    for number in range(3):
-        record_intent(
-            opened.audit,
-            run=f"run-{number}",
-            principal="ada",
-            roles=["data_science"],
-            purpose="train",
-            dataset="people_old",
-            snapshot="sha256:0",
-            effect_digest="sha256:1",
-            policy_digest="sha256:2",
-        )
-    return workspace
-
-
-def test_an_empty_audit_is_whole(workspace, dataops):
-    called = dataops("audit", "verify")
-    assert called.code == 0
-    assert "nothing was read yet" in called.out
-
-
-def test_an_open_reading_is_a_warning(audited, dataops):
-    called = dataops("audit", "verify", "--json")
-    assert called.code == 0
-    assert called.json["records"] == 3
-    assert len(called.json["warnings"]) == 3
-    assert "whole" in dataops("audit", "verify").out
-
-
-def test_an_altered_audit_is_no_longer_whole(audited, dataops):
-    record = sorted((audited / "storage" / "audit").rglob("*.json"))[1]
-    record.write_text(record.read_text().replace("ada", "eve"))
-    called = dataops("audit", "verify", "--json")
-    assert called.code == 8
-    assert called.json["findings"]
-    assert "the audit is not as it was written" in called.err
-    text = dataops("audit", "verify")
-    assert text.code == 8
-    assert "whole" not in text.out
-
 
 def test_a_source_is_verified_and_a_change_is_found(workspace, dataops):
     assert dataops("dataset", "show", "people_old").code == 0
@@ -75,10 +22,31 @@ def test_what_dataset_show_says_as_text_stands_in_its_json(workspace, dataops):
     assert [one["rows"] for one in listed] == [None, shown["rows"]]
 
 
-def test_keys_are_made_anew_and_kept_private(workspace, dataops):
-    before = {path.name for path in (workspace / "keys").iterdir()}
-    made = dataops("keys", "init", "--json").json
-    new = {path.name for path in Path(made["folder"]).iterdir()} - before
-    assert [path for path in new if made["key"] in path]
-    assert all((workspace / "keys" / name).stat().st_mode & 0o077 == 0 for name in new)
-    assert "secret" not in json.dumps(made)
+def test_a_dataset_that_a_replay_added_to_is_verified_run_by_run(workspace, dataops, cluster):
+    line = Line(folder=workspace, connection=Connection(client=cluster, dashboard="", workers=2, threads=1))
+    first = line.run("people_ready").state.run.id
+    contract = CONTRACT.replace("logicalTypeOptions: {minimum: 0, maximum: 120}}", "logicalTypeOptions: {minimum: 0}}")
+    (workspace / "contracts/people.yaml").write_text(contract)
+    with line._standing():
+        second = dataops("quarantine", "replay", "people_old", "--quiet", "--json").json["run"]
+    checks = dataops("dataset", "verify", "people_ready", "--json").json["checks"]
+    assert checks["run"] == f"{first}, {second}"
+    assert checks["accounted for"].startswith("400 read =")
+    assert checks["accounted for"].endswith("0 quarantined + 0 dropped")
+    assert checks[f"run {second}, replay of {first}"].startswith("20 read = 20 passed")
+    text = dataops("dataset", "verify", "people_ready")
+    assert text.code == 0
+    assert f"run {second}, replay of {first}" in text.out
+    _add_another_replay(workspace, first, second)
+    broken = dataops("dataset", "verify", "people_ready")
+    assert broken.code == 8
+    assert f"took the quarantine of run {first}, which run {second} took before" in broken.err
+
+
+def _add_another_replay(workspace: Path, first: str, second: str) -> None:
+    """What no dataops writes: a snapshot with two replays of one run."""
+    store = open_workspace(str(workspace), {}).store
+    read = [read_manifest(store, "people_ready", run) for run in (first, second)]
+    other = replace(read[1], run=second + "x", fragments=(), units={}, counts=dict.fromkeys(read[1].counts, 0))
+    assert store.put_if_absent(manifest_key("people_ready", other.run), other.to_bytes())
+    append_snapshot(store, other, replace=False)
