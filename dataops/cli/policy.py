@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def policy() -> None:
-    """Check policies and their tests, explain what somebody would see."""
+    """Check, test and explain policies."""
 
 
 @policy.command()
@@ -25,8 +25,9 @@ def policy() -> None:
 @workspace_option
 @json_option
 def check(*, strict: bool, workspace: str | None, as_json: bool) -> None:
-    """Check all policies against catalog, principals and jobs, and run the tests in policies/tests.
+    """Check all policies and run their tests.
 
+    They are judged against the catalog, its contracts, principals.yaml and the jobs; tests stand in policies/tests.
     Nothing is read but files and records, never a row. Exits with 2 where there is an error; warnings may be meant.
 
     \b
@@ -121,9 +122,9 @@ def _checked_record(checked: Checked) -> dict[str, Any]:
 def explain(
     dataset: str, *, roles: tuple[str, ...], principal: str | None, purpose: str, workspace: str | None, as_json: bool
 ) -> None:
-    """Show what somebody would see of DATASET, column by column, and which rule says so.
+    """Show what somebody would see of DATASET.
 
-    No row is read. A request that is refused as a whole exits with 7 and says why.
+    Column by column, with the rules that say so; no row is read. A request that is refused as a whole exits with 7 and says why.
 
     \b
     Examples:
