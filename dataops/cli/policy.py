@@ -124,7 +124,8 @@ def explain(
 ) -> None:
     """Show what somebody would see of DATASET.
 
-    Column by column, with the rules that say so; no row is read. A request that is refused as a whole exits with 7 and says why.
+    Column by column, with the rules that say so; no row is read. A request that is refused as a whole exits with 7
+    and says why.
 
     \b
     Examples:
