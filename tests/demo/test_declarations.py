@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from dataops.governance.grant import Grant
 from dataops.governance.odcs import parse_contract
 from dataops.governance.policy import decide
 from dataops.governance.policy_file import parse_policy
-from dataops.records import now_utc
+from dataops.governance.rules import MadeFrom
+from dataops.records import digest, now_utc
 
 JOBS = Path(__file__).parent.parent.parent / "jobs"
 DENIED = {
@@ -36,11 +38,11 @@ def contract() -> Contract:
     return parse_contract(document.value, source=document.source, lines=document.lines)
 
 
-def grant(contract: Contract, role: str, purpose: str, dataset: str, zone: str) -> Grant:
+def grant(contract: Contract, role: str, purpose: str, dataset: str, zone: str, *made_from: MadeFrom) -> Grant:
     document = read_document(JOBS / "policies" / "census.yaml")
     policy = parse_policy(document.value, source=document.source, lines=document.lines)
     asked = {"principal": "somebody", "purpose": purpose, "dataset": dataset, "zone": zone}
-    return decide([policy], roles=[role], contract=contract, key_id="k1", at=now_utc(), **asked)
+    return decide([policy], roles=[role], contract=contract, key_id="k1", at=now_utc(), made_from=made_from, **asked)
 
 
 def test_the_contract_is_the_census_column_by_column(contract: Contract) -> None:
@@ -91,6 +93,16 @@ def test_what_no_rule_allows_is_refused(contract: Contract, role: str, purpose: 
 
 def test_a_prepared_set_is_not_filtered_by_its_banded_age(contract: Contract) -> None:
     assert grant(contract, "data_science", "train", "census_training", "historical").effect.filters == ()
+
+
+@pytest.mark.parametrize("purpose", ["train", "evaluate"])
+def test_the_prepared_set_may_be_read_for_it_was_filtered_when_it_was_made(contract: Contract, purpose: str) -> None:
+    read = grant(contract, "data_science", "train", "census_1994", "historical").effect
+    origin = MadeFrom(dataset="census_1994", zone="historical", filters=tuple(digest(sql) for sql in read.filters))
+    asked = (contract, "data_science", purpose, "census_training", "historical")
+    assert grant(*asked, origin).effect == grant(*asked).effect
+    with pytest.raises(AccessDenied, match="without row filter age >= 18"):
+        grant(*asked, replace(origin, filters=()))
 
 
 def test_each_job_takes_what_the_one_before_it_makes(contract: Contract) -> None:
