@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -142,7 +143,9 @@ def run(workspace: Workspace, name: str) -> Outcome:
     """The outcome of the job, done anew."""
     found = find_job(workspace.settings.workspace / "jobs" / "flights.yaml", name)
     options = Options(cluster=workspace.cluster(None), again=True)
-    return run_job(workspace, found.job, source=found.document.source, options=options, progress=Progress(quiet=True))
+    return run_job(
+        workspace, found.job, source=found.document.source, options=options, progress=Progress(sys.stderr, quiet=True)
+    )
 
 
 def work_seconds(outcome: Outcome) -> float:
