@@ -79,7 +79,7 @@ def show(dataset: str, *, run: str | None, rule: str | None, limit: int, workspa
     \b
     Examples:
       dataops quarantine show census
-      dataops quarantine show census --rule age-maximum --limit 5
+      dataops quarantine show census --rule age.maximum --limit 5
     """
     from dataops.runs.quarantine import show_rows
     from dataops.runs.workspace import open_workspace

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+from dataops.datasets.snapshot import append_snapshot, manifest_key, read_manifest
+from dataops.engine.connect import Connection
+from dataops.runs.workspace import open_workspace
+from tests.line.people import CONTRACT
+from tests.line.running import Line
+
 
 def test_a_source_is_verified_and_a_change_is_found(workspace, dataops):
     assert dataops("dataset", "show", "people_old").code == 0

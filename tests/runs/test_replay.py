@@ -288,8 +288,7 @@ class TestAfterTheDataWasMended:
     @pytest.mark.parametrize("fault", ["changed", "gone"])
     def test_without_a_key_or_a_file_nothing_is_guessed(self, fault: str, request: pytest.FixtureRequest) -> None:
         town: Line = request.getfixturevalue("town" if fault == "changed" else "keyed_town")
-        if fault == "gone":
-            before, ids = _snapshot(town), town.workspace.ledger.ids()
+        before, ids = _snapshot(town), town.workspace.ledger.ids()
         if fault == "changed":
             _mend(town)
         else:
