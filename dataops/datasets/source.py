@@ -155,12 +155,14 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
         with files.open(fragment.path) as opened:
             schemas[fragment.path] = pq.read_schema(opened).remove_metadata()
     first_path, first = next(iter(schemas.items()))
-    for path, schema in schemas.items():
+    for file_path, schema in schemas.items():
         here, there = _columns(schema), _columns(first)
-        differing = sorted({name for name, _ in here.items() ^ there.items()})
+        differing = sorted({path for path, _ in here.items() ^ there.items()})
         if differing:
-            places = f"{hide_values(path)} and {hide_values(first_path)}"
-            types = (f"{name} ({here.get(name, 'absent')} and {there.get(name, 'absent')})" for name in differing[:8])
+            places = f"{hide_values(file_path)} and {hide_values(first_path)}"
+            types = (
+                f"{'.'.join(one)} ({here.get(one, 'absent')} and {there.get(one, 'absent')})" for one in differing[:8]
+            )
             raise InvalidInput(
                 f"{places} differ in columns or types: {', '.join(types)}; "
                 "write one of them anew, or make two datasets of them"
@@ -169,8 +171,8 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
     return pa.schema([*first, *partitions])
 
 
-def _columns(schema: pa.Schema) -> dict[str, str]:
-    return {leaf.shown: spell_type(column_type(leaf.type)) for leaf in leaves_of(schema)}
+def _columns(schema: pa.Schema) -> dict[tuple[str, ...], str]:
+    return {leaf.path: spell_type(column_type(leaf.type)) for leaf in leaves_of(schema)}
 
 
 def refresh_source(store: Store, dataset: str, url: str, zone: str, contract: Contract) -> Snapshot:
