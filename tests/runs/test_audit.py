@@ -76,4 +76,4 @@ def test_nothing_is_read_on_top_of_an_altered_record(town: Line) -> None:
         town.run("people_ready", again=True)
     assert len(list((town.storage / "audit").glob("*.json"))) == 2
     assert _checkpoints(town.folder / "anchors") == ["0000000002.json"]
-    assert _kinds(town) == [Kind.ALTERED]
+    assert _kinds(town) == [Kind.ALTERED, Kind.OPEN]
