@@ -6,11 +6,16 @@ import click
 
 from dataops.cli.options import json_option, workspace_option
 from dataops.cli.output import end_with, print_facts, print_json, print_table
+from dataops.cli.retention import expire, gc
 
 
 @click.group()
 def dataset() -> None:
-    """Add, list, show, verify datasets."""
+    """Add, list, show, verify, expire datasets."""
+
+
+for command in (expire, gc):
+    dataset.add_command(command)
 
 
 @dataset.command()

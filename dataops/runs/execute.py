@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dataops.datasets.access import GovernedInput, require_same
 from dataops.datasets.catalog import is_declared
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
+from dataops.datasets.retention import require_rows_left
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
 from dataops.declarations.jobs import INPUT, Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
@@ -37,6 +38,7 @@ from dataops.runs.audit import sign_audit
 from dataops.runs.ledger import Run, RunState, State, job_of, new_run_id
 from dataops.runs.lineage import tell_lineage
 from dataops.runs.report import report_path, write_run_report
+from dataops.runs.retention import require_resumable
 from dataops.runs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -118,6 +120,8 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
     NotFound, AccessDenied, InvalidInput : what would make the run fail, before it exists.
     """
     _require_own_output(workspace, job, source)
+    for one in inputs.values():
+        require_rows_left(workspace.store, one.dataset)
     given = inputs[INPUT]
     plan: PreparePlan | TrainPlan | ScorePlan
     match job:
@@ -232,6 +236,7 @@ def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Pro
 
 def _replan(workspace: Workspace, run: Run) -> Planned:
     job = job_of_run(run)
+    require_resumable(workspace, run, job)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
     if pinned_model(planned.model) != run.model:
         raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")

@@ -146,7 +146,7 @@ def event_of(
 
 
 def _run_facts(workspace: Workspace, run: Run, planned: Planned) -> RunFacts:
-    parent = getattr(run, "replay_of", None)
+    parent = run.replay_of
     return RunFacts(
         id=run.id,
         job=run.job,
