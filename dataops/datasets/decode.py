@@ -53,11 +53,11 @@ def decode_unit(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
     """The columns `names` of `unit` in the contract's types, without metadata."""
     partition = dict(unit.fragment.partition)
     columns = [column for column in source.contract.columns if column.name in names]
-    stored = [column for column in columns if _folder_name(column, partition) is None]
+    stored = [column for column in columns if folder_name(column, partition) is None]
     read = _read_columns(source, unit, stored)
     arrays, fields = [], []
     for column in columns:
-        folder = _folder_name(column, partition)
+        folder = folder_name(column, partition)
         values = read[column.name] if folder is None else _partition_values(partition[folder], unit.rows)
         if folder is None and unit.fragment.modified_ns is not None:
             # our own parts hold what Parquet makes of the column's type
@@ -67,8 +67,8 @@ def decode_unit(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
     return pa.table(arrays, schema=pa.schema(fields))
 
 
-def _folder_name(column: Column, partition: Mapping[str, str]) -> str | None:
-    """The partition that `column` is; None for one that lies in the files."""
+def folder_name(column: Column, partition: Mapping[str, str]) -> str | None:
+    """The partition that `column` is, by its folder's name; None for one that lies in the files."""
     return column.path[0] if len(column.path) == 1 and column.path[0] in partition else None
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataops.datasets.decode import Source
+from dataops.datasets.decode import Source, folder_name
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.source import FOOTER_READERS, HIVE_NULL
 from dataops.datasets.units import Unit
 from dataops.governance.contract import Column, Contract
 from dataops.governance.expressions import Expression, parse_expression
+from dataops.governance.leaves import leaves_of
 from dataops.governance.pruning import Range, may_pass
 from dataops.storage.files import DataFiles, open_files
 
@@ -52,7 +53,7 @@ def expect(source: Source, units: Sequence[Unit], columns: Collection[str]) -> E
     """
     filters = [parse_expression(text, where="row filter of the policy") for text in source.effect.filters]
     known = {column.name: column for column in source.contract.columns}
-    paths = {".".join(known[name].path) for name in columns if name in known}
+    paths = {known[name].path for name in columns if name in known}
     files = open_files(source.url)
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
         looked = list(pool.map(lambda unit: _expected(files, source.contract, unit, paths, filters), units))
@@ -60,16 +61,17 @@ def expect(source: Source, units: Sequence[Unit], columns: Collection[str]) -> E
 
 
 def _expected(
-    files: DataFiles, contract: Contract, unit: Unit, paths: Collection[str], filters: Sequence[Expression]
+    files: DataFiles, contract: Contract, unit: Unit, paths: Collection[tuple[str, ...]], filters: Sequence[Expression]
 ) -> Expected:
     with files.open(unit.fragment.path) as opened:
         metadata = pq.read_metadata(opened)
     groups = range(unit.start_group, unit.stop_group)
+    wanted = {index for path, index in _places(metadata).items() if path in paths}
     read = groups_that_may_pass(metadata, unit.fragment, contract, groups, filters)
     return Expected(
         rows=sum(metadata.row_group(group).num_rows for group in read),
         stored_bytes=sum(_stored_bytes(metadata.row_group(group), None) for group in groups),
-        read_bytes=sum(_stored_bytes(metadata.row_group(group), paths) for group in read),
+        read_bytes=sum(_stored_bytes(metadata.row_group(group), wanted) for group in read),
         groups=len(groups),
         groups_read=len(read),
     )
@@ -85,7 +87,7 @@ def groups_that_may_pass(
     """Those of `groups` in which, as far as the footer tells, some row may pass all `filters`."""
     names = {name for one in filters for name in one.columns}
     columns = [column for column in contract.columns if column.name in names]
-    places = {metadata.schema.column(i).path: i for i in range(metadata.num_columns)} if columns else {}
+    places = _places(metadata) if columns else {}
     kept = []
     for group in groups:
         ranges = {
@@ -98,14 +100,20 @@ def groups_that_may_pass(
     return kept
 
 
+def _places(metadata: pq.FileMetaData) -> dict[tuple[str, ...], int]:
+    """Where each leaf stands: by its path, since a dotted name can mean two leaves."""
+    return {leaf.path: leaf.index for leaf in leaves_of(metadata.schema.to_arrow_schema())}
+
+
 def _range(
-    group: pq.RowGroupMetaData, places: Mapping[str, int], column: Column, partition: Mapping[str, str]
+    group: pq.RowGroupMetaData, places: Mapping[tuple[str, ...], int], column: Column, partition: Mapping[str, str]
 ) -> Range | None:
-    if column.name in partition:
-        value = partition[column.name]
+    folder = folder_name(column, partition)
+    if folder is not None:
+        value = partition[folder]
         nulls = group.num_rows if value == HIVE_NULL else 0
         return Range(bounds=_bounds(value, value, column), nulls=nulls, rows=group.num_rows)
-    place = places.get(".".join(column.path))
+    place = places.get(column.path)
     statistics = None if place is None else group.column(place).statistics
     if statistics is None:
         return None
@@ -124,6 +132,6 @@ def _bounds(least: object, greatest: object, column: Column) -> pa.Array | None:
         return None
 
 
-def _stored_bytes(group: pq.RowGroupMetaData, paths: Collection[str] | None) -> int:
-    columns = (group.column(index) for index in range(group.num_columns))
-    return sum(one.total_compressed_size for one in columns if paths is None or one.path_in_schema in paths)
+def _stored_bytes(group: pq.RowGroupMetaData, indices: Collection[int] | None) -> int:
+    wanted = range(group.num_columns) if indices is None else indices
+    return sum(group.column(index).total_compressed_size for index in wanted)
