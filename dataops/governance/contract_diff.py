@@ -224,7 +224,9 @@ _WIDER: Mapping[RuleKind, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
     # with more columns fewer rows are equal
     RuleKind.UNIQUE: lambda before, after: _holds_all(after["columns"], before["columns"]),
     RuleKind.ROW_COUNT: lambda before, after: _range_holds(after, before),
-    RuleKind.FRESHNESS: lambda before, after: _at_most(before["max_age_seconds"], after["max_age_seconds"]),
+    RuleKind.FRESHNESS: lambda before, after: (
+        before["column"] == after["column"] and _at_most(before["max_age_seconds"], after["max_age_seconds"])
+    ),
 }
 
 
