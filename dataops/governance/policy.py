@@ -21,15 +21,15 @@ file or how closely it names something: ties are equal rules, and all of them ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from dataops.errors import AccessDenied, InvalidInput, near_match
 from dataops.governance.contract import UNCLASSIFIED, Column, Contract
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
-from dataops.governance.marks import carries
-from dataops.governance.masking import STRICTNESS, Mask, MaskKind, output_type
+from dataops.governance.marks import carries, deciding_mask, mask_finding
+from dataops.governance.masking import Mask, MaskKind
 from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.row_filters import applied_filters, require_filtered_before
@@ -200,10 +200,10 @@ def _denied(column: Column, rules: Sequence[Rule], reason: str) -> ColumnDecisio
 
 def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: str | None) -> ColumnDecision:
     masks = {rule.qualified: _bound(rule.mask, purpose, key_id) for rule in rules if rule.mask is not None}
-    finding = _mask_finding(column, list(masks.values()))
+    finding = mask_finding(column, list(masks.values()))
     if finding:
         return _denied(column, rules, f"{finding}: {spell_rules(rules)}")
-    strictest = _strictest(_pending(column, masks.values()) or masks.values())
+    strictest = deciding_mask(column, masks.values())
     deciding = [rule for rule in rules if masks[rule.qualified] == strictest]
     return ColumnDecision(
         column=column.name,
@@ -220,35 +220,6 @@ def _bound(mask: Mask, purpose: str, key_id: str | None) -> Mask:
     if mask.kind != MaskKind.PSEUDONYM or key_id is None:
         return mask
     return replace(mask, key_id=key_id, purpose=purpose)
-
-
-def _mask_finding(column: Column, masks: Sequence[Mask]) -> str | None:
-    """Why no mask can be chosen, if so.
-
-    All masks are looked at, also those that a stricter one overrules: else one more rule could turn a no into a view.
-    """
-    for kind in STRICTNESS:
-        different = {mask.digest: str(mask) for mask in masks if mask.kind == kind}
-        if len(different) > 1:
-            listed = ", ".join(sorted(different.values()))
-            return f"the policies ask for different masks ({listed}) and none is the stricter"
-    for mask in _pending(column, masks):
-        if mask.kind == MaskKind.PSEUDONYM and mask.key_id is None:
-            return "its pseudonym needs a key and there is none (`dataops keys init` makes one)"
-        try:
-            _ = mask.kind == MaskKind.DROP or output_type(mask, column.type)
-        except InvalidInput as error:
-            return str(error)
-    return None
-
-
-def _pending(column: Column, masks: Iterable[Mask]) -> list[Mask]:
-    """Those of `masks` that the stored values don't carry yet."""
-    return [mask for mask in masks if not carries(column, mask)]
-
-
-def _strictest(masks: Iterable[Mask]) -> Mask:
-    return min(masks, key=lambda mask: STRICTNESS.index(mask.kind))
 
 
 def _columns(decisions: Sequence[ColumnDecision], contract: Contract) -> Mapping[str, Mask | None]:
