@@ -198,11 +198,15 @@ def test_the_example_contract_loads_with_every_kind_of_limit_and_action_that_it_
     assert (rules["paid-hours"].action, rules["age.minimum"].action) == (Action.WARN, Action.DROP)
     assert {"trade.missingValues", "trade.invalidValues", "person_id.not_null"} <= set(rules)
     assert contract.column("year").partitioned
+    leaves = {"address.street", "address.country", "jobs.trade", "jobs.employer_mail"}
+    assert leaves < {column.name for column in contract.columns}
+    assert [rule.id for rule in contract.dataset_rules] == ["person_id.unique", "row.rowCount", "seen_at.freshness"]
+    assert (contract.roles, contract.retention_seconds) == (("analyst",), 3 * 365 * 86_400)
 
 
 def test_the_contract_that_the_page_calls_refused_is_refused() -> None:
     (text,) = examples(CONTRACTS, "yaml refused")
-    with pytest.raises(InvalidInput, match="uniqueness"):
+    with pytest.raises(InvalidInput, match="encryption"):
         read_contract(text)
 
 
