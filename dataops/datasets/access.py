@@ -118,6 +118,7 @@ class GovernedInput:
 
 
 def _after_mask(column: Column, mask: Mask | None) -> Column:
+    column = replace(column, stored=())  # what is made of it lies flat, under its name
     if mask is None:
         return column
     applied = tuple(dict.fromkeys([*column.masks, mark(mask)]))
