@@ -33,7 +33,7 @@ def lineage() -> None:
 @workspace_option
 @json_option
 def show(name: str, *, way: str, columns: tuple[str, ...], workspace: str | None, as_json: bool) -> None:
-    """Walk from NAME to what it was made of, and to what was made of it.
+    """Walk from NAME both ways: what it was made of, and into.
 
     NAME is a dataset, a model, a run, or one version: income@3 (of a dataset: its snapshot), income@champion. Columns
     that were masked on the way are marked. Told from the lineage events: runs and data may be gone.
@@ -64,9 +64,9 @@ def show(name: str, *, way: str, columns: tuple[str, ...], workspace: str | None
 @workspace_option
 @json_option
 def export(file: str, *, workspace: str | None, as_json: bool) -> None:
-    """Write all OpenLineage events to FILE, one a line, in the order of time: what a catalogue takes.
+    """Write all OpenLineage events to FILE, one a line.
 
-    FILE must not be there yet; - is standard output.
+    In the order of time: what a catalogue takes. FILE must not be there yet; - is standard output.
 
     \b
     Example:

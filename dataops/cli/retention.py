@@ -49,7 +49,7 @@ def _yes_option(function: F) -> F:
 @workspace_option
 @json_option
 def expire(name: str, *, older_than: timedelta | None, do: bool, workspace: str | None, as_json: bool) -> None:
-    """Let the rows of NAME that were kept long enough go.
+    """Let rows of NAME go that were kept long enough.
 
     NAME gets a snapshot without them, which says what went and why; records and digests stay. Files are removed by
     `dataset gc`. How long is the shortest retention of the contracts of all that NAME was made from. Datasets of the
@@ -104,9 +104,9 @@ def _say_expiry(plan: ExpiryPlan, number: int | None) -> None:
 @workspace_option
 @json_option
 def gc(name: str | None, *, grace: timedelta, do: bool, workspace: str | None, as_json: bool) -> None:
-    """Remove files that no dataset names any more; of NAME alone, if given.
+    """Remove files that no dataset names any more.
 
-    Parts and quarantine of runs that were replaced or expired, or that gave up; parts of attempts that lost; what was
+    Of NAME alone, if given. Parts and quarantine of runs that were replaced or expired, or that gave up; parts of attempts that lost; what was
     left of writes that were cut off. The first call marks them, one that comes a grace later deletes them. Records
     stay. A run that said or wrote something within the grace is left alone.
 

@@ -14,7 +14,8 @@ VERBS = {
     *("demo", "init", "audit verify", "audit show"),
     *(f"keys {verb}" for verb in ("init", "list", "rotate")),
     *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "explain")),
-    *(f"dataset {verb}" for verb in ("add", "list", "show", "verify")),
+    *(f"dataset {verb}" for verb in ("add", "list", "show", "verify", "expire", "gc")),
+    *(f"lineage {verb}" for verb in ("show", "export")),
     *(f"model {verb}" for verb in ("list", "show", "champion", "promote", "history")),
 }
 
