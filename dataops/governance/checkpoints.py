@@ -128,7 +128,8 @@ def write_checkpoint(
 
     Raises
     ------
-    Integrity : the journal doesn't go on from its last checkpoint, or that isn't to be trusted; nothing was signed.
+    Integrity : the journal doesn't go on from its last checkpoint; that, or the key, isn't to be trusted: nothing was
+        put.
     Conflict : with the anchors there is another checkpoint of the same count.
     InvalidInput, NotFound : as `sign`.
     Storage : one of the stores failed.
@@ -146,6 +147,9 @@ def write_checkpoint(
         mine = Checkpoint(
             count=tail.number, head=tail.digest, previous=tail.previous, written_at=written_at, signature=signature
         )
+        trust = judge_checkpoint(mine, signers)
+        if trust is not Trust.GOOD:  # one that proves nothing would stand there for ever
+            raise Integrity(f"{explain_trust(trust, key_id)}; `dataops keys rotate --kind signing` makes another")
         checkpoint = _put(store, mine)
     if anchors and not anchors.put_if_absent(_key(ANCHORS_PREFIX, checkpoint.count), checkpoint.to_bytes()):
         raise Conflict(f"with the anchors there is another checkpoint of record {checkpoint.count}")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dataops.governance.audit import read_signed, record_intent, record_result, verify_audit
 from dataops.governance.audit_chain import AuditFinding, Kind
@@ -289,6 +291,61 @@ def test_cutting_off_what_nobody_signed_for_leaves_no_trace(make: Maker) -> None
     audit = make(40)
     audit.delete(*range(42, 51))
     assert audit.kinds() == {Kind.UNSIGNED_TAIL}
+
+
+MUTATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("delete"), st.integers(1, 50)),
+        st.tuples(st.just("edit"), st.integers(1, 50)),
+        st.tuples(st.just("swap"), st.integers(1, 50), st.integers(1, 50)),
+        st.tuples(st.just("copy"), st.integers(1, 50), st.integers(1, 60)),
+        st.tuples(st.just("restamp"), st.integers(1, 50), st.sampled_from(FIELDS[1:-1])),
+        st.tuples(st.just("rewrite"), st.integers(1, 50)),
+        st.tuples(st.just("cut"), st.integers(1, 50)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(mutations=MUTATIONS, signed=st.sampled_from([(50,), (10, 30, 50)]))
+def test_whatever_is_done_to_signed_records_is_found(
+    make: Maker, mutations: list[tuple[Any, ...]], signed: tuple[int, ...]
+) -> None:
+    audit = make(*signed)
+    whole = records_of(audit)
+    for mutation in mutations:
+        mutate(audit, *mutation)
+    changed = {number: data for number, data in records_of(audit).items() if number <= RECORDS} != whole
+    assert any(not one.is_warning for one in audit.verify()) or not changed
+
+
+def records_of(audit: Audit) -> dict[int, bytes]:
+    return {int(name[-15:-5]): audit.store.get(name) for name in audit.store.list("audit") if "checkpoints" not in name}
+
+
+def mutate(audit: Audit, what: str, number: int, other_number: Any = None) -> None:
+    """One mutation; nothing where there is no such record any more, or none that is still JSON."""
+    present = records_of(audit)
+    if number not in present or (what == "swap" and other_number not in present):
+        return
+    match what:
+        case "delete":
+            audit.delete(number)
+        case "cut":
+            audit.delete(*(one for one in present if one >= number))
+        case "edit":
+            audit.put(number, present[number].replace(b"census", b"weather"))
+        case "swap":
+            audit.put(number, present[other_number])
+            audit.put(other_number, present[number])
+        case "copy":
+            audit.put(other_number, present[number])
+        case "restamp":
+            audit.restamp(number, **{other_number: other(audit.record(number)[other_number])})
+        case "rewrite" if {1, number - 1} - {0} <= set(present):
+            audit.rewrite(number)
 
 
 def test_an_empty_audit_is_whole() -> None:

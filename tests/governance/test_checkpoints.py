@@ -208,6 +208,20 @@ def test_an_anchor_of_another_audit_is_told(place: Place) -> None:
     assert place.store.list(CHECKPOINTS_PREFIX) == []
 
 
+@pytest.mark.parametrize("trusted", ["nobody", "until before", "revoked before"])
+def test_a_key_that_proves_nothing_puts_none(place: Place, trusted: str) -> None:
+    place.grow(1)
+    (signer,) = place.signers
+    fields = {name: getattr(signer, name) for name in signer.__slots__}
+    changed = {"until": NOON} if trusted == "until before" else {"revoked": NOON}
+    signers = [] if trusted == "nobody" else [Signer(**{**fields, **changed})]
+    with pytest.raises(Integrity, match="keys rotate"):
+        write_checkpoint(
+            place.journal, place.store, place.anchors, keys=place.keys, key_id=signer.id, signers=signers, at=LATER
+        )
+    assert place.kept() == []
+
+
 def test_without_its_key_nothing_is_written(place: Place) -> None:
     place.grow(1)
     next(place.keys.glob("signer-*")).unlink()

@@ -303,6 +303,29 @@ class TestVerifying:
         assert len(found) == len(findings), found
         assert all(part in finding for part, finding in zip(findings, found, strict=True)), found
 
+    def test_what_lies_in_a_folder_below_is_somebody_elses(self, journal: Journal, store: MemoryStore) -> None:
+        filled(journal, 2)
+        store.put_if_absent("income/aliases/champion/below/0000000009.json", b"{")
+        assert journal.verify() == []
+        assert [one.place for one in journal.examine()] == [1, 2]
+        assert len(list(journal.entries())) == 2
+
+    def test_a_store_that_fails_is_no_finding(self, journal: Journal, store: MemoryStore) -> None:
+        filled(journal, 3)
+        failing = FaultyStore(store, fail_at=3, mode="before", error=lambda: Storage("no reply"))
+        with pytest.raises(Storage):
+            Journal(failing, "income/aliases/champion", "alias").verify()
+
+    def test_examining_gives_what_lies_at_each_place(self, journal: Journal, store: MemoryStore) -> None:
+        entries = filled(journal, 4)
+        swap(store)
+        overwrite(store, 4, b"{")
+        stranger(store)
+        strange, *places = journal.examine()
+        assert (strange.place, strange.entry) == (None, None)
+        assert [one.entry for one in places] == [entries[0], entries[2], entries[1], None]
+        assert [bool(one.fault) for one in places] == [False, True, True, True]
+
     @pytest.mark.parametrize("tamper", [edit, edit_and_restamp, swap, swap_and_renumber, tear, add_field, nan])
     def test_a_reader_is_never_given_what_was_tampered_with_as_whole(
         self, journal: Journal, store: MemoryStore, tamper: Callable[[MemoryStore], None]
