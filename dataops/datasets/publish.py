@@ -15,6 +15,7 @@ snapshot.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -268,6 +269,7 @@ def publish(
         lineage={**lineage, "replay_of": replay_of} if replay_of else lineage,
         created_at=format_time(now_utc()),
         units={record.unit: digest_bytes(record.to_bytes()) for record in done},
+        set_aside=merge_set_aside(done),
         after=newest.number if newest else 0,
     )
     if manifest.rows != counts["passed"]:
@@ -285,6 +287,14 @@ def _newest(store: Store, dataset: str) -> Snapshot:
     if snapshot is None:
         raise Integrity(f"dataset '{dataset}' has no snapshot, though a run of it was to be replayed")
     return snapshot
+
+
+def merge_set_aside(records: Iterable[UnitRecord]) -> dict[str, int]:
+    """Rows that `records` together set aside, by the rule that did."""
+    rules: Counter[str] = Counter()
+    for record in records:
+        rules.update(record.set_aside)
+    return dict(sorted(rules.items()))
 
 
 def _put_once(store: Store, manifest: Manifest) -> Manifest:

@@ -92,9 +92,9 @@ class Manifest:
     """What one run added to a dataset.
 
     `counts` are the merged receipts (rows), `receipts_root` the Merkle root of them in unit order, `lineage` says what
-    it was made from
-    (input snapshot, effect, steps, model), `units` the digest of each unit's record; a source's manifest has none of
-    these. `after` is the number of the dataset's newest snapshot when the manifest was made: only later ones name it.
+    it was made from (input snapshot, effect, steps, model), `units` the digest of each unit's record, `set_aside` the
+    rows in quarantine by the rule that set them aside; a source's manifest has none of these. `after` is the number of
+    the dataset's newest snapshot when the manifest was made: only later ones name it.
     """
 
     dataset: str
@@ -107,6 +107,7 @@ class Manifest:
     lineage: Mapping[str, Any]
     created_at: str
     units: Mapping[str, str] = field(default_factory=dict)
+    set_aside: Mapping[str, int] = field(default_factory=dict)
     after: int = 0
 
     @property
@@ -132,6 +133,7 @@ class Manifest:
             "lineage": dict(self.lineage),
             "created_at": self.created_at,
             "units": dict(self.units),
+            "set_aside": dict(self.set_aside),
             "after": self.after,
         }
         return encode_record("manifest", 1, body)

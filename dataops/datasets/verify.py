@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import pyarrow.parquet as pq
 
 from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_entry
-from dataops.datasets.publish import UnitRecord, run_folder, unit_key
+from dataops.datasets.publish import UnitRecord, merge_set_aside, run_folder, unit_key
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
@@ -119,6 +119,8 @@ def _verify_manifest(
             findings.append(f"run {manifest.run}: {files} rows {what} by the files, {receipts} by the receipts")
     if dict(counts) != dict(manifest.counts):
         findings.append(f"run {manifest.run}: the manifest's counts are not those of its receipts")
+    if merge_set_aside(done) != dict(manifest.set_aside):
+        findings.append(f"run {manifest.run}: the manifest doesn't count its quarantine by rule as its units' records")
     return _Counted(
         manifest=manifest,
         expected=None if manifest.replay_of else _rows_of_input(store, manifest, done),

@@ -8,12 +8,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from dataops.datasets.catalog import dataset_names
-from dataops.datasets.publish import UnitRecord, committed_units
+from dataops.datasets.publish import UnitRecord, committed_units, merge_set_aside, unit_key
 from dataops.datasets.quarantine import QUARANTINE_FOLDER, QUARANTINE_RULE
 from dataops.datasets.replayed import read_aside
 from dataops.datasets.snapshot import Manifest, Snapshot, read_manifest, read_snapshot
@@ -32,7 +33,7 @@ class HeldState(StrEnum):
 
     WAITING = "waiting"  # a replay would take them
     REPLAYED = "replayed"  # a replay took them; what it left waits under its own run
-    REPLACED = "replaced"  # a newer run made the output anew
+    REPLACED = "replaced"  # a newer run made the output anew, or their run's rows expired
     UNPUBLISHED = "unpublished"  # their run failed, or hasn't ended
 
 
@@ -65,7 +66,8 @@ def held_rows(workspace: Workspace, dataset: str | None = None) -> tuple[Held, .
     """
     if dataset is not None:
         _require_known(workspace, dataset)
-    found = [_held(workspace, of, run) for of, run in _folders(workspace) if dataset in (None, of)]
+    folders = _folders(workspace).items()
+    found = [_held(workspace, of, run, units) for (of, run), units in folders if dataset in (None, of)]
     return tuple(sorted((one for one in found if one), key=lambda one: (one.dataset, one.since, one.run)))
 
 
@@ -75,14 +77,18 @@ def _require_known(workspace: Workspace, dataset: str) -> None:
         raise NotFound(f"no dataset '{dataset}'.{near_match(dataset, [*declared, *made])}")
 
 
-def _folders(workspace: Workspace) -> list[tuple[str, str]]:
-    """Dataset and run of everything below the quarantine's folder."""
+def _folders(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
+    """The units whose files lie below the quarantine's folder, by dataset and run."""
     try:
         stats = open_files(quarantine_url(workspace)).list("")
     except NotFound:
-        return []
-    folders = dict.fromkeys(tuple(stat.path.split("/")[:2]) for stat in stats)
-    return [(folder[0], folder[1]) for folder in folders]
+        return {}
+    found: dict[tuple[str, str], list[str]] = {}
+    for stat in stats:
+        match stat.path.split("/"):
+            case [dataset, run, file] if file.startswith("part-"):  # whatever else lies there is none of ours
+                found.setdefault((dataset, run), []).append(file.removeprefix("part-").rsplit("-", 1)[0])
+    return found
 
 
 def quarantine_url(workspace: Workspace) -> str:
@@ -90,32 +96,39 @@ def quarantine_url(workspace: Workspace) -> str:
     return f"{workspace.settings.storage}/{QUARANTINE_FOLDER}"
 
 
-def _held(workspace: Workspace, dataset: str, run_id: str) -> Held | None:
+def _held(workspace: Workspace, dataset: str, run_id: str, units: Sequence[str]) -> Held | None:
     """None for files that no record names, and for the copies of a replay that freed no row."""
     try:
         run = workspace.ledger.read(run_id)
     except NotFound:  # somebody cleared old runs away
         return None
     output = run.declaration["output"]
-    records = quarantine_records(workspace, output, run_id)
-    rules: dict[str, int] = {}
-    for record in records:
-        for rule, rows in record.set_aside.items():
-            rules[rule] = rules.get(rule, 0) + rows
-    published = _manifest(workspace, output, run_id) is not None
-    if not records or (run.replay_of and not published):
+    manifest = _manifest(workspace, output, run_id)
+    if manifest is not None:
+        rules, (state, by) = manifest.set_aside, _state(read_snapshot(workspace.store, output), run_id)
+    elif run.replay_of:
         return None
-    state, by = _state(read_snapshot(workspace.store, output), run_id, published=published)
+    else:  # no manifest yet: the records of its units are all that there is
+        rules = merge_set_aside(_records(workspace, output, run_id, units))
+        state, by = HeldState.UNPUBLISHED, None
+    if not rules:
+        return None
     return Held(
         dataset=dataset,
         output=output,
         run=run_id,
         state=state,
-        rows=sum(record.receipt.quarantined for record in records),
-        rules=dict(sorted(rules.items())),
+        rows=sum(rules.values()),
+        rules=rules,
         since=run.created_at,
         by=by,
     )
+
+
+def _records(workspace: Workspace, output: str, run: str, units: Sequence[str]) -> Iterator[UnitRecord]:
+    for unit in dict.fromkeys(units):
+        with suppress(NotFound):  # of an attempt that didn't come to its end
+            yield UnitRecord.from_bytes(workspace.store.get(unit_key(output, run, unit)))
 
 
 def quarantine_records(workspace: Workspace, output: str, run: str) -> list[UnitRecord]:
@@ -131,12 +144,12 @@ def _manifest(workspace: Workspace, output: str, run: str) -> Manifest | None:
         return None
 
 
-def _state(snapshot: Snapshot | None, run: str, *, published: bool) -> tuple[HeldState, str | None]:
+def _state(snapshot: Snapshot | None, run: str) -> tuple[HeldState, str | None]:
     manifests = snapshot.manifests if snapshot else ()
     if run in [manifest.run for manifest in manifests]:
         took = [manifest.run for manifest in manifests if manifest.replay_of == run]
         return (HeldState.REPLAYED, took[0]) if took else (HeldState.WAITING, None)
-    return (HeldState.REPLACED if published else HeldState.UNPUBLISHED), None
+    return HeldState.REPLACED, None
 
 
 def find_held(held: Sequence[Held], run: str) -> Held:

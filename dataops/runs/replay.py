@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord, committed_units
+from dataops.datasets.publish import UnitRecord
 from dataops.datasets.quarantine import key_rule
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
 from dataops.datasets.units import Unit
@@ -39,7 +39,7 @@ from dataops.runs.execute import (
     start_run,
     with_quarantine,
 )
-from dataops.runs.ledger import Run, State
+from dataops.runs.ledger import State
 from dataops.runs.quarantine import Held, HeldState, find_held, held_rows, quarantine_records
 from dataops.runs.workspace import Workspace
 
@@ -88,7 +88,10 @@ def _chosen(held: Sequence[Held], run: str | None) -> Held | None:
         left = [other for other in held if other.run == one.by]
         return _chosen(held, one.by) if left else None
     if one.state is HeldState.REPLACED:
-        raise Conflict(f"a newer run made '{one.output}' anew since run {run}: replay the quarantine of that one")
+        raise Conflict(
+            f"run {run} is no part of '{one.output}' any more: a newer run made '{one.output}' anew, or it expired. "
+            "`dataops quarantine list` says what waits"
+        )
     if one.state is HeldState.UNPUBLISHED:
         raise Conflict(
             f"run {run} published nothing that its rows could be added to; `dataops job resume {run}` ends it, "
@@ -114,7 +117,7 @@ def plan_replay(workspace: Workspace, held: Held) -> Planned:
     _require_same_kind(read_manifest(workspace.store, held.output, held.run), planned)
     records = quarantine_records(workspace, held.output, held.run)
     units = replay_units(
-        workspace.ledger.plan(held.run, INPUT), records, given, keys_broken=_broken_keys(workspace, run, held, given)
+        workspace.ledger.plan(held.run, INPUT), records, given, keys_broken=_broken_keys(workspace, held, given)
     )
     inputs = {INPUT: with_quarantine(workspace, replace(given, units=units))}
     return replace(planned, inputs=inputs, replay_of=held.run)
@@ -141,16 +144,13 @@ def _kind(column: Column) -> Record:
     return {key: value for key, value in record.items() if key not in ("required", "description")}
 
 
-def _broken_keys(workspace: Workspace, run: Run, held: Held, given: GovernedInput) -> int:
+def _broken_keys(workspace: Workspace, held: Held, given: GovernedInput) -> int:
     """Rows that broke the primary key in the run that read the whole data, or in a replay since."""
-    rule = key_rule(given.dataset.contract)
-    broken, at = 0, run
-    while rule is not None:
-        records = committed_units(workspace.store, held.output, at.id).values()
-        broken += sum(record.receipt.broken.get(rule.id, 0) for record in records)
-        if at.replay_of is None:
-            break
-        at = workspace.ledger.read(at.replay_of)
+    rule, broken = key_rule(given.dataset.contract), 0
+    run: str | None = held.run
+    while rule is not None and run is not None:
+        manifest = read_manifest(workspace.store, held.output, run)
+        broken, run = broken + manifest.counts.get(f"broken:{rule.id}", 0), manifest.replay_of
     return broken
 
 
