@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.errors import Compute, InvalidInput, near_match
+from dataops.governance.column_types import spell_type
 from dataops.governance.expression_operations import OPERATIONS
 from dataops.governance.expression_syntax import parse_tree
 from dataops.governance.expression_tree import Constant, Name, Node, RefusedError, columns_of
@@ -145,7 +146,7 @@ def _column_findings(name: str, schema: pa.Schema) -> Iterable[str]:
     elif plain_type(schema.field(name).type) is None:
         kind = schema.field(name).type
         hint = ": rules of a contract look at each element" if pa.types.is_list(kind) else ""
-        yield f"column {name!r} is {kind}, which expressions don't take{hint}"
+        yield f"column {name!r} is {spell_type(kind)}, which expressions don't take{hint}"
 
 
 def _computed(expression: Expression, columns: Mapping[str, pa.Array], *, rows: int, where: str) -> pa.Array:
