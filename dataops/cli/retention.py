@@ -106,9 +106,9 @@ def _say_expiry(plan: ExpiryPlan, number: int | None) -> None:
 def gc(name: str | None, *, grace: timedelta, do: bool, workspace: str | None, as_json: bool) -> None:
     """Remove files that no dataset names any more.
 
-    Of NAME alone, if given. Parts and quarantine of runs that were replaced or expired, or that gave up; parts of attempts that lost; what was
-    left of writes that were cut off. The first call marks them, one that comes a grace later deletes them. Records
-    stay. A run that said or wrote something within the grace is left alone.
+    Of NAME alone, if given: parts and quarantine of runs that were replaced or expired, or that gave up; parts of
+    attempts that lost; what was left of writes that were cut off. The first call marks them, one that comes a grace
+    later deletes them. Records stay. A run that said or wrote something within the grace is left alone.
 
     \b
     Examples:

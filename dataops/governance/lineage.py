@@ -142,7 +142,9 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """A model version as a run found or made it; `version` and `digest` are None before it is registered."""
+    """A model version as a run found or made it; `version` and `digest` are None before it is registered, `features`
+    are names with ``number`` or ``category``.
+    """
 
     id: DatasetId
     features: tuple[tuple[str, str], ...] = ()
@@ -333,7 +335,8 @@ def _dataset_facets(one: DatasetFacts) -> Record:
 
 
 def _model_facets(one: ModelFacts) -> Record:
-    fields = [{"name": name, "type": spelled} for name, spelled in one.features]
+    known = dict(one.features) | {PREDICTION_FIELD: "probability"}
+    fields = [{"name": name, "type": kind} for name, kind in known.items()]
     facets = {
         "schema": _facet("schema", fields=fields),
         "datasetType": _facet("datasetType", datasetType="MODEL"),

@@ -38,7 +38,7 @@ class Place:
     kind : ``dataset`` or ``model``.
     number : of the snapshot, or of the model's version; None where nothing was published.
     digest : of the dataset's content, or of the version's manifest.
-    columns : its names; of a model the features.
+    columns : its names; of a model the features and the prediction.
     carries : names of the columns whose values were masked when they were made.
     runs : of a dataset, the runs whose parts make it up.
     """
@@ -312,8 +312,7 @@ def _place(one: Mapping[str, Any]) -> Place:
     columns = tuple(column["name"] for column in facets["schema"]["fields"])
     digest = facets.get("version", {}).get("datasetVersion")
     if model := facets.get("dataops_model"):
-        said = ("prediction",) if "prediction" not in columns else ()
-        return Place(kind=MODEL, name=one["name"], number=model["version"], digest=digest, columns=(*columns, *said))
+        return Place(kind=MODEL, name=one["name"], number=model["version"], digest=digest, columns=columns)
     known = facets["dataops_dataset"]
     statistics = {**one.get("inputFacets", {}), **one.get("outputFacets", {})}
     rows = next((facet["rowCount"] for facet in statistics.values() if "rowCount" in facet), None)

@@ -216,9 +216,12 @@ def _tested(given: GovernedInput, counts: Mapping[str, int] | None) -> tuple[Rul
 
 def _model_read(workspace: Workspace, model: ModelVersion) -> ModelFacts:
     loaded = workspace.registry.read(model.model, model.version)
+    encoder = loaded.package.program.encoder
     return ModelFacts(
         id=DatasetId(namespace=_registry(workspace), name=model.model),
-        features=loaded.package.program.sources,
+        features=_features(
+            [column.name for column in encoder.numeric], [column.name for column in encoder.categorical]
+        ),
         version=model.version,
         digest=model.digest,
         model_format=model.model_format,
@@ -242,7 +245,7 @@ def _outputs(
         case _:
             facts = ModelFacts(
                 id=DatasetId(namespace=_registry(workspace), name=plan.job.name),
-                features=tuple((column.name, str(column.type)) for column in plan.columns),
+                features=_features(plan.job.features.numeric.columns, plan.job.features.categorical.columns),
                 metrics=tuple(str(metric) for metric in plan.job.evaluate.metrics),
                 made_of=learnt_from(plan, given, source),
             )
@@ -290,6 +293,10 @@ def _registered(facts: ModelFacts, versions: Sequence[Mapping[str, Any]]) -> tup
         )
         for one in versions
     )
+
+
+def _features(numeric: Sequence[str], categorical: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return (*((name, "number") for name in numeric), *((name, "category") for name in categorical))
 
 
 def _metric_names(metrics: Mapping[str, Any]) -> tuple[str, ...]:

@@ -34,6 +34,10 @@ def uses(event: dict[str, Any], column: str) -> set[tuple[str, str, str, bool]]:
     }
 
 
+def schema(dataset: dict[str, Any]) -> list[str]:
+    return [field["name"] for field in dataset["facets"]["schema"]["fields"]]
+
+
 def filters(event: dict[str, Any]) -> set[tuple[str, str]]:
     (output, *_) = event["outputs"]
     rows = output["facets"]["columnLineage"]["dataset"]
@@ -101,6 +105,17 @@ class TestAWholeLine:
         assert ("wealth", "prediction", "TRANSFORMATION", False) in uses(scored, "probability")
         assert ("people_new", "age", "TRANSFORMATION", True) in uses(scored, "probability")
         assert uses(scored, "person_id") == {("people_new", "person_id", "TRANSFORMATION", True)}
+
+    def test_traces_every_column_of_an_output_to_columns_that_are_there(self, whole: Line) -> None:
+        for event in read_events(whole.workspace.store):
+            there = {(one["name"], column) for one in event["inputs"] for column in schema(one)}
+            for output in event["outputs"]:
+                fields = output["facets"]["columnLineage"]["fields"]
+                assert set(fields) == set(schema(output))
+                rows = output["facets"]["columnLineage"]["dataset"]
+                traced = [one for field in fields.values() for one in field["inputFields"]]
+                assert {(one["name"], one["field"]) for one in [*traced, *rows]} <= there
+                assert all(field["inputFields"] for field in fields.values())
 
     def test_says_which_columns_decided_what_rows_there_are(self, whole: Line) -> None:
         assert filters(told(whole)["people_ready"][-1]) >= {

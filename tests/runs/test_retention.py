@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from dataops.datasets.snapshot import read_snapshot
+from dataops.datasets.verify import verify_dataset
 from dataops.errors import NotFound, Storage
 from dataops.records import now_utc
 from dataops.runs.lineage import walk_from
@@ -51,6 +52,7 @@ def test_the_whole_way_of_a_dataset_that_expires(town: Line) -> None:
     with pytest.raises(NotFound, match=r"all rows of dataset 'people_ready' expired.*Run the job"):
         town.run("wealth")
 
+    assert verify_dataset(town.workspace.settings, town.workspace.store, "people_ready").findings == ()
     # lineage still knows
     walked = walk_from(town.workspace, "people_ready@1", ways=["up"])
     assert walked["up"].record()["steps"][0]["places"][0]["name"] == "people_old"
