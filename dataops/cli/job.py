@@ -250,6 +250,7 @@ def _state_record(state: RunState) -> dict[str, Any]:
         "state": state.state.value,
         "principal": state.run.principal,
         "created_at": state.run.created_at,
+        "replay_of": state.run.replay_of,
         "inputs": {
             name: {"dataset": pinned["dataset"], "snapshot": pinned["snapshot"], "purpose": pinned["grant"]["purpose"]}
             for name, pinned in state.run.inputs.items()
@@ -264,6 +265,8 @@ def _state_record(state: RunState) -> dict[str, Any]:
 def _facts(state: RunState) -> dict[str, object]:
     facts: dict[str, object] = {"run": state.run.id, "state": state.state.value}
     result = state.result
+    if state.run.replay_of:
+        facts["replay of"] = state.run.replay_of
     if "dataset" in result:
         facts["made"] = f"dataset {result['dataset']}, snapshot {result['snapshot']}"
     if "model" in result and isinstance(result["model"], dict):

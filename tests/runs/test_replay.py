@@ -313,6 +313,24 @@ class TestAfterTheDataWasMended:
         assert _snapshot(town) == before
 
 
+class TestRepeatedKeys:
+    def test_stay_in_quarantine_until_the_contract_lets_keys_repeat(self, keyed_town: Line) -> None:
+        town = keyed_town
+        path = town.folder / "data/people_old/part-001.parquet"
+        table = pq.read_table(path)
+        ids = table.column("person_id").to_pylist()
+        adult = next(i for i, age in enumerate(table.column("age").to_pylist()) if i > 1 and 18 <= age < 150)
+        ids[adult] = pq.read_table(path.with_name("part-000.parquet")).column("person_id")[0].as_py()
+        pq.write_table(table.set_column(0, "person_id", pa.array(ids)), path, row_group_size=200)
+        run = town.run("people_ready").state.run.id
+        assert _waiting(town) == {run: ASIDE + 1}
+        assert _counts(_replayed(town)) == {"read": ASIDE + 1, "passed": 0, "quarantined": ASIDE + 1}
+        _contract(town, CONTRACT)
+        assert _counts(_replayed(town)) == {"read": ASIDE + 1, "passed": 1, "quarantined": ASIDE}
+        assert len(_snapshot(town).manifests) == 2
+        _verify(town)
+
+
 class TestExactlyOnce:
     def test_of_two_that_were_planned_at_once_one_wins_and_the_other_says_so(self, town: Line) -> None:
         _contract(town, _loosened())
