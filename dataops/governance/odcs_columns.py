@@ -73,7 +73,7 @@ class _Around:
     def into(self, one: SchemaProperty, name: str | None = None) -> _Around:
         """The same with the name of `one`, or with `name` (of a part of a map)."""
         own = name or one.name or ""
-        names, stored = (*self.names, own), (*self.stored, name or one.physicalName or own)
+        names, stored = (*self.names, own), (*self.stored, name or _stored_name(one))
         return replace(self, names=names, stored=stored)
 
 
@@ -100,7 +100,7 @@ def _check_names(properties: Sequence[SchemaProperty], place: Place, findings: F
         elif folded(name) in written:
             findings.add(here, f"column {name!r} can't be told from column {written[folded(name)]!r}")
         written.setdefault(folded(name), name)
-        path = folded(one.physicalName or name)
+        path = folded(_stored_name(one))
         if path in stored and stored[path] != name:
             findings.add((*here, "physicalName"), f"column {stored[path]!r} is that of the files already")
         stored.setdefault(path, name)
@@ -177,6 +177,11 @@ def _read_map(one: SchemaProperty, place: Place, around: _Around, findings: Find
             yield from _read(inner, (*place, "map", part), around.into(inner, part), findings)
     if one.map is None or (one.map.key is None and one.map.value is None):
         findings.add((*place, "map"), "'key' and 'value' are missing: list what can be read")
+
+
+def _stored_name(one: SchemaProperty) -> str:
+    """What the files call it, which may be nothing at all."""
+    return one.physicalName if one.physicalName is not None else one.name or ""
 
 
 def _leaf(one: SchemaProperty, place: Place, around: _Around, findings: Findings) -> ReadColumn:

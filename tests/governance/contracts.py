@@ -134,3 +134,50 @@ def removing(*place: str | int) -> Callable[[Any], object]:
         del value[place[-1]]
 
     return change
+
+
+# what a name can be in Parquet, and must not be in a contract: it could be taken for another one, or read as something
+# else by what prints, parses or stores it
+HOSTILE_NAMES = (
+    *("", " ", "mail ", " mail", "\tmail", "mail\n", "mail\r", "mail\x00", "\x1b[2Jmail", "mail\x7f", "mail\x85"),
+    *("mail\u00a0", "\u2003mail", "\ufeffmail", "ma\u200bil", "ma\u200cil", "ma\u200dil", "ma\u2060il", "ma\u00adil"),
+    *(
+        "mail\u202e",
+        "\u2066mail\u2069",
+        "mail\u0301",
+        "ma\ufe0fil",
+        "\uff4d\uff41\uff49\uff4c",
+        "m\u0430il",
+        "m\u0251il",
+    ),
+    *(
+        "mai\u04cf",
+        "\u217fail",
+        "\U0001d426ail",
+        "\u24dcail",
+        "ma\u0131l",
+        "mai\u013a",
+        "\u00aa",
+        "\u00df",
+        "stra\u00dfe",
+    ),
+    *(
+        "a.b",
+        "a-b",
+        "a b",
+        "a/b",
+        "../mail",
+        "a\\b",
+        "a:b",
+        "a;b",
+        "a,b",
+        "a'b",
+        'a"b',
+        "a`b",
+        "a$b",
+        "a%b",
+        "a=b",
+        "a*",
+    ),
+    *("1st", "-1", "*", ".", "..", "mail;drop table", "{mail}", "[mail]", "<b>mail</b>", "$(mail)", "x" * 256),
+)

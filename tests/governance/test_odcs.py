@@ -273,7 +273,7 @@ FLAT = st.sampled_from(
     ]
 )
 LEAVES = FLAT | st.sampled_from([pa.binary(), pa.null(), pa.time64("us")])
-FIELD_NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
+FIELD_NAMES = st.text(st.characters(codec="utf-8"), max_size=6)
 
 
 def _nested(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.DataType]:
@@ -286,7 +286,7 @@ def _nested(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.DataT
 
 
 OTHER = _nested(st.recursive(LEAVES, _nested, max_leaves=4)) | LEAVES
-NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+NAMES = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
 @settings(max_examples=50, deadline=None)
