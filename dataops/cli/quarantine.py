@@ -118,7 +118,7 @@ def replay(
     workspace: str | None,
     as_json: bool,
 ) -> None:
-    """Read the rows of DATASET that wait in quarantine again; add those that pass now.
+    """Read DATASET's rows in quarantine again, add what passes.
 
     For use after a contract or the data was mended. The rows are those that the newest run (or RUN) set aside. They go
     through the job that set them aside, under the contract and the policies of today, and come to its output once.
