@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.governance.checking import check_rows, columns_of_rules
@@ -75,7 +75,6 @@ def test_rules_of_lists_and_of_flat_columns_are_counted_side_by_side() -> None:
     assert np.asarray(checked.rule_index).tolist() == [-1, 1, -1, -1, -1]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     lists=st.lists(st.none() | st.lists(st.none() | st.integers(-3, 3), max_size=4), max_size=8),
     at=st.integers(0, 8),

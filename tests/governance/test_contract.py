@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.errors import Format, InvalidInput, NotFound
@@ -74,7 +74,6 @@ CONTRACTS = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(contract=CONTRACTS)
 def test_a_record_comes_back_as_the_same_contract(contract: Contract) -> None:
     again = Contract.from_record(json.loads(json.dumps(contract.record())))
@@ -83,7 +82,6 @@ def test_a_record_comes_back_as_the_same_contract(contract: Contract) -> None:
     assert pickle.loads(pickle.dumps(contract)) == contract
 
 
-@settings(max_examples=30, deadline=None)
 @given(column=COLUMNS, other=COLUMNS)
 def test_the_digest_covers_all_but_descriptions(column: Column, other: Column) -> None:
     digests = [Contract(name="c", version="1", columns=(one,)).digest for one in (column, other)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from dataops.governance.contract import Action, Column, Contract, Rule, RuleKind
 from dataops.governance.contract_diff import Effect, breaks_readers, changes
@@ -130,7 +130,6 @@ def test_the_gravest_stand_first_and_an_old_version_is_told() -> None:
     }
 
 
-@settings(max_examples=100, deadline=None)
 @given(contract=CONTRACTS)
 def test_a_contract_does_not_differ_from_itself(contract: Contract) -> None:
     assert changes(contract, contract) == ()

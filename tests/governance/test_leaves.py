@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.governance.leaves import leaf_values, leaves_of, twin_findings
@@ -68,7 +68,6 @@ def _joined(elements: list[Any], kind: pa.DataType, path: tuple[str, ...]) -> li
     return [inner for one in found for inner in one or []] if is_list else found
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data(), kind=KINDS)
 def test_a_leaf_is_what_its_rows_say_alone_or_with_others(data: st.DataObject, kind: pa.DataType) -> None:
     rows = data.draw(st.lists(values_of(kind), min_size=1, max_size=5))

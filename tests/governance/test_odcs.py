@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.errors import InvalidInput
@@ -289,7 +289,6 @@ OTHER = _nested(st.recursive(LEAVES, _nested, max_leaves=4)) | LEAVES
 NAMES = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     flat=st.dictionaries(NAMES, FLAT, min_size=1, max_size=5),
     other=st.dictionaries(NAMES, OTHER, max_size=2),
