@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
     from dataops.runs.quarantine import Held
 
+DIGEST_SHOWN = len("sha256:") + 8
 RUN_OPTION = click.option("--run", metavar="RUN", help="Only the rows that RUN set aside.")
 
 
@@ -89,7 +90,7 @@ def show(dataset: str, *, run: str | None, rule: str | None, limit: int, workspa
         print_json({"dataset": dataset, "total": found.total, "rows": [dict(row) for row in found.rows]})
         return
     names = list(found.rows[0]) if found.rows else []
-    lines = [[_text(row.get(name)) for name in names] for row in found.rows]
+    lines = [[_text(name, row.get(name)) for name in names] for row in found.rows]
     heads = [name.removeprefix("quarantine_") for name in names]
     empty = f"no row of '{dataset}' waits in quarantine; --run shows those of an earlier run"
     print_table(heads, lines, empty=empty)
@@ -97,8 +98,10 @@ def show(dataset: str, *, run: str | None, rule: str | None, limit: int, workspa
         click.echo(f"{len(found.rows):,} of {found.total:,} rows; --limit shows more")
 
 
-def _text(value: object) -> object:
-    """`value` as it stands in the data: a number isn't grouped or rounded."""
+def _text(name: str, value: object) -> object:
+    """`value` as it stands in the data: a number isn't grouped or rounded; of a digest as much as people compare."""
+    if name == "quarantine_contract":
+        return str(value)[:DIGEST_SHOWN]
     return value if value is None else str(value)
 
 

@@ -214,7 +214,15 @@ def show_rows(workspace: Workspace, dataset: str, *, run: str | None, rule: str 
         outcome = "done"
     finally:
         counts = {"read": len(rows)}
-        record_result(workspace.audit, run=reading, dataset=dataset, outcome=outcome, counts=counts, receipts_root=None)
+        record_result(
+            workspace.audit,
+            run=reading,
+            dataset=dataset,
+            purpose=STEWARD,
+            outcome=outcome,
+            counts=counts,
+            receipts_root=None,
+        )
     return Shown(rows=rows, total=total)
 
 

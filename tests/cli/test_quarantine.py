@@ -96,7 +96,7 @@ class TestShow:
         assert shown["rows"][0]["run"] == _run(line)
         intent, result = _audited(line)[-2:]
         assert (intent["event"], intent["purpose"], intent["dataset"]) == ("intent", "steward", "people_old")
-        assert (result["event"], result["outcome"], result["counts"]) == ("result", "done", {"read": 3})
+        assert (result["purpose"], result["outcome"], result["counts"]) == ("steward", "done", {"read": 3})
         assert not [one for one in verify_audit(line.workspace.audit) if "intent" in str(one)]
 
     def test_as_text_says_how_many_there_are(self, line: Line, dataops: Call) -> None:
