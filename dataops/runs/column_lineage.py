@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from dataops.datasets.access import GovernedInput
 from dataops.features.steps import RowSteps
-from dataops.governance.contract import Action, Rule, RuleKind
+from dataops.governance.conditions import columns_of_rule
+from dataops.governance.contract import Action
 from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.lineage import PREDICTION_FIELD, ColumnLineage, ColumnUse, DatasetId, Subtype
 from dataops.preparation.prepare import PreparePlan
@@ -64,7 +65,7 @@ class InputColumns:
                 yield self._use(name, Subtype.FILTER, "policy", masking=False)
         for rule in self.given.dataset.contract.rules:
             if rule.action in SETS_ASIDE:
-                for name in columns_of_rule(rule):
+                for name in sorted(columns_of_rule(rule)):
                     yield self._use(name, Subtype.FILTER, "contract", masking=False)
 
     def _mask(self, name: str) -> str | None:
@@ -73,15 +74,6 @@ class InputColumns:
 
     def _use(self, name: str, subtype: Subtype, why: str, *, masking: bool) -> ColumnUse:
         return ColumnUse(dataset=self.id, column=name, subtype=subtype, masking=masking, why=why)
-
-
-def columns_of_rule(rule: Rule) -> tuple[str, ...]:
-    """The columns that `rule` looks at."""
-    if rule.kind is RuleKind.EXPRESSION:
-        return parse_expression(rule.arguments["sql"], where=f"rule '{rule.id}'").columns
-    if rule.column is not None:
-        return (rule.column,)
-    return tuple(rule.arguments.get("columns", ()))
 
 
 def prepared_from(plan: PreparePlan, given: GovernedInput, dataset: DatasetId) -> ColumnLineage:

@@ -192,6 +192,7 @@ def _inputs(
         given = inputs[name]
         counts = reads.get(name, {}).get("counts")
         snapshot = given.dataset.snapshot
+        read = {unit.fragment.path: unit.fragment.size_bytes for unit in given.units}  # of a replay: few of its files
         yield DatasetFacts(
             id=DatasetId(namespace=_storage(workspace), name=given.dataset.name),
             columns=given.dataset.contract.columns,
@@ -201,8 +202,8 @@ def _inputs(
             snapshot=snapshot.number,
             runs=_runs_of(snapshot),
             rows=None if counts is None else counts["read"],
-            size_bytes=None if counts is None else sum(one.size_bytes for one in snapshot.fragments),
-            files=None if counts is None else len(snapshot.fragments),
+            size_bytes=None if counts is None else sum(read.values()),
+            files=None if counts is None else len(read),
             tested=_tested(given, counts),
         )
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
+from dataops.engine.progress import Progress
 from dataops.errors import ContractViolation, Format, Storage
-from dataops.runs.lineage import read_events
+from dataops.governance.lineage import run_uuid
+from dataops.records import now_utc, parse_time
+from dataops.runs.execute import Options
+from dataops.runs.lineage import read_events, walk_from
+from dataops.runs.replay import replay_quarantine
+from dataops.runs.retention import expire_dataset
 from tests.governance.openlineage import require_openlineage
-from tests.line.running import Line
+from tests.line.running import CLUSTER, Line
 
 Told = dict[str, list[dict[str, Any]]]
 
@@ -170,6 +177,27 @@ class TestWhatGoesWrong:
         events = told(town)["people_ready"]
         assert [event["eventType"] for event in events] == ["START", "FAIL", "START", "COMPLETE"]
         assert len({event["run"]["runId"] for event in events}) == 1
+
+    def test_a_replay_names_the_run_whose_rows_it_takes_and_both_made_the_dataset(self, town: Line) -> None:
+        first = town.run("people_ready").state.run
+        contract = town.folder / "contracts/people.yaml"
+        contract.write_text(contract.read_text().replace("maximum: 120", "maximum: 200"))
+        with town._standing(), Progress(town.said) as progress:
+            options = Options(cluster=CLUSTER)
+            outcome = replay_quarantine(town.workspace, "people_old", options=options, progress=progress)
+        assert outcome is not None
+        event = told(town)["people_ready"][-1]
+        require_openlineage(event)
+        assert event["run"]["facets"]["parent"]["run"]["runId"] == run_uuid(first.id, parse_time(first.created_at))
+        assert event["outputs"][0]["facets"]["dataops_dataset"]["runs"] == [first.id, outcome.state.run.id]
+        assert event["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 40
+        walk = walk_from(town.workspace, "people_ready", ways=["up"])["up"].record()
+        assert [step["run"] for step in walk["steps"]] == [first.id, outcome.state.run.id]
+
+        # rows of a replay are as old as those that it was added to
+        later = now_utc() + timedelta(days=1)
+        plan, _ = expire_dataset(town.workspace, "people_ready", older_than=timedelta(hours=1), at=later, do=False)
+        assert [one.published_at for one in plan.gone] == [plan.gone[0].published_at] * 2
 
     @pytest.mark.parametrize("error", [Storage("the disk is full"), ValueError("4711")])
     def test_lineage_that_cannot_be_written_undoes_no_run(self, town: Line, error: Exception) -> None:
