@@ -9,7 +9,8 @@
 4. A column made of several has all their classifications (``finance+pii.quasi``). Each of them must be allowed; one is
    enough for a rule that restricts.
 5. The name of a derived column is the choice of whoever wrote the job: a restricting rule reaches it also by the names
-   of the columns that it was derived from, an allowing one only if it has all of these.
+   of the columns that it was derived from, an allowing one only if it has all of these. The name of a nested column
+   stands for all its parts (``address`` for ``address.street``) in a restricting rule alone.
 6. What a restricting rule leaves out means *any*: forgetting something makes it stricter.
 7. A restricting rule follows data: it also concerns a request for a dataset that was *made from* one that it names, at
    any remove (`MadeFrom`). An allowing rule concerns the dataset that it names and nothing made from it.
@@ -172,7 +173,10 @@ class Rule:
         origins = {folded(name) for name in column.origins}
         if self.effect == RuleEffect.ALLOW and origins:
             return origins <= listed
-        return not listed.isdisjoint({folded(column.name), *origins})
+        named = {folded(column.name), *origins}
+        if self.effect != RuleEffect.ALLOW:  # who restricts a nested column means all that is in it
+            named |= {around for name in named for around in _around(name)}
+        return not listed.isdisjoint(named)
 
     def covered(self, column: Column) -> frozenset[str]:
         """The classifications of `column` that the rule is about."""
@@ -256,6 +260,12 @@ def spell_rules(rules: Sequence[Rule]) -> str:
 def spell_names(names: Sequence[str]) -> str:
     """``'a', 'b'``."""
     return ", ".join(f"'{name}'" for name in names)
+
+
+def _around(name: str) -> Iterable[str]:
+    """The nested columns that the part ``a.b.c`` lies in: ``a``, ``a.b``."""
+    levels = name.split(".")
+    return (".".join(levels[:length]) for length in range(1, len(levels)))
 
 
 def _listed(name: str, listed: Iterable[str]) -> bool:
