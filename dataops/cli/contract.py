@@ -26,9 +26,10 @@ def contract() -> None:
 @workspace_option
 @json_option
 def check(file_or_dataset: str, *, workspace: str | None, as_json: bool) -> None:
-    """Check a contract's FILE, or the contract of a DATASET against the footers of all its files.
+    """Check a contract's file, or a dataset against its contract.
 
-    No row is read. Exits with 2 where something doesn't fit, and says what, with file and line.
+    A file is read and shown. Of a dataset, the footers of all files are held against its contract; no row is read.
+    Exits with 2 where something doesn't fit, and says what, with file and line.
 
     \b
     Examples:
