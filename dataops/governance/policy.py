@@ -34,6 +34,7 @@ from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.row_filters import applied_filters, require_filtered_before
 from dataops.governance.rules import (
+    ANY,
     MadeFrom,
     Policy,
     Request,
@@ -276,7 +277,7 @@ def _require_any(
 
 def _unknown_roles(request: Request, policies: Sequence[Policy]) -> str:
     """A sentence for each role of the reader that no policy speaks of, with its near match."""
-    spoken_of = {role for policy in policies for rule in policy.rules for role in rule.roles}
+    spoken_of = {role for policy in policies for rule in policy.rules for role in rule.roles} - {ANY}
     known = {folded(role) for role in spoken_of}
     unknown = [role for role in request.roles if folded(role) not in known]
     return "".join(f" No rule speaks of role '{role}'.{near_match(role, spoken_of)}" for role in unknown)
