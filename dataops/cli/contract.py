@@ -71,8 +71,8 @@ def _print_contract(read: Contract, about: dict[str, Any], *, as_json: bool, fin
 
 
 @contract.command()
-@click.argument("old", type=click.Path(exists=True, dir_okay=False))
-@click.argument("new", type=click.Path(exists=True, dir_okay=False))
+@click.argument("old")
+@click.argument("new")
 @json_option
 def diff(old: str, new: str, *, as_json: bool) -> None:
     """Say what changes for readers from contract file OLD to NEW.
