@@ -75,7 +75,7 @@ class Column:
     required : whether null breaks the contract.
     classification : what policies speak of (``pii.direct``, ``public`` ...).
     partitioned : whether the value stands in the folder's name instead of in the file.
-    masks : digests of the masks that the stored values carry already (columns that we made).
+    masks : marks of the masks that the stored values carry already (columns that we made), see `marks`.
     origins : names of the columns that a job derived it from, back to those of a contract; none where it wasn't
         derived.
     stored : path in the files, a name for each level, where it is another than ``(name,)``. Lists take no level, a map

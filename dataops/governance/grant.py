@@ -54,6 +54,8 @@ class ColumnDecision:
     ----------
     mask
         Of a masked column, also where the stored values carry it already.
+    is_stored
+        Whether they do: then nothing is put on.
     rules
         The rules that decided, each ``<policy>/<rule>``, sorted; none where no rule allows the column.
     reason
@@ -63,6 +65,7 @@ class ColumnDecision:
     column: str
     verdict: Verdict
     mask: Mask | None = None
+    is_stored: bool = False
     rules: tuple[str, ...] = ()
     classification: str = ""
     reason: str = ""

@@ -28,7 +28,7 @@ from datetime import datetime
 from dataops.errors import AccessDenied, InvalidInput, near_match
 from dataops.governance.contract import UNCLASSIFIED, Column, Contract
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
-from dataops.governance.marks import carries, deciding_mask, mask_finding
+from dataops.governance.marks import mask_finding, pending_masks, strictest
 from dataops.governance.masking import Mask, MaskKind
 from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
@@ -120,7 +120,7 @@ def decide(
         zone=zone,
         decisions=decisions,
         effect=Effect(
-            columns=_columns(decisions, contract),
+            columns=_columns(decisions),
             filters=applied_filters(request, rules, contract),
             contract_digest=contract.digest,
             min_group_size=max((rule.min_size for rule in rules if rule.min_size is not None), default=1),
@@ -200,19 +200,21 @@ def _denied(column: Column, rules: Sequence[Rule], reason: str) -> ColumnDecisio
 
 
 def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: str | None) -> ColumnDecision:
-    masks = {rule.qualified: _bound(rule.mask, purpose, key_id) for rule in rules if rule.mask is not None}
-    finding = mask_finding(column, list(masks.values()))
+    asked = [(rule, _bound(rule.mask, purpose, key_id)) for rule in rules if rule.mask is not None]
+    finding = mask_finding(column, asked)
     if finding:
         return _denied(column, rules, f"{finding}: {spell_rules(rules)}")
-    strictest = deciding_mask(column, masks.values())
-    deciding = [rule for rule in rules if masks[rule.qualified] == strictest]
+    pending = pending_masks(column, asked)
+    chosen = strictest(pending or [mask for _, mask in asked])
+    deciding = [rule for rule, mask in asked if mask == chosen]
     return ColumnDecision(
         column=column.name,
         verdict=Verdict.MASKED,
-        mask=strictest,
+        mask=chosen,
+        is_stored=not pending,
         rules=_qualified(deciding),
         classification=column.classification,
-        reason=f"masked ({strictest}) by {spell_rules(deciding)}",
+        reason=f"masked ({chosen}) by {spell_rules(deciding)}",
     )
 
 
@@ -223,11 +225,9 @@ def _bound(mask: Mask, purpose: str, key_id: str | None) -> Mask:
     return replace(mask, key_id=key_id, purpose=purpose)
 
 
-def _columns(decisions: Sequence[ColumnDecision], contract: Contract) -> Mapping[str, Mask | None]:
+def _columns(decisions: Sequence[ColumnDecision]) -> Mapping[str, Mask | None]:
     return {
-        decision.column: None if decision.mask is None or carries(column, decision.mask) else decision.mask
-        for decision, column in zip(decisions, contract.columns, strict=True)
-        if decision.readable
+        decision.column: None if decision.is_stored else decision.mask for decision in decisions if decision.readable
     }
 
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dataops.governance.contract import Column, Contract, RuleKind
 from dataops.governance.grant import ColumnDecision, Purpose
-from dataops.governance.marks import carries
 from dataops.governance.masking import MaskKind
 from dataops.governance.policy_world import (
     ColumnUse,
@@ -78,7 +77,7 @@ def unique_columns(contract: Contract) -> frozenset[str]:
 def _harm(use: ColumnUse, column: Column, situation: Situation, unique: frozenset[str]) -> str | None:
     """What is wrong with the column as it is seen in `situation`, for this use."""
     decision = situation.grant.decision(column.name) if situation.grant else None
-    if decision is None or (decision.mask is not None and carries(column, decision.mask)):
+    if decision is None or decision.is_stored:
         return None
     if decision.mask is None:
         return None if decision.readable else f"and it is denied: {decision.reason}"
@@ -113,7 +112,7 @@ def _unjoinable(
     kept = [name for name in use.columns if name in columns]
     if use.use != Use.KEEP or not kept or unique & set(kept):
         return
-    if all(_blurred(one, columns[name]) for situation in granted for name in kept for one in [_seen(situation, name)]):
+    if all(_blurred(_seen(situation, name)) for situation in granted for name in kept):
         message = (
             f"job '{use.job}' keeps {spell_names(kept)} of dataset '{use.dataset}', all of them masked so that rows "
         )
@@ -124,8 +123,8 @@ def _seen(situation: Situation, name: str) -> ColumnDecision | None:
     return situation.grant.decision(name) if situation.grant else None
 
 
-def _blurred(decision: ColumnDecision | None, column: Column) -> bool:
-    if decision is None or decision.mask is None or carries(column, decision.mask):
+def _blurred(decision: ColumnDecision | None) -> bool:
+    if decision is None or decision.mask is None or decision.is_stored:
         return False
     return decision.mask.kind not in _STILL_UNIQUE
 

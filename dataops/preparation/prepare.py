@@ -24,6 +24,7 @@ from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
+from dataops.governance.marks import derived_marks
 from dataops.preparation.split import SPLIT_COLUMN, assign_split
 from dataops.records import Record, digest
 from dataops.storage.files import open_files
@@ -122,7 +123,7 @@ def _derived_columns(
             required=False,
             classification=inherited_classification(sources),
             # made from masked values: what was masked there is masked here
-            masks=tuple(dict.fromkeys(mask for source in sources for mask in source.masks)),
+            masks=derived_marks(sources),
             origins=tuple(sorted({name for source in sources for name in source.origins or (source.name,)})),
         )
     return {name: column for name, column in known.items() if name not in available}

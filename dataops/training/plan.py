@@ -21,7 +21,7 @@ from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, schema_of
 from dataops.governance.expressions import Expression, parse_expression, result_type
-from dataops.governance.marks import mark
+from dataops.governance.marks import mark, plain_marks
 from dataops.governance.masking import MaskKind
 from dataops.preparation.split import TEST, TRAIN
 from dataops.training.reading import Selection, require_target_type
@@ -127,7 +127,7 @@ def _require_prepared_once(given: GovernedInput, where: str) -> None:
 
 def _require_repeatable(features: Collection[Column], steps: RowSteps, where: str) -> None:
     repeated = {mark(mask) for _, mask in steps.generalise}
-    hidden = [column.name for column in features if set(column.masks) - repeated]
+    hidden = [column.name for column in features if plain_marks(column) - repeated]
     if hidden:
         raise InvalidInput(
             f"{where}: features: {', '.join(hidden)}: made of what the policies mask in a way that a model can't "

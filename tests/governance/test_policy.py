@@ -13,7 +13,7 @@ from dataops.errors import AccessDenied, Format, InvalidInput
 from dataops.governance.contract import Column, Contract, derived_contract
 from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import Effect, Verdict
-from dataops.governance.marks import mark
+from dataops.governance.marks import derived_marks, mark
 from dataops.governance.mask import Mask, MaskKind
 from dataops.governance.names import folded
 from dataops.governance.policy import decide, parse_policy
@@ -362,6 +362,43 @@ def test_a_stricter_mask_on_one_origin_says_nothing_of_the_others() -> None:
     )
     contract = derived_contract("made", [mixed])
     assert seen(ask(allow(), masks("bands", BANDS, **only("wage")), contract=contract)) == {"mix": BANDS}
+
+
+def mixed_of(*sources: Column) -> Contract:
+    """A made set with one column that was derived from `sources`."""
+    mixed = Column(
+        name="mix",
+        type=pa.int64(),
+        classification="+".join(sorted({source.classification for source in sources})),
+        masks=derived_marks(sources),
+        origins=tuple(source.name for source in sources),
+    )
+    return derived_contract("made", [mixed])
+
+
+def test_what_is_derived_carries_a_mask_for_those_columns_alone_that_had_it() -> None:
+    masked = column("age", pa.int64(), "pii.quasi", (mark(BANDS),))
+    contract = mixed_of(masked, column("wage", pa.int64(), "finance"))
+    for satisfied in (only("age"), {"classifications": ("pii.*",)}):
+        assert seen(ask(allow(), masks("bands", BANDS, **satisfied), contract=contract)) == {"mix": None}
+    for pending in (only("wage"), only("age", "wage"), only("mix"), {"classifications": ("finance",)}, {}):
+        assert seen(ask(allow(), masks("bands", BANDS, **pending), contract=contract)) == {"mix": BANDS}
+
+
+def test_a_classification_that_one_column_had_unmasked_is_not_carried() -> None:
+    masked, open_ = (column(name, pa.int64(), "pii.quasi", marks) for name, marks in (("a", (mark(BANDS),)), ("b", ())))
+    tagged = masks("bands", BANDS, classifications=("pii.quasi",))
+    assert seen(ask(allow(), tagged, contract=mixed_of(masked, open_))) == {"mix": BANDS}
+    assert seen(ask(allow(), tagged, contract=mixed_of(masked, replace(open_, masks=masked.masks)))) == {"mix": None}
+
+
+def test_marks_come_along_when_what_is_derived_is_derived_from() -> None:
+    masked = column("age", pa.int64(), "pii.quasi", (mark(BANDS),))
+    (mixed,) = mixed_of(masked, column("wage", pa.int64(), "finance")).columns
+    again = replace(mixed, name="again", masks=derived_marks([mixed, column("hours", pa.int64(), "work")]))
+    contract = derived_contract("made", [replace(again, origins=("age", "wage", "hours"))])
+    assert seen(ask(allow(), masks("bands", BANDS, **only("age")), contract=contract)) == {"again": None}
+    assert seen(ask(allow(), masks("bands", BANDS, **only("hours")), contract=contract)) == {"again": BANDS}
 
 
 # The file
