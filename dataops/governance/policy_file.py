@@ -18,12 +18,15 @@
 2. An ``allow`` says roles or principals (or both), purposes, zones, datasets and columns. Other effects may leave them
    out: any. One that names principals and no roles is about these people.
 3. ``expires`` is the last day (UTC) or a moment, and only an ``allow`` has it: data must not open by itself.
-4. Every finding carries file and line, and all are raised at once.
+4. Roles, datasets and columns have plain names: an entry with a letter that only looks like one of theirs (a Cyrillic
+   one) is refused, since a restriction would bind nobody, and look as if it did.
+5. Every finding carries file and line, and all are raised at once.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -34,6 +37,7 @@ from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.findings import Findings, Place
 from dataops.governance.grant import Purpose, Zone
 from dataops.governance.mask import Mask, parse_mask
+from dataops.governance.names import folded
 from dataops.governance.rules import ANY, Policy, Rule, RuleEffect
 from dataops.records import require_name
 
@@ -55,6 +59,8 @@ _REQUIRED = {
     RuleEffect.FILTER: ("id", "where"),
     RuleEffect.GROUP: ("id", "min_size"),
 }
+# what these name has plain names: an entry in other letters would bind nobody, and look as if it did
+_PLAIN = ("roles", "datasets", "names")
 _ALL_KEYS = tuple(dict.fromkeys(key for keys in _KEYS.values() for key in keys))
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(
@@ -232,11 +238,21 @@ def _words(
         findings.add(place, "expected a list with at least one entry, such as ['*']")
         return ()
     for index, word in enumerate(listed):
-        if not isinstance(word, str) or not word.strip():
-            findings.add((*place, index), "expected text; put it in quotes if it is text")
-        elif vocabulary is not None and word != ANY and word not in set(vocabulary):
-            findings.add((*place, index), f"'{word}' is not one of the {key}.{near_match(word, vocabulary)}")
+        if finding := _word_finding(word, key, vocabulary):
+            findings.add((*place, index), finding)
     return tuple(word for word in listed if isinstance(word, str))
+
+
+def _word_finding(word: Any, key: str, vocabulary: type[StrEnum] | None) -> str | None:
+    if not isinstance(word, str) or not word.strip():
+        return "expected text; put it in quotes if it is text"
+    if vocabulary is not None and word != ANY and word not in set(vocabulary):
+        return f"'{word}' is not one of the {key}.{near_match(word, vocabulary)}"
+    odd = next((letter for letter in folded(word) if not letter.isascii()), None) if key in _PLAIN else None
+    if odd is not None:
+        letter = f"U+{ord(odd):04X} ({unicodedata.name(odd, 'without a name').lower()})"
+        return f"{word!a} matches nothing: {key} have plain ASCII names, and it has {letter}"
+    return None
 
 
 def _mask(value: Mapping[str, Any], place: Place, findings: Findings) -> Mask | None:
