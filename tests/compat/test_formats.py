@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,8 @@ import pytest
 
 from dataops.datasets.publish import UnitRecord
 from dataops.datasets.snapshot import Manifest, manifest_key, read_snapshot, snapshot_journal
+from dataops.datasets.survey import Survey
+from dataops.datasets.tombstones import TOMBSTONES_FOLDER, require_unmarked, tombstones
 from dataops.declarations.jobs import job_from_record
 from dataops.declarations.loader import parse_yaml
 from dataops.declarations.promotion import Promotion
@@ -21,13 +24,18 @@ from dataops.errors import DataopsError
 from dataops.features.encoder import Encoded
 from dataops.features.program import FeatureProgram
 from dataops.governance.audit import verify_audit
+from dataops.governance.audit_verdicts import Signed
+from dataops.governance.checkpoints import CONTEXT, Checkpoint, Kept
 from dataops.governance.grant import Effect
+from dataops.governance.key_files import made_at
 from dataops.governance.keys import read_secret
 from dataops.governance.policy_file import parse_policy
+from dataops.governance.policy_tests import POLICY_TEST_FORMAT, parse_policy_tests
+from dataops.governance.signing import Signer, sign, verify
 from dataops.models.predictor import BOOSTED, LINEAR, LinearModel, load_predictor
 from dataops.promotion.gates import judge
 from dataops.promotion.verdict import verdict_page
-from dataops.records import decode_record, digest_bytes
+from dataops.records import decode_record, digest_bytes, parse_time
 from dataops.registry.aliases import history
 from dataops.registry.versions import Registry
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
@@ -38,10 +46,10 @@ from tests.compat.writing import HERE, write_records
 ROOT = HERE.parent.parent
 EXAMPLES = sorted(path.name for path in HERE.iterdir() if path.suffix != ".py" and path.is_file())
 # Keys that a format gained since its example was written; the reader does without them.
-ADDED = {"manifest-1.json": {".columns.origins"}}
+ADDED: Mapping[str, set[str]] = {}
 # Mappings whose keys are names of columns, datasets, rules: they differ from line to line.
 NAMED = {"broken", "datasets", "files", "inputs", "metrics", "params", "reads", "rows", "slices", "unknown", "versions"}
-NAMED |= {"unknown_categories"}
+NAMED |= {"repeated", "set_aside", "unknown_categories"}
 
 
 def example(name: str) -> bytes:
@@ -69,11 +77,31 @@ def read_alias(name: str) -> None:
     assert (move.version, move.actor, move.reason) == (1, "ana", "the first one")
 
 
-def read_audit(_name: str) -> None:
+def read_audit(name: str) -> None:
+    """The first two records are a whole audit, up to their checkpoint; the others are entries of a longer one."""
+    if name not in ("audit-1.json", "audit-1.result.json", "checkpoint-1.json"):
+        assert read_entry(name, "audit")["event"] == name.split(".")[1]
+        return
     store = MemoryStore()
     put(store, "audit/0000000001.json", "audit-1.json")
     put(store, "audit/0000000002.json", "audit-1.result.json")
-    assert verify_audit(Journal(store, "audit", "audit")) == []
+    kept = {2: Kept(count=2, data=example("checkpoint-1.json"))}
+    assert verify_audit(Journal(store, "audit", "audit"), Signed(kept=kept, anchors=kept, signers=(signer(),))) == []
+
+
+def signer() -> Signer:
+    """Who signed the examples."""
+    key = record("signing-key-1.json")
+    public_key = base64.b64decode(key["public_key"])
+    return Signer(id=key["id"], public_key=public_key, owner="ana", start=made_at(key["id"]))
+
+
+def read_checkpoint(name: str) -> None:
+    checkpoint = Checkpoint.from_bytes(example(name))
+    assert checkpoint.to_bytes() == example(name)
+    at = parse_time(checkpoint.written_at)
+    assert verify(checkpoint.signature, checkpoint.payload, CONTEXT, [signer()], at) == signer()
+    read_audit(name)
 
 
 def read_event(name: str) -> None:
@@ -86,13 +114,23 @@ def read_program(name: str) -> None:
     assert program.source_columns() == ("age", "hours", "trade")
 
 
-def read_key(name: str, folder: Path) -> None:
+def put_key(name: str, folder: Path) -> str:
+    """The id of the key in `folder`."""
     folder.mkdir(mode=0o700)
-    key_id = record(name)["id"]
+    key_id = str(record(name)["id"])
     path = folder / f"{key_id}.json"
     path.touch(mode=0o600)
     path.write_bytes(example(name))
-    assert read_secret(folder, key_id) == bytes(range(32))
+    return key_id
+
+
+def read_key(name: str, folder: Path) -> None:
+    assert read_secret(folder, put_key(name, folder)) == bytes(range(32))
+
+
+def read_signing_key(name: str, folder: Path) -> None:
+    signature = sign(folder, put_key(name, folder), b"payload", "test/1")
+    assert verify(signature, b"payload", "test/1", [signer()], signer().start) == signer()
 
 
 def read_linear(name: str) -> None:
@@ -148,15 +186,22 @@ def read_run(name: str) -> None:
         assert Effect.from_record(pinned["grant"]["effect"]).columns
 
 
+SNAPSHOTS = ("snapshot-1.json", "snapshot-1.replay.json", "snapshot-1.expiry.json")
+
+
 def read_snapshot_of(name: str) -> None:
-    of = name.replace("snapshot", "manifest")
-    store, manifest = MemoryStore(), Manifest.from_bytes(example(of))
-    put(store, f"datasets/{manifest.dataset}/snapshots/0000000001.json", name)
-    put(store, manifest_key(manifest.dataset, manifest.run), of)
-    assert snapshot_journal(store, manifest.dataset).verify() == []
-    snapshot = read_snapshot(store, manifest.dataset)
-    assert snapshot is not None
-    assert snapshot.manifests == (manifest,)
+    """A dataset was made, a replay added to it, all of it expired: what a snapshot names are the manifests so far."""
+    journal = (name,) if name not in SNAPSHOTS else SNAPSHOTS[: SNAPSHOTS.index(name) + 1]
+    files = [one.replace("snapshot", "manifest") for one in journal]
+    store, manifests = MemoryStore(), [Manifest.from_bytes(example(file)) for file in files]
+    dataset = manifests[0].dataset
+    for number, (snapshot, manifest, file) in enumerate(zip(journal, manifests, files, strict=True), start=1):
+        put(store, f"datasets/{dataset}/snapshots/{number:010d}.json", snapshot)
+        put(store, manifest_key(dataset, manifest.run), file)
+    assert snapshot_journal(store, dataset).verify() == []
+    found = read_snapshot(store, dataset)
+    assert found is not None
+    assert found.manifests == tuple(manifests[-1:] if name == SNAPSHOTS[-1] else manifests)
 
 
 def read_done(name: str) -> None:
@@ -171,10 +216,26 @@ def read_done(name: str) -> None:
 
 
 def read_plan(name: str) -> None:
-    store, run = MemoryStore(), Run.from_bytes(example("run-1.json"))
+    store, run = MemoryStore(), Run.from_bytes(example(name.replace("plan", "run")))
     put(store, f"{PLANS_FOLDER}/{run.id}/input.json", name)
     (unit,) = Ledger(store).plan(run.id, "input")
-    assert unit.rows == sum(group.rows for group in unit.fragment.row_groups)
+    assert unit.rows == run.inputs["input"]["rows"]
+    assert (unit.aside is None) == (run.replay_of is None)
+
+
+def read_survey(name: str) -> None:
+    survey = Survey.from_bytes(example(name))
+    assert survey.to_bytes() == example(name)
+    assert [file.rows for file in survey.repeated.values()] == list(survey.duplicates)
+    assert survey.asked.rare == (("region", 20),)
+
+
+def read_tombstone(name: str) -> None:
+    store, stone = MemoryStore(), record(name)
+    put(store, f"{TOMBSTONES_FOLDER}/{stone['dataset']}/{stone['run']}/0.json", name)
+    (found,) = tombstones(store, stone["dataset"], stone["run"])
+    assert len(found["files"]) == 2
+    require_unmarked(store, stone["dataset"], stone["run"])  # it expired; it wasn't given up
 
 
 def read_unit(name: str) -> None:
@@ -191,12 +252,28 @@ def read_verdict(name: str) -> None:
 def read_policy(name: str) -> None:
     (document,) = parse_yaml(example(name).decode(), name)
     policy = parse_policy(document.value, source=name, lines=document.lines)
-    assert [rule.id for rule in policy.rules] == ["use", "no-health", "bands", "who", "adults"]
+    assert [rule.id for rule in policy.rules] == [
+        "use",
+        "no-health",
+        "bands",
+        "who",
+        "adults",
+        "few",
+        "crowds",
+        "review",
+    ]
+
+
+def read_policy_tests(name: str) -> None:
+    (document,) = parse_yaml(example(name).decode(), name)
+    tests = parse_policy_tests(document.value, source=name, lines=document.lines)
+    assert [(test.roles, test.principal) for test in tests] == [(("data_science",), None), ((), "ana")]
 
 
 READERS: Mapping[str, Callable[[str], None]] = {
     "alias-1": read_alias,
     "audit-1": read_audit,
+    "checkpoint-1": read_checkpoint,
     "done-1": read_done,
     "event-1": read_event,
     "feature-program-1": read_program,
@@ -208,19 +285,25 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "model-version-1": read_version,
     "plan-1": read_plan,
     "policy-1": read_policy,
+    "policy-test-1": read_policy_tests,
     "run-1": read_run,
     "snapshot-1": read_snapshot_of,
+    "survey-1": read_survey,
+    "tombstone-1": read_tombstone,
     "unit-1": read_unit,
     "verdict-1": read_verdict,
     "xgboost-ubj-1": read_boosted,
 }
+KEYS: Mapping[str, Callable[[str, Path], None]] = {"key-1": read_key, "signing-key-1": read_signing_key}
+# What people write, and what XGBoost does
+NO_RECORDS = {"policy-1", "policy-test-1", "xgboost-ubj-1"}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_todays_code_reads_what_a_version_wrote(name: str, tmp_path: Path) -> None:
     kind = name.split(".", maxsplit=1)[0]
-    if kind == "key-1":
-        read_key(name, tmp_path / "keys")
+    if kind in KEYS:
+        KEYS[kind](name, tmp_path / "keys")
     else:
         READERS[kind](name)
 
@@ -285,7 +368,12 @@ def formats_in_code() -> set[str]:
 def test_every_format_that_the_code_writes_has_an_example() -> None:
     written = formats_in_code()
     assert {"run-1", "audit-1", "snapshot-1"} <= written
-    assert written | {"policy-1", "xgboost-ubj-1"} == {name.split(".")[0] for name in EXAMPLES}
+    assert written | NO_RECORDS == {name.split(".")[0] for name in EXAMPLES}
+
+
+def test_the_formats_of_what_people_write_stand_in_their_examples() -> None:
+    assert example("policy-1.yaml").startswith(b"format: dataops/policy/1\n")
+    assert example("policy-test-1.yaml").startswith(f"format: {POLICY_TEST_FORMAT}\n".encode())
 
 
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith(".json") and not name.startswith("key")])

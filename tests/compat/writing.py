@@ -29,9 +29,12 @@ from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
 from dataops.errors import ContractViolation
 from dataops.runs.execute import Options, resume, run_job
+from dataops.runs.keys import KeyKind, rotate_key
 from dataops.runs.promotion import promote_version
+from dataops.runs.replay import replay_quarantine
+from dataops.runs.retention import collect_garbage, expire_dataset
 from dataops.runs.workspace import Workspace, open_workspace, os_user
-from tests.line.people import POLICY, make_workspace
+from tests.line.people import CONTRACT, POLICY, make_workspace
 
 HERE = Path(__file__).parent
 PRINCIPAL = "ana"
@@ -40,6 +43,32 @@ _SECRET = bytes(range(32))
 _BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _BOOSTED = "  - {trainer: xgboost, params: {rounds: 15, max_depth: 3}}\n"
 _REFUSED = "people_refused"
+_AGES = "logicalTypeOptions: {minimum: 0, maximum: 120}"
+_WHOLE = """\
+    quality:
+      - {metric: rowCount, mustBeGreaterThan: 1000, customProperties: [{property: action, value: warn}]}
+      - {id: twins, metric: duplicateValues, arguments: {properties: [age, trade, region]},
+         customProperties: [{property: action, value: warn}]}
+    properties:
+"""
+_RULES = """\
+  - {id: few, effect: mask, columns: {names: [region]}, mask: {rare: {min_count: 20}}}
+  - {id: crowds, effect: group, min_size: 20}
+  - {id: review, effect: allow, roles: [review], principals: [ana], expires: 2027-01-31, purposes: [evaluate],
+     zones: [historical], datasets: [people_old], columns: {names: [hours]}}
+"""
+POLICY_TESTS = """\
+format: dataops/policy-test/1
+tests:
+  - name: health is hidden from everybody
+    as: [data_science]
+    purpose: train
+    dataset: people_old
+    classifications: ["sensitive.*"]
+    expect: denied
+  - {principal: ana, purpose: train, dataset: people_old, columns: [age], expect: masked,
+     mask: {generalise: {width: 5}}, rows: "age >= 18"}
+"""
 
 Namer = Callable[[Mapping[str, Any]], str]
 
@@ -49,7 +78,7 @@ def write_records(folder: Path, *, boosted: bool = False) -> dict[str, bytes]:
     with ExitStack() as stack:
         for replaced in _surroundings():
             stack.enter_context(replaced)
-        make_workspace(folder, files=1)
+        make_workspace(folder, files=1, policy=POLICY + _RULES)
         _fix_inputs(folder, boosted=boosted)
         _run_line(open_workspace(str(folder), {}))
     return _collect(folder)
@@ -85,12 +114,13 @@ def _fix_inputs(folder: Path, *, boosted: bool) -> None:
     jobs = jobs.replace("{trainer: logistic}", "{trainer: logistic, params: {l2: 1.0}}")
     jobs = jobs if boosted else jobs.replace(_BOOSTED, "")
     (folder / JOBS).write_text(f"{jobs}---\n{refused}")
+    (folder / "contracts/people.yaml").write_text(CONTRACT.replace("    properties:\n", _WHOLE))
     for path in (folder / "data").rglob("*.parquet"):
         os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
 
 
 def _run_line(workspace: Workspace) -> None:
-    options = Options(cluster=ClusterFile())
+    options, folder = Options(cluster=ClusterFile()), workspace.settings.workspace
     with cluster_in_process() as connection, Progress(io.StringIO(), quiet=True) as progress:
 
         @contextmanager
@@ -98,7 +128,7 @@ def _run_line(workspace: Workspace) -> None:
             yield connection
 
         def run(name: str) -> None:
-            declared = find_job(workspace.settings.workspace / JOBS, name)
+            declared = find_job(folder / JOBS, name)
             run_job(workspace, declared.job, source=JOBS, options=options, progress=progress)
 
         with patch("dataops.runs.execute.connect", joined):
@@ -111,6 +141,20 @@ def _run_line(workspace: Workspace) -> None:
             (failed,) = [one for one in workspace.ledger.ids() if one.startswith(_REFUSED)]
             with suppress(ContractViolation):
                 resume(workspace, failed, options=options, progress=progress)
+            contract = folder / "contracts/people.yaml"
+            contract.write_text(contract.read_text().replace(_AGES, "logicalTypeOptions: {minimum: 0}"))
+            replay_quarantine(workspace, "people_old", options=options, progress=progress)
+    rotate_key(workspace, KeyKind.SIGNING)
+    _let_go(workspace)
+
+
+def _let_go(workspace: Workspace) -> None:
+    """All rows of a dataset expire, and their files are marked and deleted at once."""
+    for path in Path(workspace.settings.storage).rglob("*.parquet"):
+        os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
+    nothing = timedelta()
+    expire_dataset(workspace, "people_ready", older_than=nothing, at=records.now_utc(), do=True)
+    collect_garbage(workspace, dataset="people_ready", grace=nothing, at=records.now_utc(), do=True)
 
 
 @contextmanager
@@ -141,22 +185,40 @@ def _plain(_record: Mapping[str, Any]) -> str:
     return ""
 
 
+def _replay(record: Mapping[str, Any]) -> str:
+    return "replay" if "replay_of" in record else ""
+
+
+def _snapshot(body: Mapping[str, Any]) -> str:
+    if "expiry" in body:
+        return "expiry"
+    last = body["manifests"][-1]
+    return _replay(last) or ("source" if last["run"].startswith("source-") else "")
+
+
 _NAMERS: Mapping[str, Namer] = {
     "audit": _journal({"intent": ""}),
     "event": _journal({"run_started": ""}),
-    "manifest": lambda record: {"prepare": "", None: "source"}.get(kind := record["lineage"].get("kind"), str(kind)),
-    "run": lambda record: {"prepare": ""}.get(kind := record["declaration"]["job"], kind),
-    "snapshot": lambda record: "source" if record["body"]["manifests"][0]["run"].startswith("source-") else "",
+    "manifest": lambda record: (
+        _replay(record["lineage"])
+        or {"prepare": "", None: "source"}.get(kind := record["lineage"].get("kind"), str(kind))
+    ),
+    "plan": lambda record: "replay" if "aside" in record["units"][0] else "",
+    "run": lambda record: _replay(record) or {"prepare": ""}.get(kind := record["declaration"]["job"], kind),
+    "snapshot": lambda record: _snapshot(record["body"]),
     "unit": lambda record: "rescore" if record["summary"] else "",
 }
 
 
 def _collect(folder: Path) -> dict[str, bytes]:
     """The first file of each format and variant, in the order of their names."""
-    found: dict[str, bytes] = {"policy-1.yaml": POLICY.encode()}
+    policy = (folder / "policies/people.yaml").read_bytes()
+    found: dict[str, bytes] = {"policy-1.yaml": policy, "policy-test-1.yaml": POLICY_TESTS.encode()}
     for path in sorted(folder.rglob("*.json")):
         data = path.read_bytes()
         record = json.loads(data)
+        if "format" not in record:
+            continue  # lineage: the format is OpenLineage's
         _dataops, kind, version = record["format"].split("/")
         if kind == "model-content" and record["version"] != 1:
             continue  # the other examples are of version 1
