@@ -120,6 +120,7 @@ SETTINGS_EXAMPLE = """\
 storage: storage
 registry: registry
 keys: ~/keys
+anchors: ~/anchors/people
 cluster: cluster/local.yaml
 """
 
