@@ -1,6 +1,7 @@
 """Rows that the policy's row filters let through: what contract rules, surveys and masks work on.
 
-1. A filter may look at columns that the reader may not see; they are decoded for it alone.
+1. A filter may look at columns that the reader may not see; they are decoded for it alone. Row groups of which the
+   footer tells that no row can pass aren't decoded at all; their rows are counted as filtered.
 2. A unit without exactly the rows of its footer is refused: rows would be lost or read twice unseen.
 """
 
@@ -39,8 +40,9 @@ class AllowedRows:
     carried: pa.Table | None = None
 
 
-def read_allowed(source: Source, unit: Unit, names: Collection[str]) -> AllowedRows:
-    """The columns `names` of the rows of `unit` that pass the filters of `source.effect`.
+def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded: bool = False) -> AllowedRows:
+    """The columns `names` of the rows of `unit` that pass the filters of `source.effect`; `encoded`: as for
+    `decode_unit`.
 
     Raises
     ------
@@ -48,7 +50,8 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str]) -> AllowedR
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
     filters = [_expression(text) for text in source.effect.filters]
-    taken = take_rows(source, unit, {*names, *(name for one in filters for name in one.columns)})
+    looked_at = {*names, *(name for one in filters for name in one.columns)}
+    taken = take_rows(source, unit, looked_at, encoded=encoded, filters=filters)
     if taken.rows != unit.rows:
         raise Integrity(f"{unit.fragment.shown}: {taken.rows} rows in unit {unit.id}, its footer says {unit.rows}")
     raw = taken.table
@@ -57,7 +60,7 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str]) -> AllowedR
         table=raw if len(allowed) == raw.num_rows else raw.take(pa.array(allowed)),
         positions=taken.offsets[allowed] + unit.first_row,
         read=taken.rows,
-        filtered=raw.num_rows - len(allowed),
+        filtered=raw.num_rows - len(allowed) + taken.skipped,
         carried=taken.carried,
     )
 

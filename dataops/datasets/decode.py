@@ -10,21 +10,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.footers import folder_name, groups_that_may_pass
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.source import HIVE_NULL, footer_digest
 from dataops.datasets.units import Unit
 from dataops.errors import ContractViolation, Integrity, NotFound, Storage
 from dataops.governance.column_types import casts_losslessly
 from dataops.governance.contract import Column, Contract
+from dataops.governance.expressions import Expression
 from dataops.governance.grant import Effect
 from dataops.governance.leaves import leaf_values, leaves_of, twin_findings
 from dataops.storage.files import open_files
+
+_LENGTH_BYTES = 4  # of one text in a plain page, beside its characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,27 +53,42 @@ class Source:
     quarantine: str | None = None
 
 
-def decode_unit(source: Source, unit: Unit, names: Collection[str]) -> pa.Table:
-    """The columns `names` of `unit` in the contract's types, without metadata."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """Columns of a unit, and the row groups of the file that they are from."""
+
+    table: pa.Table
+    groups: tuple[int, ...]
+
+
+def decode_unit(
+    source: Source, unit: Unit, names: Collection[str], *, encoded: bool = False, filters: Sequence[Expression] = ()
+) -> Decoded:
+    """The columns `names` of `unit` in the contract's types, without metadata.
+
+    Parameters
+    ----------
+    filters : row groups of which the footer tells that no row can pass all of them are left out.
+    encoded : text that the file holds as a dictionary stays one, to be checked and masked by its distinct values. Who
+        asks for it decodes what is passed on: a dictionary shows values of rows that were left out.
+    """
     partition = dict(unit.fragment.partition)
     columns = [column for column in source.contract.columns if column.name in names]
     stored = [column for column in columns if folder_name(column, partition) is None]
-    read = _read_columns(source, unit, stored)
+    read, groups = _read_columns(source, unit, stored, encoded=encoded, filters=filters)
+    rows = sum(unit.fragment.row_groups[group].rows for group in groups)
     arrays, fields = [], []
     for column in columns:
         folder = folder_name(column, partition)
-        values = read[column.name] if folder is None else _partition_values(partition[folder], unit.rows)
+        values = read[column.name] if folder is None else _partition_values(partition[folder], rows)
         if folder is None and unit.fragment.modified_ns is not None:
             # our own parts hold what Parquet makes of the column's type
             _require_lossless(source, unit, column, values.type)
-        arrays.append(_cast(source, unit, column.name, values, column.type))
-        fields.append(pa.field(column.name, column.type))
-    return pa.table(arrays, schema=pa.schema(fields))
-
-
-def folder_name(column: Column, partition: Mapping[str, str]) -> str | None:
-    """The partition that `column` is, by its folder's name; None for one that lies in the files."""
-    return column.path[0] if len(column.path) == 1 and column.path[0] in partition else None
+        if not (encoded and _is_encoded_text(values.type, column.type)):
+            values = _cast(source, unit, column.name, values, column.type)
+        arrays.append(values)
+        fields.append(pa.field(column.name, values.type))
+    return Decoded(table=pa.table(arrays, schema=pa.schema(fields)), groups=groups)
 
 
 def _partition_values(value: str, rows: int) -> pa.ChunkedArray:
@@ -98,19 +117,34 @@ def _cast(source: Source, unit: Unit, name: str, values: pa.ChunkedArray, wanted
         ) from None
 
 
-def _read_columns(source: Source, unit: Unit, columns: Sequence[Column]) -> dict[str, pa.ChunkedArray]:
-    """The values of `columns` by name, as they are stored, of as many rows as were read."""
+def _is_encoded_text(stored: pa.DataType, wanted: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(stored) and stored.value_type == wanted == pa.string())
+
+
+def _read_columns(
+    source: Source, unit: Unit, columns: Sequence[Column], *, encoded: bool, filters: Sequence[Expression]
+) -> tuple[dict[str, pa.ChunkedArray], tuple[int, ...]]:
+    """The values of `columns` by name, as they are stored, and the row groups that were read."""
     fragment, files = unit.fragment, open_files(source.url)
     _require_unchanged(source, fragment)
     try:
         with files.open(fragment.path) as opened:
             if fragment.modified_ns is not None and footer_digest(opened, fragment.path) != fragment.digest:
                 raise _changed(source, fragment)  # replaced with its size and time kept, or since we looked
-            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
-            indices = _leaf_indices(source, unit, columns, parquet)
             groups = list(range(unit.start_group, unit.stop_group))
+            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+            # only of a footer that was just found to be the planned one: Arrow aborts on some damaged ones
+            checked = fragment.modified_ns is not None
+            if checked and filters:
+                groups = groups_that_may_pass(parquet.metadata, fragment, source.contract, groups, filters)
+            if checked and encoded and (texts := _encoded_texts(parquet.metadata, groups, columns)):
+                options = {"metadata": parquet.metadata, "read_dictionary": texts}
+                parquet = pq.ParquetFile(opened, page_checksum_verification=True, **options)
+            indices = _leaf_indices(source, unit, columns, parquet)
             table = parquet.reader.read_row_groups(groups, column_indices=indices, use_threads=False)
-        return {column.name: leaf_values(table.column(column.path[0]), column.path[1:]) for column in columns}
+        _require_inside_dictionaries(table)
+        values = {column.name: leaf_values(table.column(column.path[0]), column.path[1:]) for column in columns}
+        return values, tuple(groups)
     except NotFound:
         raise _changed(source, fragment) from None
     except Storage:  # may pass: to be tried again
@@ -121,6 +155,25 @@ def _read_columns(source: Source, unit: Unit, columns: Sequence[Column]) -> dict
         raise Integrity(
             f"dataset '{source.dataset}': {fragment.shown} can't be decoded ({type(error).__name__} in unit {unit.id})"
         ) from None
+
+
+def _encoded_texts(footer: pq.FileMetaData, groups: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    """The columns of text whose values lie in dictionaries: plain text takes four bytes a value or more."""
+    texts = {column.path[0] for column in columns if len(column.path) == 1 and pa.types.is_string(column.type)}
+    found = []
+    for index in range(footer.num_columns):
+        name = footer.schema.column(index).path
+        chunks = [footer.row_group(group).column(index) for group in groups] if name in texts else []
+        if chunks and all(chunk.total_uncompressed_size < _LENGTH_BYTES * chunk.num_values for chunk in chunks):
+            found.append(name)
+    return found
+
+
+def _require_inside_dictionaries(table: pa.Table) -> None:
+    """Nothing, if every index of a dictionary is in it: Arrow reads those of a damaged page as they are."""
+    for column in table.columns:
+        if pa.types.is_dictionary(column.type):
+            column.validate(full=True)
 
 
 def _leaf_indices(source: Source, unit: Unit, columns: Sequence[Column], parquet: pq.ParquetFile) -> list[int]:

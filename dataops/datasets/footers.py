@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataops.datasets.decode import Source, folder_name
 from dataops.datasets.snapshot import Fragment
-from dataops.datasets.source import FOOTER_READERS, HIVE_NULL
+from dataops.datasets.source import FOOTER_READERS, HIVE_NULL, footer_digest
 from dataops.datasets.units import Unit
+from dataops.errors import Integrity
 from dataops.governance.contract import Column, Contract
-from dataops.governance.expressions import Expression, parse_expression
+from dataops.governance.expressions import Expression
 from dataops.governance.leaves import leaves_of
 from dataops.governance.pruning import Range, may_pass
 from dataops.storage.files import DataFiles, open_files
@@ -44,26 +44,30 @@ class Expected:
     groups_read: int
 
 
-def expect(source: Source, units: Sequence[Unit], columns: Collection[str]) -> Expected:
-    """What reading `columns` of `units` from `source` will touch, by their footers.
+def expect(
+    url: str, contract: Contract, units: Sequence[Unit], columns: Collection[str], filters: Sequence[Expression]
+) -> Expected:
+    """What reading `columns` of `units` below `url` under `filters` will touch, by their footers.
 
     Raises
     ------
     NotFound, Integrity : a file that is gone or no Parquet any more.
     """
-    filters = [parse_expression(text, where="row filter of the policy") for text in source.effect.filters]
-    known = {column.name: column for column in source.contract.columns}
+    known = {column.name: column for column in contract.columns}
     paths = {known[name].path for name in columns if name in known}
-    files = open_files(source.url)
+    files = open_files(url)
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        looked = list(pool.map(lambda unit: _expected(files, source.contract, unit, paths, filters), units))
+        looked = list(pool.map(lambda unit: _expected(files, contract, unit, paths, filters), units))
     return Expected(**{name: sum(getattr(one, name) for one in looked) for name in Expected.__slots__})
 
 
 def _expected(
     files: DataFiles, contract: Contract, unit: Unit, paths: Collection[tuple[str, ...]], filters: Sequence[Expression]
 ) -> Expected:
-    with files.open(unit.fragment.path) as opened:
+    fragment = unit.fragment
+    with files.open(fragment.path) as opened:
+        if fragment.modified_ns is not None and footer_digest(opened, fragment.path) != fragment.digest:
+            raise Integrity(f"{fragment.shown} changed after it was looked at; try again")
         metadata = pq.read_metadata(opened)
     groups = range(unit.start_group, unit.stop_group)
     wanted = {index for path, index in _places(metadata).items() if path in paths}
@@ -98,6 +102,11 @@ def groups_that_may_pass(
         if all(may_pass(one, ranges) for one in filters):
             kept.append(group)
     return kept
+
+
+def folder_name(column: Column, partition: Collection[str]) -> str | None:
+    """The partition that `column` is; None for one that lies in the files."""
+    return column.path[0] if len(column.path) == 1 and column.path[0] in partition else None
 
 
 def _places(metadata: pq.FileMetaData) -> dict[tuple[str, ...], int]:

@@ -17,6 +17,7 @@ from dataops.datasets.decode import Source
 from dataops.datasets.units import Unit
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Action, Contract, Rule, RuleKind
+from dataops.governance.plain_types import plain_column
 
 QUARANTINE_FOLDER = "quarantine"
 QUARANTINE_RULE = "quarantine_rule"
@@ -85,7 +86,7 @@ def rows_aside(
     }
     values = looked_at.take(pa.array(bad))
     # a contract's column of such a name stays behind: what a steward reads there is ours
-    seen = {name: values.column(name) for name in values.column_names if name not in place}
+    seen = {name: plain_column(values.column(name)) for name in values.column_names if name not in place}
     return pa.table({**place, **seen})
 
 

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from dataops.datasets.snapshot import Fragment
 from dataops.datasets.units import Unit
 from dataops.errors import Conflict, Integrity
 from dataops.governance.contract import schema_of
+from dataops.governance.expressions import Expression
 from dataops.records import digest_bytes
 from dataops.storage.files import open_files
 
@@ -45,21 +46,25 @@ class Taken:
     ----------
     table : the columns that were asked for, unmasked, in the contract's types.
     offsets : int64 (n_rows,): of each row in the unit.
+    skipped : rows that weren't decoded, since none of them can pass the row filters.
     carried : rows of the quarantine file that stay there, since the source has them no more; None where there are none.
     """
 
     table: pa.Table
     offsets: np.ndarray
-    carried: pa.Table | None
+    skipped: int = 0
+    carried: pa.Table | None = None
 
     @property
     def rows(self) -> int:
         """Rows to account for."""
-        return int(self.table.num_rows) + (0 if self.carried is None else int(self.carried.num_rows))
+        return int(self.table.num_rows) + self.skipped + (0 if self.carried is None else int(self.carried.num_rows))
 
 
-def take_rows(source: Source, unit: Unit, names: Collection[str]) -> Taken:
-    """The columns `names` of the rows of `unit`.
+def take_rows(
+    source: Source, unit: Unit, names: Collection[str], *, encoded: bool = False, filters: Sequence[Expression] = ()
+) -> Taken:
+    """The columns `names` of the rows of `unit` that may pass `filters`; `encoded` as in `decode_unit`.
 
     Raises
     ------
@@ -67,8 +72,9 @@ def take_rows(source: Source, unit: Unit, names: Collection[str]) -> Taken:
     Conflict : rows of a changed file that no key names; nothing is read then.
     """
     if unit.aside is None:
-        table = decode_unit(source, unit, names)
-        return Taken(table=table, offsets=np.arange(table.num_rows), carried=None)
+        decoded = decode_unit(source, unit, names, encoded=encoded, filters=filters)
+        offsets = _offsets(unit, decoded.groups)
+        return Taken(table=decoded.table, offsets=offsets, skipped=unit.rows - len(offsets))
     aside = read_aside(source.quarantine, unit.aside)
     placed = np.asarray(aside.column(QUARANTINE_ROW).is_valid())
     if unit.aside_key:
@@ -82,6 +88,13 @@ def take_rows(source: Source, unit: Unit, names: Collection[str]) -> Taken:
         offsets=rows - unit.first_row,
         carried=carried if carried.num_rows else None,
     )
+
+
+def _offsets(unit: Unit, groups: Collection[int]) -> np.ndarray:
+    """Of each row of the row groups `groups`, in the unit."""
+    rows = [group.rows for group in unit.groups]
+    kept = np.isin(np.arange(unit.start_group, unit.stop_group), list(groups))
+    return np.flatnonzero(np.repeat(kept, rows))
 
 
 def read_aside(url: str | None, fragment: Fragment) -> pa.Table:
@@ -126,7 +139,7 @@ def _decoded(source: Source, unit: Unit, names: Collection[str], rows: np.ndarra
     parts = []
     for part in _groups(unit, np.unique(group_of_rows(unit, rows))):
         inside = rows[(rows >= part.first_row) & (rows < part.first_row + part.rows)] - part.first_row
-        parts.append(decode_unit(source, part, names).take(pa.array(inside)))
+        parts.append(decode_unit(source, part, names).table.take(pa.array(inside)))
     nothing = schema_of(column for column in source.contract.columns if column.name in names).empty_table()
     return pa.concat_tables(parts) if parts else nothing
 
@@ -161,7 +174,7 @@ def _rows_by_key(source: Source, unit: Unit, aside: pa.Table) -> tuple[np.ndarra
     wanted = wanted.append_column("aside", pa.array(np.arange(aside.num_rows)))
     pairs = []
     for part in _groups(unit, range(unit.start_group, unit.stop_group)):
-        there = decode_unit(source, part, unit.aside_key).select(list(unit.aside_key)).rename_columns(keys)
+        there = decode_unit(source, part, unit.aside_key).table.select(list(unit.aside_key)).rename_columns(keys)
         there = there.append_column("row", pa.array(np.arange(part.rows) + part.first_row))
         pairs.append(wanted.join(there, keys, join_type="inner", use_threads=False).select(["aside", "row"]))
     found = np.zeros(aside.num_rows, dtype=bool)

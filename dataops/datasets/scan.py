@@ -37,7 +37,7 @@ from dataops.errors import AccessDenied
 from dataops.governance.checking import Checked, check_rows
 from dataops.governance.contract import Action, Contract
 from dataops.governance.keys import derive_key, read_secret
-from dataops.governance.masking import Mask, MaskKind, apply_mask
+from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
 from dataops.records import now_utc, parse_time
 
 
@@ -73,7 +73,7 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
     _require_granted(source, columns)
     survey = require_survey(source)
     looked_at = aside_columns(source.contract)
-    rows = read_allowed(source, unit, {*columns, *looked_at})
+    rows = read_allowed(source, unit, {*columns, *looked_at}, encoded=True)
     checked = check_rows(source.contract, rows.table)
     if survey is not None:
         checked = with_repeats(source.contract, checked, _repeats(survey, source, unit, rows.positions))
@@ -146,7 +146,8 @@ def _masked(source: Source, rows: pa.Table, columns: Sequence[str], survey: Surv
     for name in columns:
         mask = source.effect.columns[name]
         values = rows.column(name)
-        masked[name] = values if mask is None else _masked_column(source, name, mask, values, survey)
+        # a dictionary that comes this far still holds values of rows that were filtered out
+        masked[name] = plain_column(values) if mask is None else _masked_column(source, name, mask, values, survey)
     return pa.table(masked).combine_chunks()
 
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,13 +153,14 @@ class _Columns:
         self._lists = {
             name: batch.column(name) for name in batch.schema.names if is_list(batch.schema.field(name).type)
         }
-        self._plain = {name: plain(batch.column(name)) for name in batch.schema.names if name not in self._lists}
+        self._columns = {name: batch.column(name) for name in batch.schema.names if name not in self._lists}
+        self._plain: dict[str, pa.Array] = {}
 
     def broken(self, rule: Rule, node: Node) -> np.ndarray | None:
         """The rows that break `rule`: boolean (n_rows,), None for none."""
         lists = self._lists.get(str(rule.column))
         if lists is None:
-            return _false_rows(compute_tree(node, self._plain, rows=self._rows).cast(BOOLEAN))
+            return self._broken_flat(columns_of_rule(rule), node)
         name = str(rule.column)
         if rule.kind == RuleKind.LIST_NOT_NULL:
             return _false_rows(lists.is_valid())
@@ -170,11 +171,31 @@ class _Columns:
         bad = _false_rows(compute_tree(node, {name: elements}, rows=len(elements)).cast(BOOLEAN))
         return None if bad is None else self._rows_of(lists, bad)
 
+    def _broken_flat(self, names: Collection[str], node: Node) -> np.ndarray | None:
+        encoded = self._columns.get(next(iter(names))) if len(names) == 1 else None
+        if encoded is not None and pa.types.is_dictionary(encoded.type) and len(encoded.dictionary) < self._rows:
+            return _broken_by_value(next(iter(names)), encoded, node)
+        for name in names:
+            if name in self._columns and name not in self._plain:
+                self._plain[name] = plain(self._columns[name])
+        return _false_rows(compute_tree(node, self._plain, rows=self._rows).cast(BOOLEAN))
+
     def _rows_of(self, lists: pa.Array, bad: np.ndarray) -> np.ndarray:
         """The rows with a bad element: one is enough."""
         rows = np.zeros(self._rows, dtype=bool)
         rows[pc.list_parent_indices(lists).to_numpy()[bad]] = True
         return rows
+
+
+def _broken_by_value(name: str, encoded: pa.DictionaryArray, node: Node) -> np.ndarray | None:
+    """The rows whose value breaks a condition on the column `name` alone: each distinct value, and null, once."""
+    values = plain(encoded.dictionary)
+    values = pa.concat_arrays([values, pa.nulls(1, values.type)])
+    bad = _false_rows(compute_tree(node, {name: values}, rows=len(values)).cast(BOOLEAN))
+    if bad is None:
+        return None
+    rows: np.ndarray = bad[pc.fill_null(encoded.indices, len(values) - 1).to_numpy()]
+    return rows if rows.any() else None  # the dictionary may hold values that no row has
 
 
 def _false_rows(holds: pa.BooleanArray) -> np.ndarray | None:

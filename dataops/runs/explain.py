@@ -52,9 +52,9 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
 def _explained(name: str, given: GovernedInput, wanted: tuple[str, ...]) -> dict[str, Any]:
     rows, _ = totals(given.units)
     effect, contract = given.grant.effect, given.dataset.contract
-    filtering = {name for text in effect.filters for name in parse_expression(text, where="row filter").columns}
-    checked = {*columns_of_rules(contract), *filtering}
-    expected = expect(given.source, given.units, {*wanted, *checked})
+    filters = [parse_expression(text, where="row filter of the policy") for text in effect.filters]
+    checked = {*columns_of_rules(contract), *(name for one in filters for name in one.columns)}
+    expected = expect(given.source.url, contract, given.units, {*wanted, *checked}, filters)
     return {
         "input": name,
         "dataset": given.dataset.name,

@@ -60,7 +60,7 @@ def nested_contract(*rules: Rule) -> Contract:
 def test_leaves_come_under_the_contracts_names_and_types(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", TABLE)
     (unit,) = units_of(tmp_path)
-    found = decode_unit(make_source(tmp_path, contract=nested_contract()), unit, GRANTED)
+    found = decode_unit(make_source(tmp_path, contract=nested_contract()), unit, GRANTED).table
     assert found.to_pydict() == {
         "id": [1, 2, 3],
         "address.street": ["a", None, None],
@@ -89,7 +89,7 @@ def test_a_leaf_is_not_decoded_for_its_neighbour(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(decode, "pq", SimpleNamespace(ParquetFile=opened))
     (unit,) = units_of(tmp_path)
-    found = decode_unit(make_source(tmp_path, contract=nested_contract()), unit, ("address.street", "orders.sku"))
+    found = decode_unit(make_source(tmp_path, contract=nested_contract()), unit, ("address.street", "orders.sku")).table
     assert asked == [[1, 4]]  # by number: `address.street` is the name of two leaves
     assert "CANARY" not in str(found.to_pydict())
 
@@ -152,7 +152,7 @@ def test_a_partition_folder_may_have_any_name(tmp_path: Path) -> None:
     write(tmp_path / "Jahr%20A=__HIVE_DEFAULT_PARTITION__" / "a.parquet", TABLE.select(["id"]))
     columns = (COLUMNS[0], Column(name="year", type=pa.int16(), stored=("Jahr A",), partitioned=True))
     source = make_source(tmp_path, contract=make_contract(columns=columns))
-    found = [decode_unit(source, unit, ("id", "year")) for unit in units_of(tmp_path)]
+    found = [decode_unit(source, unit, ("id", "year")).table for unit in units_of(tmp_path)]
     assert [table.column("year").to_pylist() for table in found] == [[2024] * 3, [None] * 3]
     assert found[0].schema.field("year").type == pa.int16()
 

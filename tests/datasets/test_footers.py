@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,16 +10,20 @@ import pytest
 
 from dataops.datasets.footers import Expected, expect
 from dataops.governance.contract import Column
-from tests.datasets.examples import make_contract, make_source, units_of, write
+from dataops.governance.expressions import Expression, parse_expression
+from tests.datasets.examples import make_contract, units_of, write
 
 AGES = pa.table({"age": pa.array(range(100), pa.int32()), "name": [f"person-{i}" for i in range(100)]})
 COLUMNS = (Column(name="age", type=pa.int64()), Column(name="name", type=pa.string()))
 
 
+def parsed(filters: Iterable[str]) -> list[Expression]:
+    return [parse_expression(text, where="test") for text in filters]
+
+
 def expected(folder: Path, *filters: str, columns: tuple[str, ...] = ("age",), made_of: pa.Table = AGES) -> Expected:
     write(folder / "a.parquet", made_of, row_group_size=10)
-    source = make_source(folder, contract=make_contract(columns=COLUMNS), filters=filters)
-    return expect(source, units_of(folder), columns)
+    return expect(str(folder), make_contract(columns=COLUMNS), units_of(folder), columns, parsed(filters))
 
 
 @pytest.mark.parametrize(
@@ -49,14 +54,14 @@ def test_bytes_are_those_of_the_columns_that_are_read(tmp_path: Path) -> None:
 
 def test_without_statistics_everything_may_pass(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", AGES, row_group_size=10, write_statistics=False)
-    source = make_source(tmp_path, contract=make_contract(columns=COLUMNS), filters=["age > 1000"])
-    assert expect(source, units_of(tmp_path), ["age"]).groups_read == 10
+    contract = make_contract(columns=COLUMNS)
+    assert expect(str(tmp_path), contract, units_of(tmp_path), ["age"], parsed(["age > 1000"])).groups_read == 10
 
 
 def test_a_partition_column_has_the_value_of_its_folder(tmp_path: Path) -> None:
     for year in (2023, 2024):
         write(tmp_path / f"year={year}" / "a.parquet", AGES)
     columns = (*COLUMNS, Column(name="year", type=pa.int32(), partitioned=True))
-    source = make_source(tmp_path, contract=make_contract(columns=columns), filters=["year = 2024"])
-    found = expect(source, units_of(tmp_path), ["age"])
+    contract = make_contract(columns=columns)
+    found = expect(str(tmp_path), contract, units_of(tmp_path), ["age"], parsed(["year = 2024"]))
     assert (found.groups, found.groups_read, found.rows) == (2, 1, 100)
