@@ -21,6 +21,7 @@ from dataops.datasets.snapshot import Manifest, Snapshot, read_manifest, read_sn
 from dataops.errors import AccessDenied, NotFound, near_match
 from dataops.governance.audit import record_intent, record_result
 from dataops.records import digest, now_utc
+from dataops.runs.audit import sign_audit
 from dataops.runs.ledger import new_run_id
 from dataops.runs.workspace import Workspace
 from dataops.storage.files import open_files
@@ -223,6 +224,7 @@ def show_rows(workspace: Workspace, dataset: str, *, run: str | None, rule: str 
             counts=counts,
             receipts_root=None,
         )
+        sign_audit(workspace)
     return Shown(rows=rows, total=total)
 
 

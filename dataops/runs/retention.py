@@ -15,6 +15,7 @@ from dataops.declarations.jobs import Job, TrainJob
 from dataops.errors import NotFound, near_match
 from dataops.governance.audit import record_event
 from dataops.records import parse_time
+from dataops.runs.audit import sign_audit
 from dataops.runs.ledger import Run
 from dataops.runs.workspace import Workspace, os_user
 from dataops.storage.files import open_files
@@ -57,6 +58,7 @@ def expire_dataset(
         rows=sum(one.rows for one in plan.gone),
     )
     snapshot = expire(workspace.store, plan, at=at)
+    sign_audit(workspace)
     return plan, None if snapshot is None else snapshot.number
 
 
@@ -94,6 +96,8 @@ def collect_garbage(
         going += [one for one in new if one.may_go(at, grace)]
         new = [one for one in new if not one.may_go(at, grace)]
         _delete(workspace, going)
+        if going:
+            sign_audit(workspace)
     return Collected(
         marked=tuple(new),
         waiting=tuple(one for one in found if one.marked_at is not None and not one.may_go(at, grace)),
