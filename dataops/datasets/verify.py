@@ -179,7 +179,7 @@ def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
     )
     waiting = sum(one.quarantined for one in counted if one.manifest.run not in taken)
     facts: dict[str, object] = {
-        "run": ", ".join(one.manifest.run for one in counted),
+        "runs" if len(counted) > 1 else "run": "\n".join(one.manifest.run for one in counted),
         "parts": sum(len(one.manifest.fragments) for one in counted),
         "rows in the input's footers": (
             "unknown (the input changed since)" if None in footers else sum(rows for rows in footers if rows)
@@ -190,11 +190,15 @@ def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
         "rows dropped": dropped,
         "accounted for": _accounted(sum(one.read for one in whole), passed, filtered, waiting, dropped),
     }
-    for one in counted if len(counted) > 1 else ():
-        replayed = one.manifest.replay_of
-        name = f"run {one.manifest.run}" + (f", replay of {replayed}" if replayed else "")
-        facts[name] = _accounted(one.read, one.passed, one.filtered, one.quarantined, one.dropped)
+    if len(counted) > 1:
+        facts["by run"] = "\n".join(map(_by_run, counted))
     return facts
+
+
+def _by_run(one: _Counted) -> str:
+    replayed = f" (replay of {one.manifest.replay_of})" if one.manifest.replay_of else ""
+    rows = _accounted(one.read, one.passed, one.filtered, one.quarantined, one.dropped)
+    return f"{one.manifest.run}{replayed}: {rows}"
 
 
 def _accounted(read: int, passed: int, filtered: int, quarantined: int, dropped: int) -> str:

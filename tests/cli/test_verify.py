@@ -39,13 +39,13 @@ def test_a_dataset_that_a_replay_added_to_is_verified_run_by_run(workspace, data
     with line._standing():
         second = dataops("quarantine", "replay", "people_old", "--quiet", "--json").json["run"]
     checks = dataops("dataset", "verify", "people_ready", "--json").json["checks"]
-    assert checks["run"] == f"{first}, {second}"
+    assert checks["runs"].split("\n") == [first, second]
     assert checks["accounted for"].startswith("400 read =")
     assert checks["accounted for"].endswith("0 quarantined + 0 dropped")
-    assert checks[f"run {second}, replay of {first}"].startswith("20 read = 20 passed")
+    assert checks["by run"].split("\n")[1].startswith(f"{second} (replay of {first}): 20 read = 20 passed")
     text = dataops("dataset", "verify", "people_ready")
     assert text.code == 0
-    assert f"run {second}, replay of {first}" in text.out
+    assert f"{second} (replay of {first}): " in text.out
     _add_another_replay(workspace, first, second)
     broken = dataops("dataset", "verify", "people_ready")
     assert broken.code == 8
