@@ -71,13 +71,14 @@ def broken_by_age(
 
 def _too_old(column: str | None, *, known: bool, allowed: float) -> str:
     of = "its newest file" if column is None else f"the newest value of column '{column}'"
-    expected = f"may be {_spoken(allowed)} old at most"
-    return f"{of} is older than that: it {expected}" if known else f"there is no such time: {of} {expected}"
+    if known:
+        return f"{of} is older than {_spoken(allowed)}, which is the most that is allowed"
+    return f"{of} may be {_spoken(allowed)} old at most, and there is none"
 
 
 def _spoken(seconds: float) -> str:
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= size and seconds % size == 0:
+        if seconds >= 2 * size and seconds % size == 0:
             return f"{seconds / size:g} {unit}"
     return f"{seconds:g} seconds"
 
