@@ -83,6 +83,17 @@ def test_every_dependency_has_its_reason_in_the_decision_record(requirement: Req
     assert f"`{requirement.name}" in record or "stubs" in requirement.name or requirement.name.startswith("types-")
 
 
+def test_all_of_governance_is_pure_but_for_what_keeps_keys_and_records() -> None:
+    doing = {"audit", "checkpoints", "key_files", "keys", "signing"}
+    modules = {path.stem for path in (ROOT / "dataops" / "governance").glob("*.py")} - {"__init__"}
+    contracts = {one["id"]: one for one in read_project()["tool"]["importlinter"]["contracts"]}
+    libraries, surroundings = (
+        set(contracts[name]["source_modules"]) for name in ("pure-libraries", "pure-surroundings")
+    )
+    assert libraries == surroundings
+    assert {name.split(".")[-1] for name in libraries if name.startswith("dataops.governance.")} == modules - doing
+
+
 def test_every_import_contract_holds(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "lint-imports"
     done = subprocess.run(
