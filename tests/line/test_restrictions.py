@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataops.declarations.jobs import find_job
-from dataops.errors import AccessDenied
+from dataops.errors import AccessDenied, InvalidInput
 from dataops.training.evaluate import OTHERS
 from tests.line.people import POLICY, make_workspace
 from tests.line.running import Line
@@ -56,3 +56,19 @@ def test_an_allow_that_has_expired_runs_nothing(town: Line) -> None:
     with pytest.raises(AccessDenied, match="no policy allows any of it"):
         town.run("people_ready")
     assert not (town.storage / "datasets" / "people_ready").exists()
+
+
+def test_pseudonyms_to_train_and_true_keys_beside_the_scores_if_the_policy_says_so(town: Line) -> None:
+    """One person, one key: read under two purposes, it is two things; and no model may take it."""
+    purposes = "{id: who, effect: mask, roles: [data_science], purposes: [train, evaluate, score]"
+    assert purposes in POLICY
+    policy = POLICY.replace(purposes, purposes.replace(", score]", "]"))
+    (town.folder / "policies" / "people.yaml").write_text(policy)
+    town.run_all()
+    trained, scored = ({str(row["person_id"]) for row in town.rows(name)} for name in ("people_ready", "people_scores"))
+    assert all(len(one) == 32 and int(one, 16) >= 0 for one in trained)
+    assert all(one.startswith("secret-id-") for one in scored)
+    jobs = town.folder / "jobs" / "people.yaml"
+    jobs.write_text(jobs.read_text().replace("columns: [trade, long_hours]", "columns: [trade, person_id]"))
+    with pytest.raises(InvalidInput, match="'person_id' is a pseudonym"):
+        town.run("wealth")
