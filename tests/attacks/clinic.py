@@ -4,8 +4,8 @@
    which is what makes it the control: what an attempt can't find there, it proves nothing about.
 2. Jobs run in this process, without a cluster and without drawing reports (those have a town of their own): the
    declaration, the grant, the records, the audit, the governed read and the commit are the real ones.
-3. Searched is all that a workspace keeps, but for what a data scientist isn't to read (`CLOSED`), and all that was said:
-   progress, printed output, messages of errors with their causes.
+3. Searched is all that a workspace keeps, but for what a data scientist isn't to read (`CLOSED`), and all that was
+   said: progress, printed output, messages of errors with their causes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Inline(Work):
 
 @contextmanager
 def inline() -> Iterator[None]:
-    """Jobs run in this process, and draw no report."""
+    """Jobs run in this process, and draw no report; nothing waits for the disk, for no machine goes down here."""
 
     @contextmanager
     def nowhere(*_: object, **__: object) -> Iterator[Connection]:
@@ -92,6 +92,7 @@ def inline() -> Iterator[None]:
         patch("dataops.runs.execute.connect", nowhere),
         patch("dataops.runs.execute.Work", Inline),
         patch("dataops.runs.execute.write_run_report", lambda *_: "no report"),
+        patch("os.fsync", lambda _: None),
     ):
         yield
 
@@ -129,7 +130,7 @@ class Clinic:
         return self.folder / "storage"
 
     def people(self, n_rows: int = ROWS, **columns: Any) -> pa.Table:
-        """`n_rows` grown-ups without secrets; `columns` take the place of what is there, or of all rows if one value."""
+        """`n_rows` grown-ups without secrets; `columns` replace what is there, one value stands for all rows."""
         plain = {
             "id": list(range(n_rows)),
             "secret": ["none"] * n_rows,
@@ -152,7 +153,7 @@ class Clinic:
         below: str = "",
         name: str = "people",
     ) -> None:
-        """Fill the clinic: the dataset `name` of `tables`, its contract, and the policy of `rules` where it is governed.
+        """Fill the clinic: the dataset `name` of `tables`, its contract, and the policy of `rules` if it is governed.
 
         Parameters
         ----------
@@ -231,7 +232,11 @@ class Clinic:
         ]
 
     def tour(self, *datasets: str) -> None:
-        """All verbs that a data scientist looks around with, on `datasets` and the newest run."""
+        """All verbs that a data scientist looks around with, on `datasets` and the newest run: under the policy, for
+        no control looks at what they print.
+        """
+        if self.opened:
+            return
         jobs = str(self.folder / "jobs" / "attack.yaml")
         verbs = [["job", "explain", jobs], ["policy", "check"], ["audit", "show"], ["quarantine", "list"]]
         for name in datasets:

@@ -10,14 +10,12 @@ import json
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from distributed.diagnostics.plugin import SchedulerPlugin
 
 from dataops.cli.main import main
 from dataops.datasets.units import Unit
@@ -37,28 +35,13 @@ from tests.attacks.canaries import (
     make_workspace,
     tokens,
 )
+from tests.attacks.listener import Listener
+from tests.attacks.listener import from_dask as heard_from
 from tests.attacks.scanner import Hit, Scanner, Token
 from tests.faults.driver import command
 from tests.line.running import Line, standing_cluster
 
 UNREADABLE = ("quarantine", "plans")  # the steward's; paths of sources
-
-
-class Listener(SchedulerPlugin):
-    """Keeps all that Dask's scheduler is told of tasks: keys, annotations, what to run on what, errors."""
-
-    name = "listener"
-
-    def __init__(self) -> None:
-        self.heard: list[bytes] = []
-
-    def update_graph(self, scheduler: Any, *, tasks: Any, annotations: Any, **_: Any) -> None:
-        self.heard += [repr(tasks).encode(), repr(annotations).encode()]
-        for key in tasks:
-            self.heard.append(pickle.dumps(scheduler.tasks[key].run_spec) if key in scheduler.tasks else b"")
-
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **rest: Any) -> None:
-        self.heard.append(repr((key, start, finish, args, rest)).encode())
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +89,7 @@ def readable(line: Line, scanner: Scanner) -> set[Hit]:
 
 def from_dask(line: Line, listener: Listener) -> bytes:
     """All that the cluster said and was told."""
-    client = line.connection.client
-    scheduler = client.cluster.scheduler
-    logs = [client.get_worker_logs(n=10_000), client.get_scheduler_logs(n=10_000), client.get_worker_logs(nanny=True)]
-    events = {topic: list(entries) for topic, entries in scheduler.get_events().items()}
-    return b"\n".join([*listener.heard, repr(logs).encode(), repr(events).encode()])
+    return b"\n".join(heard_from(line.connection.client, listener).values())
 
 
 def cells(line: Line, dataset: str) -> set[str]:
