@@ -6,7 +6,8 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -217,6 +218,34 @@ def _expected(files: Sequence[Sequence[Row]]) -> tuple[list[Row], dict[str, int]
             if name is not None:
                 seen.add((number, name))
     return kept, repeated
+
+
+class TestKeysOfEveryType:
+    @pytest.mark.parametrize(
+        ("values", "type_", "repeated"),
+        [
+            ([0.0, -0.0, float("nan"), float("nan"), 1.5, None, None], pa.float64(), 2),
+            ([1.5, 1.5, 2.5], pa.float32(), 1),
+            ([Decimal("1.50"), Decimal("1.5"), Decimal("-1.5")], pa.decimal128(10, 2), 1),
+            ([time(1, 2, 3), time(1, 2, 3), time(1, 2)], pa.time64("us"), 1),
+            ([time(1, 2, 3), time(1, 2, 3), time(1, 2)], pa.time32("ms"), 1),
+            ([b"ab", b"ab", b"a"], pa.binary(), 1),
+            ([b"ab", b"ab", b"ba"], pa.binary(2), 1),
+            ([True, False, True], pa.bool_(), 1),
+            ([date(2026, 1, 1), date(2026, 1, 1)], pa.date32(), 1),
+            ([0, 2**64 - 1, 2**64 - 1], pa.uint64(), 1),
+        ],
+        ids=lambda value: str(value) if isinstance(value, pa.DataType) else "",
+    )
+    def test_are_compared_by_value(
+        self, tmp_path: Path, keys: Path, values: list[Any], type_: pa.DataType, repeated: int
+    ) -> None:
+        folder = tmp_path / "data"
+        for number, value in enumerate(values):  # each row in a file of its own
+            write(folder / f"{number:02d}.parquet", pa.table({"id": pa.array([value], type_)}))
+        given = make_input(folder, keys, rules=[UNIQUE], columns=[Column(name="id", type=type_)])
+        given = surveyed(given, InlineWork().work, storage=str(tmp_path / "storage"), at=AT)
+        assert read_survey(str(given.source.survey)).duplicates == (repeated,)
 
 
 class TestRareValues:
