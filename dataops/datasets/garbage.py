@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from dataops.datasets.publish import committed_units
+from dataops.datasets.commit import committed_units
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.snapshot import DATASETS_FOLDER, Manifest, read_manifest, snapshot_journal
 from dataops.datasets.tombstones import Garbage, Reason, StoredFile, by_tombstone

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import pyarrow.parquet as pq
 
 from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_entry
-from dataops.datasets.publish import UnitRecord, merge_set_aside, run_folder, unit_key
+from dataops.datasets.commit import UnitRecord, run_folder, unit_key
+from dataops.datasets.publish import merge_set_aside
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot

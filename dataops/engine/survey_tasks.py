@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.datasets.allowed import AllowedRows, read_allowed
+from dataops.datasets.commit import parquet_bytes
 from dataops.datasets.decode import Source
 from dataops.datasets.partitioned import read_parts, write_partitioned
-from dataops.datasets.publish import parquet_bytes
 from dataops.datasets.survey import Asked, SurveyFile, fragment_id, survey_key
 from dataops.datasets.units import Unit
 from dataops.governance.hashing import keyed_hashes

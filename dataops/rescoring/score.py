@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
+from dataops.datasets.commit import UnitRecord, commit_unit, committed_units
 from dataops.datasets.decode import Source
-from dataops.datasets.publish import UnitRecord, commit_unit, committed_units, publish, require_within_thresholds
+from dataops.datasets.publish import publish, require_within_thresholds
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from dataops.datasets.catalog import dataset_names
-from dataops.datasets.publish import UnitRecord, committed_units, merge_set_aside, unit_key
+from dataops.datasets.commit import UnitRecord, committed_units, unit_key
+from dataops.datasets.publish import merge_set_aside
 from dataops.datasets.quarantine import QUARANTINE_FOLDER, QUARANTINE_RULE
 from dataops.datasets.replayed import read_aside
 from dataops.datasets.snapshot import Manifest, Snapshot, read_manifest, read_snapshot

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord
+from dataops.datasets.commit import UnitRecord
 from dataops.datasets.quarantine import key_rule
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
 from dataops.datasets.units import Unit

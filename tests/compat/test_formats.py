@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataops.datasets.publish import UnitRecord
+from dataops.datasets.commit import UnitRecord
 from dataops.datasets.snapshot import Manifest, manifest_key, read_snapshot, snapshot_journal
 from dataops.datasets.survey import Survey
 from dataops.datasets.tombstones import TOMBSTONES_FOLDER, require_unmarked, tombstones

@@ -11,7 +11,8 @@ import pytest
 
 from dataops.datasets.access import govern, open_inputs, require_same
 from dataops.datasets.catalog import Added, add_dataset, dataset_names, open_dataset
-from dataops.datasets.publish import commit_unit, publish
+from dataops.datasets.commit import commit_unit
+from dataops.datasets.publish import publish
 from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.verify import verify_dataset
 from dataops.errors import AccessDenied, AlreadyExists, DataopsError, Integrity, InvalidInput, NotFound

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dataops.datasets.commit import commit_unit, committed_units
 from dataops.datasets.garbage import find_garbage, sweep, totals
-from dataops.datasets.publish import commit_unit, committed_units, publish
+from dataops.datasets.publish import publish
 from dataops.datasets.retention import expire, plan_expiry
 from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.tombstones import Garbage, Reason, mark, require_unmarked, tombstones

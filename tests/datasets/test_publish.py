@@ -14,14 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataops.datasets.publish import (
-    UnitRecord,
-    commit_unit,
-    committed_units,
-    parquet_bytes,
-    publish,
-    unit_key,
-)
+from dataops.datasets.commit import UnitRecord, commit_unit, committed_units, parquet_bytes, unit_key
+from dataops.datasets.publish import publish
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot, snapshot_journal
 from dataops.errors import Integrity, Storage

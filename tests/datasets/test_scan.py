@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.datasets import decode
-from dataops.datasets.publish import parquet_bytes
+from dataops.datasets.commit import parquet_bytes
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import read_unit
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, Integrity, Storage

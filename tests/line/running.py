@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pyarrow.parquet as pq
 
-from dataops.datasets.publish import UnitRecord, committed_units
+from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.snapshot import read_snapshot
 from dataops.declarations.clusters import ClusterFile
 from dataops.declarations.jobs import find_job

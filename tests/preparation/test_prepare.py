@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord, committed_units, require_within_thresholds
+from dataops.datasets.commit import UnitRecord, committed_units
+from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import merge_receipts
 from dataops.declarations.jobs import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput

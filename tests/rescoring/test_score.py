@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.publish import UnitRecord
+from dataops.datasets.commit import UnitRecord
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.scan import read_unit
 from dataops.declarations.jobs import RescoreJob

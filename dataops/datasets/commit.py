@@ -1,0 +1,180 @@
+"""What an attempt at one unit leaves behind: a part that nobody overwrites, a record that only one attempt can put.
+
+1. A part's name is unique to the attempt; its bytes hold no time and no attempt, with codec and row groups fixed, so
+   equal rows give equal files.
+2. The unit's record is put if absent: the first complete attempt wins, whoever else wrote the same unit deletes its
+   own file. So zombies, retries and speculative copies are harmless, and a resume needs nothing but the records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataops.datasets.quarantine import QUARANTINE_FOLDER, rows_by_rule
+from dataops.datasets.receipt import Receipt
+from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment, RowGroup
+from dataops.errors import Integrity, NotFound
+from dataops.records import decode_record, encode_record, new_nonce
+from dataops.storage.files import DataFiles
+from dataops.storage.objects import Store
+
+ROWS_PER_GROUP = 131_072
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitRecord:
+    """What the winning attempt at a unit left behind: its receipt, its part (None when no row passed), its quarantine
+    file; `set_aside` counts the rows of that file by the rule that set them aside.
+    """
+
+    unit: str
+    attempt: str
+    receipt: Receipt
+    part: Fragment | None
+    quarantine: Fragment | None
+    summary: Mapping[str, Any]
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The stored record."""
+        body = {
+            "unit": self.unit,
+            "attempt": self.attempt,
+            "receipt": self.receipt.record(),
+            "part": self.part and self.part.record(),
+            "quarantine": self.quarantine and self.quarantine.record(),
+            "summary": dict(self.summary),
+            "set_aside": dict(self.set_aside),
+        }
+        return encode_record("unit", 1, body)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> UnitRecord:
+        """The record stored in `data`."""
+        body = decode_record(data, "unit", 1)
+        return cls(
+            unit=body["unit"],
+            attempt=body["attempt"],
+            receipt=Receipt.from_record(body["receipt"]),
+            part=Fragment.from_record(body["part"]) if body["part"] else None,
+            quarantine=Fragment.from_record(body["quarantine"]) if body["quarantine"] else None,
+            summary=body["summary"],
+            set_aside=body.get("set_aside", {}),
+        )
+
+
+def run_folder(dataset: str, run: str) -> str:
+    """Where a run's parts and records lie, relative to the storage."""
+    return f"{DATASETS_FOLDER}/{dataset}/runs/{run}"
+
+
+def parquet_bytes(table: pa.Table) -> pa.Buffer:
+    """`table` as Parquet: zstd, fixed row groups, no schema metadata, so that equal rows give equal bytes."""
+    sink = pa.BufferOutputStream()
+    plain = table.replace_schema_metadata(None)
+    pq.write_table(
+        plain,
+        sink,
+        compression="zstd",
+        row_group_size=ROWS_PER_GROUP,
+        store_schema=False,
+        version="2.6",
+        write_page_checksum=True,  # a read only looks at a part's size: damage must not be taken for values
+    )
+    return sink.getvalue()
+
+
+def _write(files: DataFiles, path: str, below: str, table: pa.Table) -> Fragment:
+    data = parquet_bytes(table)
+    metadata = pq.read_metadata(pa.BufferReader(data))
+    if metadata.num_rows != table.num_rows:
+        raise Integrity(f"{path}: {table.num_rows} rows were given, its footer says {metadata.num_rows}")
+    files.write(path, lambda sink: sink.write(data))
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    return Fragment(
+        path=path.removeprefix(below + "/"),
+        size_bytes=data.size,
+        digest="sha256:" + hashlib.sha256(data).hexdigest(),
+        row_groups=tuple(RowGroup(rows=group.num_rows, size_bytes=group.total_byte_size) for group in groups),
+    )
+
+
+def commit_unit(
+    store: Store,
+    files: DataFiles,
+    *,
+    dataset: str,
+    run: str,
+    input_dataset: str,
+    table: pa.Table,
+    quarantined: pa.Table | None,
+    receipt: Receipt,
+    summary: Mapping[str, Any] | None = None,
+) -> UnitRecord:
+    """The unit's record: ours, or that of the attempt that came first (our files are deleted then).
+
+    Parameters
+    ----------
+    table : the rows of the part; one per passed row.
+    quarantined : rows set aside, written below the steward's prefix of `input_dataset`.
+    summary : small JSON figures to keep with the unit (score histogram and the like).
+    """
+    if table.num_rows != receipt.passed:
+        raise Integrity(
+            f"unit {receipt.unit}: {table.num_rows} rows to write, its receipt says {receipt.passed} passed"
+        )
+    n_aside = 0 if quarantined is None else quarantined.num_rows
+    if n_aside != receipt.quarantined:
+        raise Integrity(
+            f"unit {receipt.unit}: {n_aside} rows to set aside, its receipt says {receipt.quarantined} quarantined"
+        )
+    key = unit_key(dataset, run, receipt.unit)
+    earlier = _earlier(store, key)
+    if earlier is not None:
+        return earlier
+    attempt = new_nonce()
+    home = f"{DATASETS_FOLDER}/{dataset}"
+    part_path = f"{run_folder(dataset, run)}/data/part-{receipt.unit}-{attempt}.parquet"
+    aside_path = f"{QUARANTINE_FOLDER}/{input_dataset}/{run}/part-{receipt.unit}-{attempt}.parquet"
+    part = _write(files, part_path, home, table) if table.num_rows else None
+    aside = None if quarantined is None else _write(files, aside_path, QUARANTINE_FOLDER, quarantined)
+    mine = UnitRecord(
+        unit=receipt.unit,
+        attempt=attempt,
+        receipt=receipt,
+        part=part,
+        quarantine=aside,
+        summary=summary or {},
+        set_aside=rows_by_rule(quarantined),
+    )
+    if store.put_if_absent(key, mine.to_bytes()):
+        return mine
+    for path, written in ((part_path, part), (aside_path, aside)):
+        if written is not None:
+            files.delete(path)
+    return UnitRecord.from_bytes(store.get(key))
+
+
+def _earlier(store: Store, key: str) -> UnitRecord | None:
+    try:
+        return UnitRecord.from_bytes(store.get(key))
+    except NotFound:
+        return None
+
+
+def unit_key(dataset: str, run: str, unit: str) -> str:
+    """The key of a unit's record."""
+    return f"{run_folder(dataset, run)}/units/{unit}.json"
+
+
+def committed_units(store: Store, dataset: str, run: str) -> dict[str, UnitRecord]:
+    """The records of the units that are done, by unit."""
+    keys = store.list(f"{run_folder(dataset, run)}/units")
+    records = (UnitRecord.from_bytes(store.get(key)) for key in keys)
+    return {record.unit: record for record in records}
