@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataops.datasets.catalog import Dataset, open_dataset
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.contract import Column

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.datasets.replayed import take_rows
 from dataops.datasets.units import Unit
 from dataops.errors import Integrity

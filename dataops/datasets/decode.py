@@ -17,40 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataops.datasets.footers import folder_name, groups_that_may_pass
+from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.source import HIVE_NULL, footer_digest
 from dataops.datasets.units import Unit
 from dataops.errors import ContractViolation, Integrity, NotFound, Storage
 from dataops.governance.column_types import casts_losslessly
-from dataops.governance.contract import Column, Contract
+from dataops.governance.contract import Column
 from dataops.governance.expressions import Expression
-from dataops.governance.grant import Effect
 from dataops.governance.leaves import leaf_values, leaves_of, twin_findings
 from dataops.storage.files import open_files
 
 _LENGTH_BYTES = 4  # of one text in a plain page, beside its characters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """All that a worker needs to read a dataset under a grant; holds the folder of the keys, never a key.
-
-    Attributes
-    ----------
-    expires_at : time (`records.format_time`) from which on nothing is read any more; None: the grant has no end.
-    survey : URL of the folder with what a look at the whole dataset found; None where no rule or mask needs one.
-    quarantine : URL of the folder of all quarantine files; of a replay only.
-    """
-
-    dataset: str
-    url: str
-    contract: Contract
-    effect: Effect
-    purpose: str
-    keys_folder: str
-    expires_at: str | None = None
-    survey: str | None = None
-    quarantine: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

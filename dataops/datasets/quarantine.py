@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.datasets.units import Unit
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Action, Contract, Rule, RuleKind

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dataops.datasets.decode import Source, decode_unit
+from dataops.datasets.decode import decode_unit
 from dataops.datasets.quarantine import (
     PLACE,
     QUARANTINE_KEY,
@@ -29,6 +29,7 @@ from dataops.datasets.quarantine import (
     group_of_rows,
     key_rule,
 )
+from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.units import Unit
 from dataops.errors import Conflict, Integrity

@@ -27,8 +27,8 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.allowed import read_allowed
-from dataops.datasets.decode import Source
 from dataops.datasets.quarantine import aside_columns, rows_aside
+from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt
 from dataops.datasets.replayed import with_carried
 from dataops.datasets.survey import Surveyed, keys_of, require_survey

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
 from dataops.errors import Format, Integrity, NotFound
 from dataops.governance.contract import Contract, Rule, RuleKind

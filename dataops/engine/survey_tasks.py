@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 
 from dataops.datasets.allowed import AllowedRows, read_allowed
 from dataops.datasets.commit import parquet_bytes
-from dataops.datasets.decode import Source
 from dataops.datasets.partitioned import read_parts, write_partitioned
+from dataops.datasets.reading import Source
 from dataops.datasets.survey import Asked, SurveyFile, fragment_id, survey_key
 from dataops.datasets.units import Unit
 from dataops.governance.hashing import keyed_hashes

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, commit_unit, committed_units
-from dataops.datasets.decode import Source
 from dataops.datasets.publish import publish, require_within_thresholds
+from dataops.datasets.reading import Source
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.declarations.jobs import HOLDOUT, INPUT, Candidate, TrainJob, evaluation_name
 from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataops.datasets.access import GovernedInput, open_inputs
-from dataops.datasets.decode import Source
+from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt
 from dataops.datasets.snapshot import Fragment, Manifest, RowGroup
 from dataops.datasets.source import read_fragments

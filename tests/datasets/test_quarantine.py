@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.datasets.commit import UnitRecord, commit_unit
-from dataops.datasets.decode import Source
 from dataops.datasets.quarantine import PLACE, QUARANTINE_FOLDER, aside_columns, key_rule, reason_of, rows_by_rule
+from dataops.datasets.reading import Source
 from dataops.datasets.replayed import Taken, take_rows, with_carried
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.source import read_fragments
