@@ -18,7 +18,7 @@ No error, receipt or key ever holds a value of a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,8 +34,7 @@ from dataops.datasets.replayed import with_carried
 from dataops.datasets.survey import Surveyed, keys_of, require_survey
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied
-from dataops.governance.checking import Checked, check_rows
-from dataops.governance.contract import Action, Contract
+from dataops.governance.checking import check_rows
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
 from dataops.records import now_utc, parse_time
@@ -74,9 +73,8 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
     survey = require_survey(source)
     looked_at = aside_columns(source.contract)
     rows = read_allowed(source, unit, {*columns, *looked_at}, encoded=True)
-    checked = check_rows(source.contract, rows.table)
-    if survey is not None:
-        checked = with_repeats(source.contract, checked, _repeats(survey, source, unit, rows.positions))
+    repeats = {} if survey is None else _repeats(survey, source, unit, rows.positions)
+    checked = check_rows(source.contract, rows.table, repeats=repeats)
     keep = np.asarray(checked.keep)
     passing = rows.table if keep.all() else rows.table.filter(checked.keep)
     aside = rows_aside(
@@ -120,25 +118,6 @@ def _repeats(survey: Surveyed, source: Source, unit: Unit, positions: np.ndarray
     keys = keys_of(source.contract)
     repeats = {columns: survey.repeats(unit.fragment, columns) for columns in set(keys.values())}
     return {place: np.isin(positions, repeats[columns]) for place, columns in keys.items()}
-
-
-def with_repeats(contract: Contract, checked: Checked, repeats: Mapping[int, np.ndarray]) -> Checked:
-    """`checked` with the rows that break a rule of the whole dataset: set aside by the most severe rule they break.
-
-    Parameters
-    ----------
-    repeats : boolean (n_rows,) by the rule's place in the contract: which rows break it.
-    """
-    severity = tuple(Action)  # the least severe first
-    worst_first = sorted(range(len(contract.rules)), key=lambda i: (-severity.index(contract.rules[i].action), i))
-    rank = np.empty(len(worst_first) + 1, dtype=np.int64)
-    rank[worst_first], rank[-1] = np.arange(len(worst_first)), len(worst_first)  # -1: no rule so far
-    rule_index, broken = np.array(checked.rule_index), list(checked.broken)
-    for place, breaks in repeats.items():
-        broken[place] += int(np.count_nonzero(breaks))
-        if contract.rules[place].action is not Action.WARN:
-            rule_index[breaks & (rank[place] < rank[rule_index])] = place
-    return Checked(keep=pa.array(rule_index == -1), rule_index=pa.array(rule_index), broken=tuple(broken))
 
 
 def _masked(source: Source, rows: pa.Table, columns: Sequence[str], survey: Surveyed | None) -> pa.Table:

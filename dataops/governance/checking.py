@@ -5,12 +5,13 @@
 2. NaN, bytes that are not text and dates beyond the calendar are null, and so break a rule that asks for a value.
 3. A row is set aside once, by the most severe action of the rules that it breaks (fail, quarantine, drop), the first of
    them; each rule counts all rows that break it. WARN counts and keeps.
-4. A row's outcome depends on that row alone: any split of the rows adds up to the same.
+4. Which rows repeat a key is told by who looked at the whole dataset; they are set aside like any other.
+5. A row's outcome depends on that row alone, and on what is told of it: any split of the rows adds up to the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,14 +21,11 @@ import pyarrow.compute as pc
 from dataops.errors import Compute, InvalidInput, near_match
 from dataops.governance.column_types import casts_losslessly, column_type, logical_type, spell_type
 from dataops.governance.conditions import LIST_KINDS, columns_of_rule, condition
-from dataops.governance.contract import DATASET_KINDS, Action, Column, Contract, Rule, RuleKind
+from dataops.governance.contract import DATASET_KINDS, SEVERITY, Action, Column, Contract, Rule, RuleKind
 from dataops.governance.expression_tree import Node, RefusedError
 from dataops.governance.expression_values import BOOLEAN, plain
 from dataops.governance.expressions import compute_tree
 from dataops.governance.leaves import is_list, leaves_of, twin_findings
-
-# the least severe first
-_SEVERITY = (Action.DROP, Action.QUARANTINE, Action.FAIL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,7 +36,7 @@ class Checked:
     ----------
     keep : boolean (n_rows,), without nulls: whether the row passes.
     rule_index : int16 (n_rows,): the rule for which the row is set aside, -1 for none.
-    broken : for each rule of the contract, how many rows break it; 0 for rules of the dataset.
+    broken : for each rule of the contract, how many rows break it; of a rule of the dataset those that were told.
     """
 
     keep: pa.BooleanArray
@@ -46,7 +44,7 @@ class Checked:
     broken: tuple[int, ...]
 
 
-def check_rows(contract: Contract, table: pa.Table) -> Checked:
+def check_rows(contract: Contract, table: pa.Table, *, repeats: Mapping[int, np.ndarray] | None = None) -> Checked:
     """Which rows of `table` pass the rules of `contract`.
 
     Parameters
@@ -55,6 +53,8 @@ def check_rows(contract: Contract, table: pa.Table) -> Checked:
         Whose rules are checked.
     table
         The unmasked values of at least `columns_of_rules`, in the contract's types.
+    repeats
+        Boolean (n_rows,) by the place of a rule of the dataset in the contract: which rows of `table` break it.
 
     Raises
     ------
@@ -65,15 +65,16 @@ def check_rows(contract: Contract, table: pa.Table) -> Checked:
     missing = [name for name in names if name not in table.schema.names]
     if missing:
         raise InvalidInput(f"contract '{contract.name}' can't be checked without the columns {', '.join(missing)}")
-    conditions = [None if rule.kind in DATASET_KINDS else condition(rule) for rule in contract.rules]
     rule_index = np.full(table.num_rows, -1, dtype=np.int16)
-    broken = np.zeros(len(conditions), dtype=np.int64)
+    broken = np.zeros(len(contract.rules), dtype=np.int64)
     start = 0
-    for batch in table.select(names).to_batches() if names else ():
-        masks = _broken(contract, conditions, batch)
-        broken += [0 if mask is None else int(np.count_nonzero(mask)) for mask in masks]
-        _assign(rule_index[start : start + len(batch)], contract.rules, masks)
-        start += len(batch)
+    for n_rows, masks in _masks(contract, table.select(names)):
+        rows = slice(start, start + n_rows)
+        for place, breaks in (repeats or {}).items():
+            masks[place] = breaks[rows]
+        broken += np.array([0 if mask is None else np.count_nonzero(mask) for mask in masks], dtype=np.int64)
+        _assign(rule_index[rows], contract.rules, masks)
+        start += n_rows
     return Checked(
         keep=pa.array(rule_index == -1), rule_index=pa.array(rule_index), broken=tuple(int(count) for count in broken)
     )
@@ -128,6 +129,15 @@ def table_columns_match(contract: Contract, schema: pa.Schema) -> list[str]:
 
 def _shown(column: Column) -> str:
     return repr(column.name) + (f" ({'.'.join(column.stored)!r} in the files)" if column.stored else "")
+
+
+def _masks(contract: Contract, table: pa.Table) -> Iterator[tuple[int, list[np.ndarray | None]]]:
+    """For each batch of `table` its number of rows, and for each rule which of them break it (None: none do)."""
+    conditions = [None if rule.kind in DATASET_KINDS else condition(rule) for rule in contract.rules]
+    if not table.num_columns:  # no batches
+        yield table.num_rows, [None] * len(conditions)
+    for batch in table.to_batches():
+        yield len(batch), _broken(contract, conditions, batch)
 
 
 def _broken(contract: Contract, conditions: Sequence[Node | None], batch: pa.RecordBatch) -> list[np.ndarray | None]:
@@ -207,10 +217,10 @@ def _false_rows(holds: pa.BooleanArray) -> np.ndarray | None:
 
 def _assign(rule_index: np.ndarray, rules: Sequence[Rule], masks: Sequence[np.ndarray | None]) -> None:
     """Give each row its rule: written from the least severe and last to the most severe and first, which stays."""
-    for action in _SEVERITY:
+    for action in SEVERITY:
         for index in reversed(range(len(rules))):
             mask = masks[index]
-            if mask is not None and rules[index].action == action:
+            if mask is not None and rules[index].action == action != Action.WARN:
                 rule_index[mask] = index
 
 

@@ -37,6 +37,9 @@ class Action(StrEnum):
     FAIL = "fail"  # nothing of the run is published
 
 
+SEVERITY = (Action.WARN, Action.DROP, Action.QUARANTINE, Action.FAIL)  # the least severe first
+
+
 class RuleKind(StrEnum):
     """What a rule asks of a row; the keys of its arguments in brackets."""
 

@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 from dataops.governance.column_types import casts_losslessly, element_logical_type, logical_type, spell_type
-from dataops.governance.contract import Action, Column, Contract, Rule, RuleKind
+from dataops.governance.contract import SEVERITY, Action, Column, Contract, Rule, RuleKind
 from dataops.records import Record
 
 
@@ -55,8 +55,6 @@ class Change:
         return {"effect": str(self.effect), "subject": self.subject, "change": self.what, "reason": self.reason}
 
 
-# the least severe first
-_ACTIONS = (Action.WARN, Action.DROP, Action.QUARANTINE, Action.FAIL)
 _LOWER_BOUNDS = (RuleKind.MINIMUM, RuleKind.EXCLUSIVE_MINIMUM, RuleKind.MIN_LENGTH, RuleKind.MIN_ITEMS)
 _UPPER_BOUNDS = (RuleKind.MAXIMUM, RuleKind.EXCLUSIVE_MAXIMUM, RuleKind.MAX_LENGTH, RuleKind.MAX_ITEMS)
 _SETS_ASIDE = "rows that passed may be set aside"
@@ -178,7 +176,7 @@ def _same_rule(old: Rule, new: Rule) -> Iterator[Change]:
         effect, reason = (Effect.LOOSER, _LETS_IN) if wider else (Effect.TIGHTER, _SETS_ASIDE)
         yield _change(effect, subject, f"asks {'less' if wider else 'more or something else'}", reason)
     if old.action != new.action:
-        stricter = _ACTIONS.index(new.action) > _ACTIONS.index(old.action)
+        stricter = SEVERITY.index(new.action) > SEVERITY.index(old.action)
         effect, reason = (
             (Effect.TIGHTER, _consequence(new)) if stricter else (Effect.LOOSER, "less happens to such rows")
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from hypothesis import strategies as st
 
 from dataops.datasets.dataset_rules import broken_by_age, broken_by_rows
 from dataops.datasets.partitioned import read_parts, write_partitioned
-from dataops.datasets.scan import with_repeats
 from dataops.datasets.survey import Asked, Survey, SurveyFile, survey_folder
 from dataops.engine.survey_tasks import newest_time
 from dataops.errors import Format
-from dataops.governance.checking import Checked
 from dataops.governance.contract import Action, Contract, Rule, RuleKind
 from dataops.records import encode_record
 from dataops.storage.files import open_files
@@ -125,38 +122,6 @@ class TestAge:
         column = pa.chunked_array([pa.array([2**62], pa.timestamp("s"))])
         assert newest_time(column) == 2**62 * 10**6
         assert newest_time(column.slice(0, 0)) is None
-
-
-ACTIONS = st.lists(st.sampled_from(list(Action)), min_size=1, max_size=6)
-
-
-class TestRepeats:
-    @given(actions=ACTIONS, data=st.data())
-    def test_are_set_aside_like_other_rows_by_the_most_severe_rule_and_of_these_the_first(
-        self, actions: list[Action], data: st.DataObject
-    ) -> None:
-        n_rows = 8
-        rules = [Rule(id=f"r{n}", kind=RuleKind.UNIQUE, action=one) for n, one in enumerate(actions)]
-        flags = st.lists(st.booleans(), min_size=n_rows, max_size=n_rows)
-        breaks = [np.array(data.draw(flags)) for _ in rules]
-        of_rows = data.draw(st.sets(st.integers(0, len(rules) - 1)))  # judged by row already; the others by the survey
-        before = _judged(rules, [one if n in of_rows else np.zeros(n_rows, bool) for n, one in enumerate(breaks)])
-        repeats = {n: one for n, one in enumerate(breaks) if n not in of_rows}
-        found = with_repeats(make_contract(rules=rules), before, repeats)
-        expected = _judged(rules, breaks)
-        assert found.rule_index.to_pylist() == expected.rule_index.to_pylist()
-        assert found.keep.to_pylist() == expected.keep.to_pylist()
-        assert found.broken == expected.broken
-
-
-def _judged(rules: Sequence[Rule], breaks: Sequence[np.ndarray]) -> Checked:
-    chosen = []
-    for row in range(len(breaks[0])):
-        broken = [n for n, one in enumerate(breaks) if one[row] and rules[n].action is not Action.WARN]
-        chosen.append(min(broken, key=lambda n: (-list(Action).index(rules[n].action), n), default=-1))
-    index = np.array(chosen, np.int16)
-    counts = tuple(int(one.sum()) for one in breaks)
-    return Checked(keep=pa.array(index == -1), rule_index=pa.array(index), broken=counts)
 
 
 @given(parts=st.lists(st.integers(0, 4), max_size=30))

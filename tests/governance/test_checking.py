@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from dataops.errors import InvalidInput
 from dataops.governance.checking import Checked, check_rows, columns_of_rules, over_threshold, table_columns_match
-from dataops.governance.contract import Action, Column, Contract, Rule, RuleKind
+from dataops.governance.contract import SEVERITY, Action, Column, Contract, Rule, RuleKind
 
 SCHEMA = pa.schema({"age": pa.int16(), "wage": pa.float32(), "state": pa.string(), "born": pa.date32()})
 COLUMNS = tuple(Column(name=field.name, type=field.type) for field in SCHEMA)
@@ -65,12 +66,24 @@ def contracts(draw: st.DrawFn) -> Contract:
     return Contract(name="c", version="1", columns=COLUMNS, rules=rules)
 
 
+@st.composite
+def contracts_with_keys(draw: st.DrawFn) -> Contract:
+    """Rules of rows and rules that ask for unique rows, in any order."""
+    contract = draw(contracts())
+    actions = draw(st.lists(st.sampled_from(Action), min_size=1, max_size=3))
+    unique = [Rule(id=f"u{number}", kind=RuleKind.UNIQUE, action=action) for number, action in enumerate(actions)]
+    return replace(contract, rules=tuple(draw(st.permutations([*contract.rules, *unique]))))
+
+
 def breaks(rule: Rule, row: dict[str, Any]) -> bool:
     return not ORACLES[rule.kind][1](rule.arguments, row[str(rule.column)])
 
 
 def set_aside_by(contract: Contract, row: dict[str, Any]) -> int:
-    broken = [index for index, rule in enumerate(contract.rules) if breaks(rule, row)]
+    return worst(contract, [index for index, rule in enumerate(contract.rules) if breaks(rule, row)])
+
+
+def worst(contract: Contract, broken: list[int]) -> int:
     for action in (Action.FAIL, Action.QUARANTINE, Action.DROP):
         for index in broken:
             if contract.rules[index].action == action:
@@ -100,6 +113,37 @@ def test_any_split_of_the_rows_adds_up_to_the_same(
     assert pa.concat_arrays([part.rule_index for part in parts]) == whole.rule_index == chunked.rule_index
     assert pa.concat_arrays([part.keep for part in parts]) == whole.keep == chunked.keep
     assert tuple(np.add(parts[0].broken, parts[1].broken)) == whole.broken == chunked.broken
+
+
+@settings(max_examples=100, deadline=None)
+@given(contract=contracts_with_keys(), rows=ROWS, data=st.data())
+def test_repeated_keys_are_set_aside_like_rows_that_break_a_rule_of_rows(
+    contract: Contract, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    flags = st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)).map(lambda told: np.array(told, dtype=bool))
+    repeats = {place: data.draw(flags) for place, rule in enumerate(contract.rules) if rule.kind is RuleKind.UNIQUE}
+    cut = data.draw(st.integers(0, len(rows)))
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    checked = check_rows(contract, pa.concat_tables([table.slice(0, cut), table.slice(cut)]), repeats=repeats)
+    broken = [
+        [i for i, rule in enumerate(contract.rules) if (repeats[i][n] if i in repeats else breaks(rule, row))]
+        for n, row in enumerate(rows)
+    ]
+    assert checked.rule_index.to_pylist() == [worst(contract, one) for one in broken]
+    assert checked.keep.to_pylist() == [worst(contract, one) == -1 for one in broken]
+    assert checked.broken == tuple(sum(i in one for one in broken) for i in range(len(contract.rules)))
+
+
+def test_repeated_keys_are_set_aside_where_no_rule_looks_at_a_row() -> None:
+    rule = Rule(id="key", kind=RuleKind.UNIQUE, arguments={"columns": ["age"]})
+    contract = Contract(name="c", version="1", columns=COLUMNS, rules=(rule,))
+    checked = check_rows(contract, pa.table({"age": [1, 1, 2]}), repeats={0: np.array([False, True, False])})
+    assert checked.rule_index.to_pylist() == [-1, 0, -1]
+    assert checked.broken == (1,)
+
+
+def test_the_severity_of_actions_holds_each_of_them_once() -> None:
+    assert sorted(SEVERITY) == sorted(Action)
 
 
 def check(rule: Rule, **columns: Any) -> Checked:
