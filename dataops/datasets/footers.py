@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -21,7 +21,8 @@ from dataops.datasets.units import Unit
 from dataops.errors import Integrity
 from dataops.governance.contract import Column, Contract
 from dataops.governance.expressions import Expression
-from dataops.governance.leaves import leaves_of
+from dataops.governance.leaves import Leaf, leaves_of
+from dataops.governance.plain_types import plain_type
 from dataops.governance.pruning import Range, may_pass
 from dataops.storage.files import DataFiles, open_files
 
@@ -70,7 +71,7 @@ def _expected(
             raise Integrity(f"{fragment.shown} changed after it was looked at; try again")
         metadata = pq.read_metadata(opened)
     groups = range(unit.start_group, unit.stop_group)
-    wanted = {index for path, index in _places(metadata).items() if path in paths}
+    wanted = {leaf.index for path, leaf in _leaves(metadata).items() if path in paths}
     read = groups_that_may_pass(metadata, unit.fragment, contract, groups, filters)
     return Expected(
         rows=sum(metadata.row_group(group).num_rows for group in read),
@@ -91,13 +92,13 @@ def groups_that_may_pass(
     """Those of `groups` in which, as far as the footer tells, some row may pass all `filters`."""
     names = {name for one in filters for name in one.columns}
     columns = [column for column in contract.columns if column.name in names]
-    places = _places(metadata) if columns else {}
+    leaves = _leaves(metadata) if columns else {}
     kept = []
     for group in groups:
         ranges = {
             column.name: found
             for column in columns
-            if (found := _range(metadata.row_group(group), places, column, dict(fragment.partition))) is not None
+            if (found := _range(metadata.row_group(group), leaves, column, dict(fragment.partition))) is not None
         }
         if all(may_pass(one, ranges) for one in filters):
             kept.append(group)
@@ -109,36 +110,58 @@ def folder_name(column: Column, partition: Collection[str]) -> str | None:
     return column.path[0] if len(column.path) == 1 and column.path[0] in partition else None
 
 
-def _places(metadata: pq.FileMetaData) -> dict[tuple[str, ...], int]:
-    """Where each leaf stands: by its path, since a dotted name can mean two leaves."""
-    return {leaf.path: leaf.index for leaf in leaves_of(metadata.schema.to_arrow_schema())}
+def _leaves(metadata: pq.FileMetaData) -> dict[tuple[str, ...], Leaf]:
+    """The leaves by their path: a dotted name can mean two of them."""
+    return {leaf.path: leaf for leaf in leaves_of(metadata.schema.to_arrow_schema())}
 
 
 def _range(
-    group: pq.RowGroupMetaData, places: Mapping[tuple[str, ...], int], column: Column, partition: Mapping[str, str]
+    group: pq.RowGroupMetaData, leaves: Mapping[tuple[str, ...], Leaf], column: Column, partition: Mapping[str, str]
 ) -> Range | None:
     folder = folder_name(column, partition)
     if folder is not None:
         value = partition[folder]
         nulls = group.num_rows if value == HIVE_NULL else 0
-        return Range(bounds=_bounds(value, value, column), nulls=nulls, rows=group.num_rows)
-    place = places.get(column.path)
-    statistics = None if place is None else group.column(place).statistics
-    if statistics is None:
+        return Range(bounds=_bounds(lambda: pa.array([value, value]), column), nulls=nulls, rows=group.num_rows)
+    leaf = leaves.get(column.path)
+    statistics = None if leaf is None else group.column(leaf.index).statistics
+    if leaf is None or statistics is None:
         return None
     return Range(
-        bounds=_bounds(statistics.min, statistics.max, column) if statistics.has_min_max else None,
+        bounds=_bounds(lambda: _stored_bounds(statistics, leaf.type), column) if statistics.has_min_max else None,
         nulls=statistics.null_count if statistics.has_null_count else None,
         rows=group.num_rows,
     )
 
 
-def _bounds(least: object, greatest: object, column: Column) -> pa.Array | None:
-    """Both in the column's type; None where they can't be, since then nothing is known."""
+def _bounds(read: Callable[[], pa.Array], column: Column) -> pa.Array | None:
+    """What `read` gives in the column's type; None where it can't be had, since then nothing is known.
+
+    Statistics may hold what Python can't: a day after the year 9999, bytes that are no text. No row makes a read fail.
+    """
     try:
-        return pa.array([least, greatest]).cast(column.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return read().cast(column.type)
+    except (pa.ArrowException, ArithmeticError, TypeError, ValueError):
         return None
+
+
+def _stored_bounds(statistics: pq.Statistics, stored: pa.DataType) -> pa.Array:
+    """The least and the greatest value in the type `stored` of the file's column, exactly.
+
+    Raises
+    ------
+    TypeError : a type whose statistics aren't understood here.
+    """
+    types = pa.types
+    kind = stored.value_type if types.is_dictionary(stored) else stored
+    if types.is_timestamp(kind) and kind.unit == "ns":  # Python's own times are coarser
+        if "nanoseconds" not in str(statistics.logical_type):
+            raise TypeError(str(statistics.logical_type))
+        return pa.array([statistics.min_raw, statistics.max_raw], pa.int64()).cast(kind)
+    exact = (types.is_integer, types.is_float32, types.is_float64, types.is_boolean, types.is_decimal, types.is_date32)
+    if not (any(test(kind) for test in exact) or types.is_timestamp(kind) or plain_type(kind) == pa.string()):
+        raise TypeError(str(kind))
+    return pa.array([statistics.min, statistics.max], kind)
 
 
 def _stored_bytes(group: pq.RowGroupMetaData, indices: Collection[int] | None) -> int:

@@ -66,9 +66,9 @@ def _verify_source(settings: Settings, store: Store, name: str) -> Verified:
     found = read_fragments(open_files(url))  # every footer again, none taken over
     listed = {fragment.path: fragment for fragment in snapshot.fragments}
     gone = sorted(set(listed) - {one.path for one in found})
-    findings = [f"{path}: gone since snapshot {snapshot.number}" for path in gone]
+    findings = [f"{listed[path].shown}: gone since snapshot {snapshot.number}" for path in gone]
     findings += [
-        f"{one.path}: {'changed' if one.path in listed else 'new'} since snapshot {snapshot.number}"
+        f"{one.shown}: {'changed' if one.path in listed else 'new'} since snapshot {snapshot.number}"
         for one in found
         if listed.get(one.path) != one
     ]
