@@ -2,7 +2,8 @@
 
 1. A filter may look at columns that the reader may not see; they are decoded for it alone. Row groups of which the
    footer tells that no row can pass aren't decoded at all; their rows are counted as filtered.
-2. A unit without exactly the rows of its footer is refused: rows would be lost or read twice unseen.
+2. Nothing is read once the grant has ended: every way to rows, also a survey's, leads through here.
+3. A unit without exactly the rows of its footer is refused: rows would be lost or read twice unseen.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import pyarrow as pa
 from dataops.datasets.reading import Source
 from dataops.datasets.replayed import take_rows
 from dataops.datasets.units import Unit
-from dataops.errors import Integrity
+from dataops.errors import AccessDenied, Integrity
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
+from dataops.records import now_utc, parse_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +48,11 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
 
     Raises
     ------
+    AccessDenied : the grant has ended; nothing is decoded then.
     Integrity : the file is not the one that was planned, or can't be decoded.
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
+    _require_unexpired(source)
     filters = [_expression(text) for text in source.effect.filters]
     looked_at = {*names, *(name for one in filters for name in one.columns)}
     taken = take_rows(source, unit, looked_at, encoded=encoded, filters=filters)
@@ -63,6 +67,14 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
         filtered=raw.num_rows - len(allowed) + taken.skipped,
         carried=taken.carried,
     )
+
+
+def _require_unexpired(source: Source) -> None:
+    """Nothing, while the grant holds; looked at anew for each unit, as runs and surveys may be long."""
+    if source.expires_at is not None and now_utc() >= parse_time(source.expires_at):
+        raise AccessDenied(
+            f"dataset '{source.dataset}': what was granted ended at {source.expires_at}; a policy must allow it anew"
+        )
 
 
 @lru_cache(maxsize=256)

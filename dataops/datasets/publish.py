@@ -32,7 +32,7 @@ from dataops.records import digest_bytes, format_time, merkle_root, now_utc
 from dataops.storage.objects import Store
 
 
-def require_within_thresholds(given: GovernedInput, records: Iterable[UnitRecord]) -> None:
+def require_within_thresholds(given: GovernedInput, receipts: Sequence[Receipt]) -> None:
     """Nothing, unless the units of `given` together break a rule of its contract more often than it allows.
 
     Of a replay no share can be judged, since all its rows broke a rule once: only a rule that no row may break counts.
@@ -41,7 +41,6 @@ def require_within_thresholds(given: GovernedInput, records: Iterable[UnitRecord
     if any(unit.aside is not None for unit in given.units):
         strict = (replace(rule, max_rows=None, max_percent=None) for rule in contract.rules)
         contract = replace(contract, rules=tuple(strict))
-    receipts = [record.receipt for record in records]
     broken = [sum(receipt.broken.get(rule.id, 0) for receipt in receipts) for rule in contract.rules]
     checked = sum(receipt.read - receipt.filtered_by_policy for receipt in receipts)
     findings = over_threshold(contract, broken, checked)

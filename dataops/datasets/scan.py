@@ -37,7 +37,6 @@ from dataops.errors import AccessDenied
 from dataops.governance.checking import check_rows
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
-from dataops.records import now_utc, parse_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +102,10 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
 
 
 def _require_granted(source: Source, columns: Sequence[str]) -> None:
-    """Nothing, if the grant holds all `columns` and hasn't ended; looked at anew for each unit, as runs may be long."""
+    """Nothing, if the grant holds all `columns`."""
     denied = [name for name in columns if name not in source.effect.columns]
     if denied:
         raise AccessDenied(f"dataset '{source.dataset}': the grant doesn't hold {', '.join(denied)}; nothing was read")
-    if source.expires_at is not None and now_utc() >= parse_time(source.expires_at):
-        raise AccessDenied(
-            f"dataset '{source.dataset}': what was granted ended at {source.expires_at}; a policy must allow it anew"
-        )
 
 
 def _repeats(survey: Surveyed, source: Source, unit: Unit, positions: np.ndarray) -> dict[int, np.ndarray]:

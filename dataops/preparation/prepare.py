@@ -200,7 +200,7 @@ def run_prepare(
     done = committed_units(store, plan.job.output, work.run)
     records = work.map_units("prepare", prepare_unit, context, given.units, done=done)
     with work.phase("publish"):
-        require_within_thresholds(given, records)
+        require_within_thresholds(given, [record.receipt for record in records])
         return publish(
             store,
             dataset=plan.job.output,

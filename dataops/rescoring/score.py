@@ -170,7 +170,7 @@ def run_rescore(
     done = committed_units(store, plan.job.output, work.run)
     records = work.map_units("score", score_unit, context, given.units, done=done)
     with work.phase("publish"):
-        require_within_thresholds(given, records)
+        require_within_thresholds(given, [record.receipt for record in records])
         if replay_of is None:  # all rows of a replay were set aside once: their rate says nothing
             _require_error_rate(plan.job, given, records)
         manifest, snapshot = publish(

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
+from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import COUNTED
 from dataops.declarations.jobs import INPUT, TrainJob
 from dataops.engine.code import code_identity
@@ -55,6 +56,7 @@ def run_train(
     numeric, categorical = job.features.numeric.columns, job.features.categorical.columns
     context = SummaryContext(selection=plan.learn, numeric=numeric, categorical=categorical)
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
+    require_within_thresholds(given, [receipt for _, receipt in summarised])
     encoder = fit_encoder(
         merge([summary for summary, _ in summarised]),
         job.features,
@@ -114,6 +116,7 @@ def _judge_all(
         name = plan.metrics_name(input_name)
         context = PartContext(selection=selection, encoder=encoder)
         parts, receipts = load_parts(work, f"judge on {name}", context, inputs[input_name].units)
+        require_within_thresholds(inputs[input_name], receipts)
         for report, (model_format, model) in zip(reports, models, strict=True):
             figures = evaluate_on_cluster(
                 parts,

@@ -427,12 +427,22 @@ class TestReading:
         given = make_input(write_files(tmp_path / "data", FILES), keys)
         ended = replace(given, source=replace(given.source, expires_at=format_time(now_utc() - timedelta(seconds=1))))
         with (
-            patch("dataops.datasets.scan.read_allowed", side_effect=AssertionError),
+            patch("dataops.datasets.allowed.take_rows", side_effect=AssertionError),
             pytest.raises(AccessDenied, match="'people': what was granted ended at 20"),
         ):
             read_all(ended)
         lasting = replace(given, source=replace(given.source, expires_at=format_time(now_utc() + timedelta(days=1))))
         assert len(ids(read_all(lasting))) == 6
+
+    def test_is_not_made_beyond_the_grant(self, tmp_path: Path, keys: Path) -> None:
+        rule = Rule(id="one-id", kind=RuleKind.UNIQUE, arguments={"columns": ["id"]})
+        given = make_input(write_files(tmp_path / "data", FILES), keys, rules=[rule])
+        ended = replace(given, source=replace(given.source, expires_at=format_time(now_utc() - timedelta(seconds=1))))
+        with (
+            patch("dataops.datasets.allowed.take_rows", side_effect=AssertionError),
+            pytest.raises(AccessDenied, match="what was granted ended"),
+        ):
+            surveyed(ended, InlineWork().work, storage=str(tmp_path / "storage"), at=AT)
 
     @pytest.mark.parametrize(
         ("action", "counts"),

@@ -13,7 +13,7 @@ import pytest
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.publish import require_within_thresholds
-from dataops.datasets.receipt import merge_receipts
+from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.declarations.jobs import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput
 from dataops.governance.contract import Action, Contract, inherited_classification
@@ -54,6 +54,10 @@ def _prepare(given: GovernedInput, storage: Path, **changes: Any) -> list[UnitRe
         run="run-1",
     )
     return [prepare_unit(context, unit) for unit in given.units]
+
+
+def _receipts(records: list[UnitRecord]) -> list[Receipt]:
+    return [record.receipt for record in records]
 
 
 def _rows(storage: Path, records: list[UnitRecord]) -> pa.Table:
@@ -190,7 +194,7 @@ class TestThresholds:
         return replace(given, dataset=replace(given.dataset, contract=contract))
 
     def test_within_them_nothing_happens(self, given: GovernedInput, tmp_path: Path) -> None:
-        require_within_thresholds(self._given(given, max_percent=6.0), _prepare(given, tmp_path))
+        require_within_thresholds(self._given(given, max_percent=6.0), _receipts(_prepare(given, tmp_path)))
         require_within_thresholds(self._given(given, max_rows=0), [])
 
     @pytest.mark.parametrize("limits", [{"max_rows": 5}, {"max_percent": 1.0}, {"action": Action.FAIL}], ids=str)
@@ -199,5 +203,5 @@ class TestThresholds:
     ) -> None:
         records = _prepare(given, tmp_path)
         with pytest.raises(ContractViolation, match=r"of \d+ rows break it") as caught:
-            require_within_thresholds(self._given(given, **limits), records)
+            require_within_thresholds(self._given(given, **limits), _receipts(records))
         assert "150" not in str(caught.value)
