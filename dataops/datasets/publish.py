@@ -15,7 +15,7 @@ from typing import Any
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
-from dataops.datasets.receipt import merge_receipts
+from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.snapshot import (
     Manifest,
     Snapshot,

@@ -97,6 +97,20 @@ class TestFailure:
         assert [entry.get("outcome") for entry in _audited(town)] == [None, "failed"]
         assert report_path(town.workspace, state.run.id).is_file()
 
+    def test_of_the_contract_stops_training_on_raw_data_too(self, town: Line) -> None:
+        jobs = town.folder / "jobs" / "people.yaml"
+        raw = jobs.read_text().replace("input: people_ready\ntarget", "input: people_old\ntarget")
+        jobs.write_text(raw.replace("[trade, long_hours]", "[trade]"))
+        contract = town.folder / "contracts" / "people.yaml"
+        column = "classification: work}"
+        fails = "customProperties: [{property: action, value: fail}]"
+        rule = f"classification: work, logicalTypeOptions: {{maximum: 20}}, {fails}}}"
+        assert column in contract.read_text()
+        contract.write_text(contract.read_text().replace(column, rule, 1))
+        with pytest.raises(ContractViolation, match=r"rule 'hours.maximum': \d+ of \d+ rows break it, none may"):
+            town.run("wealth")
+        assert list((town.folder / "registry").iterdir()) == []
+
     def test_that_nobody_foresaw_leaves_no_text_of_its_own(self, town: Line) -> None:
         with (
             patch.object(execute, "run_prepare", side_effect=ValueError("CANARY")),
