@@ -76,10 +76,23 @@ def _end(family: str, message: str, exit_code: int, *, as_json: bool) -> None:
 
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    message = error.format_message()
+    message = _missing(error) if isinstance(error, click.MissingParameter) else error.format_message()
     if context is None:
         return message
     return f"{message}\n{context.get_usage()}\n`{context.command_path} -h` explains it."
+
+
+def _missing(error: click.MissingParameter) -> str:
+    """What is missing, in a line: click lists choices in several, with tabs."""
+    wanted = error.param
+    if wanted is None:
+        return error.format_message()
+    is_option = isinstance(wanted, click.Option)
+    name = max(wanted.opts, key=len) if is_option else wanted.make_metavar(error.ctx or click.get_current_context())
+    if not isinstance(wanted.type, click.Choice):
+        return f"{name} is missing"
+    *others, last = map(str, wanted.type.choices)
+    return f"{name} is missing: {' or '.join([', '.join(others), last] if others else [last])}"
 
 
 def _with_notes(message: str, error: BaseException) -> str:

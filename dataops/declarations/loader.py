@@ -47,8 +47,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORDS: Mapping[str, bool | None] = {"null": None, "true": True, "false": False}
 # What PyYAML says of the commonest slips, and what they are.
 _SYNTAX_HINTS: Mapping[str, str] = {
-    "cannot start any token": "indent with spaces, not tabs",
+    "cannot start any token": "indent with spaces, not tabs; text that begins with @, % or ` needs quotes",
     "mapping values are not allowed": "the line is indented too far, or text with ': ' in it needs quotes",
+    "did not find expected '-' indicator": "indented otherwise than the items of this list: begin it where they begin, "
+    "or where the keys of the item above do",
+    "did not find expected key": "indented otherwise than the keys beside it",
+    "while scanning an alias": 'write "*" in quotes',
 }
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -242,8 +246,9 @@ def _syntax_message(error: yaml.YAMLError, text: str, source: str) -> str:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         problem = "; ".join(filter(None, (error.context, error.problem))) or "not YAML"
-        hint = next((f" ({hint})" for said, hint in _SYNTAX_HINTS.items() if said in problem), "")
-        return f"{source}:{mark.line + 1 if mark else 1}: {problem}{hint}"
+        hint = next((hint for said, hint in _SYNTAX_HINTS.items() if said in problem), None)
+        said = f"{hint} ({error.problem})" if hint else problem
+        return f"{source}:{mark.line + 1 if mark else 1}: {said}"
     line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
     return f"{source}:{line}: a character that YAML does not allow; write the file as UTF-8 text"
 

@@ -29,6 +29,9 @@ _HEADER = """\
 # can't be read at all.
 """
 
+# Words that begin so speak of somebody's health, whatever a name of a person stands beside them.
+_HEALTH = ("sick", "health", "diagnos", "disab", "medic")
+
 # classification -> words that hint at it; the first that matches holds
 _HINTS: Mapping[str, Collection[str]] = {
     "pii.direct": (
@@ -38,7 +41,7 @@ _HINTS: Mapping[str, Collection[str]] = {
         *("longitude", "lat", "lon", "lng", "photo", "signature", "login"),
     ),
     "sensitive": (
-        *("race", "ethnic", "ethnicity", "hispanic", "religion", "health", "diagnosis", "disease", "disability"),
+        *("race", "ethnic", "ethnicity", "hispanic", "religion", "disease"),
         *("sexual", "orientation", "political", "party", "union", "genetic", "biometric", "pregnant", "criminal"),
         *("salary", "income", "wage", "wages", "credit", "debt", "password", "secret", "token"),
     ),
@@ -82,6 +85,8 @@ def draft_contract(name: str, schema: pa.Schema, *, partitions: Collection[str] 
 def guess_classification(name: str) -> str:
     """The classification that a column's name hints at."""
     words = _words(name)
+    if any(word.startswith(_HEALTH) for word in words):
+        return "sensitive.health"
     return next((guess for guess, hints in _HINTS.items() if not words.isdisjoint(hints)), UNCLASSIFIED)
 
 

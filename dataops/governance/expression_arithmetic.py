@@ -19,7 +19,7 @@ from dataops.governance.expression_values import NUMBERS, REAL, WHOLE, Value, as
 # the arguments, and the literal that steers the operation
 Operation = Callable[[Sequence[Value], Any], pa.Array]
 
-_LOWEST = pa.scalar(-(2**63), WHOLE)
+_LOWEST = -(2**63)  # no scalar here: the first that pyarrow makes imports pandas
 _EXACT = pa.decimal256(19, 0)
 
 
@@ -39,7 +39,7 @@ def _arithmetic(name: str, checked: Callable[..., pa.Array], unchecked: Callable
 def _exact(operation: Callable[..., pa.Array], left: Value, right: Value) -> pa.Array:
     """The slow way, taken when some row overflows 64 bits: null in those rows."""
     exact = operation(pc.cast(left, _EXACT), pc.cast(right, _EXACT))
-    lowest, highest = (pa.scalar(bound, WHOLE).cast(_EXACT) for bound in (-(2**63), 2**63 - 1))
+    lowest, highest = (pa.scalar(bound, WHOLE).cast(_EXACT) for bound in (_LOWEST, 2**63 - 1))
     fits = pc.and_(pc.greater_equal(exact, lowest), pc.less_equal(exact, highest))
     return pc.if_else(fits, operation(left, right), pa.scalar(None, WHOLE))
 
@@ -77,7 +77,7 @@ def _absolute(values: Sequence[Value], _parameter: Any) -> pa.Array:
     (value,) = typed(values, "abs", *NUMBERS)
     if value.type == REAL:
         return finite(pc.abs(value))
-    return pc.if_else(pc.equal(value, _LOWEST), pa.scalar(None, WHOLE), pc.abs(value))
+    return pc.if_else(pc.equal(value, pa.scalar(_LOWEST, WHOLE)), pa.scalar(None, WHOLE), pc.abs(value))
 
 
 def _towards(name: str, kernel: Callable[[pa.Array], pa.Array]) -> Operation:

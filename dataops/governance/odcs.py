@@ -25,12 +25,22 @@ from dataops.governance.draft import draft_contract
 from dataops.governance.expression_tree import RefusedError
 from dataops.governance.findings import Findings, Place
 from dataops.governance.odcs_columns import read_columns
-from dataops.governance.odcs_rules import read_primary_key, read_rules
+from dataops.governance.odcs_rules import MAX_SHOWN, read_primary_key, read_rules
 from dataops.governance.odcs_service import read_ages, read_retention, read_roles
 
 __all__ = ["draft_contract", "parse_contract"]
 
 _KIND = "DataContract"
+# what pydantic calls a mismatch -> what would have been right
+_EXPECTED: Mapping[str, str] = {
+    "bool_type": "true or false",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+}
 
 
 def parse_contract(value: Mapping[str, Any], *, source: str, lines: Mapping[Place, int]) -> Contract:
@@ -70,12 +80,34 @@ def _standard(value: Any, findings: Findings) -> OpenDataContractStandard:
             known = [field.alias or name for name, field in OpenDataContractStandard.model_fields.items()]
             unknown = one["type"] == "extra_forbidden"
             place = tuple(one["loc"])
-            findings.add(place, f"unknown key.{near_match(str(place[-1]), known)}" if unknown else one["msg"])
+            wrong = _mismatch(one["type"], one["msg"], value, place)
+            findings.add(place, f"unknown key.{near_match(str(place[-1]), known)}" if unknown else wrong)
         findings.require_none()
         raise
     for place, message in _unknown_keys(standard, value, ()):
         findings.add(place, message)
     return standard
+
+
+def _mismatch(kind: str, message: str, value: Any, place: Place) -> str:
+    """What was expected at `place`, and what is found there, where it is a short word or a number."""
+    if kind not in _EXPECTED:
+        return message
+    for part in place:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):  # pydantic's own label: a member of a union
+            return f"expected {_EXPECTED[kind]}"
+    match value:
+        case None | bool():
+            found = {None: "null", True: "true", False: "false"}[value]
+        case int() | float():
+            found = f"the number {value}"
+        case str():
+            found = repr(value) if len(value) <= MAX_SHOWN else f"a text of {len(value)} characters"
+        case _:
+            found = "a mapping" if isinstance(value, Mapping) else "a list"
+    return f"expected {_EXPECTED[kind]}, found {found}"
 
 
 def _unknown_keys(model: BaseModel, raw: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, str]]:
@@ -103,6 +135,9 @@ def _table(standard: OpenDataContractStandard, findings: Findings) -> SchemaObje
     for key in ("id", "version"):
         if not getattr(standard, key):
             findings.add((), f"'{key}' is missing")
+    if standard.schema_ is None:
+        findings.add((), "'schema' is missing: a list with the one table")
+        findings.require_none()
     tables = standard.schema_ or []
     if len(tables) != 1:
         findings.add(("schema",), f"expected one table, found {len(tables)}: a dataset has a contract of its own")

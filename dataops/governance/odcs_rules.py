@@ -4,18 +4,21 @@
    ``<column>.<what>``; a primary key of several columns is one rule, ``row.primary_key``.
 2. Their action stands among the column's ``customProperties``; a key of several columns takes that of its first one.
 3. Options of an array speak of the list: they are rules of the array's first leaf, named by the array.
+4. Bounds that no value can be within are refused: every row would break them.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from open_data_contract_standard.model import SchemaObject, SchemaProperty
 
 from dataops.errors import near_match
-from dataops.governance.contract import Rule, RuleKind
+from dataops.governance.column_types import element_logical_type
+from dataops.governance.contract import Column, Rule, RuleKind
 from dataops.governance.findings import Findings, Place
 from dataops.governance.odcs_actions import Placed, read_action
 from dataops.governance.odcs_columns import ReadColumn
@@ -34,9 +37,22 @@ _OPTIONS: Mapping[str, RuleKind] = {
     "maxLength": RuleKind.MAX_LENGTH,
     "pattern": RuleKind.PATTERN,
 }
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+MAX_SHOWN = 40
+
 _LIST_OPTIONS: Mapping[str, RuleKind] = {"minItems": RuleKind.MIN_ITEMS, "maxItems": RuleKind.MAX_ITEMS}
 # whole numbers, and the least that each may be
 _WHOLE_OPTIONS: Mapping[str, int] = {"multipleOf": 1, "minLength": 0, "maxLength": 0, "minItems": 0, "maxItems": 0}
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+# (a least, a most that must not lie below it, whether a value may be both)
+_RANGES = (
+    ("minimum", "maximum", True),
+    ("minimum", "exclusiveMaximum", False),
+    ("exclusiveMinimum", "maximum", False),
+    ("exclusiveMinimum", "exclusiveMaximum", False),
+    ("minLength", "maxLength", True),
+    ("minItems", "maxItems", True),
+)
 
 
 def read_rules(
@@ -102,10 +118,11 @@ def _of_values(column: ReadColumn, key: Sequence[str], findings: Findings) -> It
         here = (*place, "logicalTypeOptions", option)
         if option in ("timezone", "format"):
             yield from _of_format(one, option, value, name, here, findings)
-        elif finding := _option_finding(option, value, _OPTIONS):
+        elif finding := _option_finding(option, value, _OPTIONS) or _bound_finding(option, value, column.column):
             findings.add(here, finding)
         else:
             yield here, f"{name}.{_OPTIONS[option]}", _OPTIONS[option], {"value": value}
+    _check_ranges(one.logicalTypeOptions or {}, place, findings)
     if one.enum:
         values = [entry.value for entry in one.enum]
         yield (*place, "enum"), f"{name}.valid_values", RuleKind.VALID_VALUES, {"values": values}
@@ -141,6 +158,7 @@ def _of_list(one: SchemaProperty, name: str, place: Place, findings: Findings) -
             findings.add(here, "lists within lists are read as one list, whose elements can't be counted by level")
         else:
             yield here, f"{name}.{_LIST_OPTIONS[option]}", _LIST_OPTIONS[option], {"value": value}
+    _check_ranges(one.logicalTypeOptions or {}, place, findings)
 
 
 def _holds_lists(one: SchemaProperty) -> bool:
@@ -161,3 +179,28 @@ def _option_finding(option: str, value: Any, known: Mapping[str, RuleKind]) -> s
     if option in _WHOLE_OPTIONS and (not isinstance(value, int) or value < _WHOLE_OPTIONS[option]):
         return f"expected a whole number, at least {_WHOLE_OPTIONS[option]}"
     return None
+
+
+def _bound_finding(option: str, value: Any, column: Column) -> str | None:
+    """What is wrong with text as a bound of numbers; what else doesn't fit its column is found with the rule."""
+    if option not in _BOUNDS or not isinstance(value, str):
+        return None
+    if element_logical_type(column.type) not in ("integer", "number"):
+        return None
+    such_as = f" such as {value}" if _NUMBER.fullmatch(value) else ""
+    return f'expected a number{such_as}, found the text "{value[:MAX_SHOWN]}"'
+
+
+def _check_ranges(options: Mapping[str, Any], place: Place, findings: Findings) -> None:
+    for least, most, may_be_equal in _RANGES:
+        low, high = options.get(least), options.get(most)
+        if not _comparable(low, high) or low < high or (low == high and may_be_equal):
+            continue
+        finding = f"{str(high)[:MAX_SHOWN]} is {'below' if high < low else 'not above'} {least} {str(low)[:MAX_SHOWN]}: no row can pass"
+        findings.add((*place, "logicalTypeOptions", most), finding)
+
+
+def _comparable(low: Any, high: Any) -> bool:
+    if isinstance(low, str) and isinstance(high, str):  # dates, and text by its order
+        return True
+    return all(isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in (low, high))

@@ -330,3 +330,16 @@ def test_a_file_with_several_documents_is_not_one_document(tmp_path: Path) -> No
 def test_places_are_spelled_as_people_write_them() -> None:
     assert spell(("features", "numeric", "columns", 2)) == "features.numeric.columns[2]"
     assert spell(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a:\n  - b: 1\n   - c: 2\n", "jobs/a.yaml:3: indented otherwise than the items of this list"),
+        ("a:\n    b: 1\n  c: 1\n", "jobs/a.yaml:3: indented otherwise than the keys beside it"),
+        ("roles: *\n", 'jobs/a.yaml:1: write "*" in quotes'),
+        ("a: @x\n", "jobs/a.yaml:1: indent with spaces, not tabs; text that begins with @"),
+    ],
+)
+def test_the_commonest_slips_of_syntax_are_told_in_plain_words(text: str, message: str) -> None:
+    assert refusal(text).startswith(message)

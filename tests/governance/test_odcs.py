@@ -160,6 +160,7 @@ def quality(**check: Any) -> Callable[[Any], object]:
         (setting("apiVersion", to="v2.2.0"), "apiVersion: expected a version 3"),
         (setting("version", to=None), "'version' is missing"),
         (setting("schema", to=[]), "expected one table, found 0"),
+        (lambda value: value.pop("schema"), "'schema' is missing: a list with the one table"),
         (setting("schema", 0, "properties", to=[]), "list the columns"),
         (setting(*PROPERTIES, 0, "name", to="AGE"), "can't be told from"),
         (setting(*PROPERTIES, 0, "name", to=None), "can't name a column"),
@@ -169,7 +170,9 @@ def quality(**check: Any) -> Callable[[Any], object]:
         (setting(*PROPERTIES, 0, "logicalType", to="time"), "no type of a column"),
         (setting(*PROPERTIES, 1, "physicalType", to="int61"), "Did you mean 'int64'?"),
         (setting(*PROPERTIES, 1, "physicalType", to="float32"), "no physical type of logicalType integer"),
-        (setting(*PROPERTIES, 1, "required", to="yes"), "valid boolean"),
+        (setting(*PROPERTIES, 1, "required", to="yes"), "required: expected true or false, found 'yes'"),
+        (setting(*PROPERTIES, 1, "name", to=7), "name: expected text, found the number 7"),
+        (setting(*PROPERTIES, to="id"), "expected a list, found 'id'"),
         (setting(*PROPERTIES, 0, "physicalName", to="AGE"), "is that of the files already"),
         (setting(*PROPERTIES, 0, "name", to="first name"), "write the files' name as physicalName"),
         (setting(*PROPERTIES, 0, "name", to="a.b"), "can't name a column in a contract"),
@@ -182,7 +185,26 @@ def quality(**check: Any) -> Callable[[Any], object]:
         (setting(*PROPERTIES, 3, "logicalTypeOptions", to={"format": "yyyy"}), "leave the format out"),
         (setting(*PROPERTIES, 3, "logicalTypeOptions", to={"timezone": "UTC"}), "expected true or false"),
         (setting(*PROPERTIES, 1, "logicalTypeOptions", to={"minimum": True}), "expected a number"),
-        (setting(*PROPERTIES, 1, "logicalTypeOptions", to={"minimum": "low"}), "can't take text and whole numbers"),
+        (
+            setting(*PROPERTIES, 1, "logicalTypeOptions", to={"minimum": "low"}),
+            'expected a number, found the text "low"',
+        ),
+        (
+            setting(*PROPERTIES, 1, "logicalTypeOptions", to={"maximum": "60"}),
+            'logicalTypeOptions.maximum: expected a number such as 60, found the text "60"',
+        ),
+        (
+            setting(*PROPERTIES, 1, "logicalTypeOptions", to={"minimum": 60, "maximum": 48}),
+            "logicalTypeOptions.maximum: 48 is below minimum 60: no row can pass",
+        ),
+        (
+            setting(*PROPERTIES, 1, "logicalTypeOptions", to={"minimum": 60, "exclusiveMaximum": 60}),
+            "60 is not above minimum 60: no row can pass",
+        ),
+        (
+            setting(*PROPERTIES, 2, "logicalTypeOptions", to={"minLength": 3, "maxLength": 2}),
+            "maxLength: 2 is below minLength 3: no row can pass",
+        ),
         (setting(*PROPERTIES, 1, "logicalTypeOptions", to={"multipleOf": 0}), "at least 1"),
         (setting(*PROPERTIES, 1, "logicalTypeOptions", to={"pattern": "x"}), "pattern takes text"),
         (setting(*PROPERTIES, 2, "logicalTypeOptions", to={"pattern": "(a"}), "pattern can't be read"),
@@ -326,6 +348,10 @@ def test_a_draft_guesses_to_the_strict_side_and_says_that_all_is_denied() -> Non
         ("customer_id", "pii.direct"),
         ("date of birth", "pii.direct"),
         ("phone2", "pii.direct"),
+        ("sick_days", "sensitive.health"),
+        ("diagnoses", "sensitive.health"),
+        ("patientDisability", "sensitive.health"),
+        ("medical_record", "sensitive.health"),
         ("race", "sensitive"),
         ("hispanic_origin", "sensitive"),
         ("wage_per_hour", "sensitive"),
@@ -336,7 +362,7 @@ def test_a_draft_guesses_to_the_strict_side_and_says_that_all_is_denied() -> Non
         ("arr_delay", "unclassified"),
     ],
 )
-def test_classifications_are_guessed_from_whole_words(name: str, guess: str) -> None:
+def test_classifications_are_guessed_from_the_words_of_a_name(name: str, guess: str) -> None:
     assert guess_classification(name) == guess
 
 
