@@ -32,6 +32,7 @@ class AllowedRows:
     table : unmasked, in the contract's types, one row per row let through.
     positions : int64 (n_rows,), rising: offset of each of them in its file.
     read, filtered : rows to account for, and how many of them the filters kept back.
+    key : the primary key by which rows that are set aside may be found again, see `replayed`.
     carried : of a replay: rows of the quarantine file that stay there, see `replayed`.
     """
 
@@ -39,6 +40,7 @@ class AllowedRows:
     positions: np.ndarray
     read: int
     filtered: int
+    key: str | None = None
     carried: pa.Table | None = None
 
 
@@ -65,6 +67,7 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
         positions=taken.offsets[allowed] + unit.first_row,
         read=taken.rows,
         filtered=raw.num_rows - len(allowed) + taken.skipped,
+        key=taken.key,
         carried=taken.carried,
     )
 

@@ -3,7 +3,9 @@
 1. A row that is set aside says why (rule, reason, contract) and where it lies (fragment, row group, row), then shows
    the true values of the columns that rules look at, and of the contract's primary key.
 2. A reason is what the rule asks, in the contract's words; never a value of the row.
-3. A quarantine file is a part like any other: written once, named by the record of its unit, no time and no attempt in
+3. A row also says which primary key held over the whole dataset when it was set aside. Only by that very key can it be
+   found again: under another one another row may have its values.
+4. A quarantine file is a part like any other: written once, named by the record of its unit, no time and no attempt in
    its bytes.
 """
 
@@ -18,6 +20,7 @@ from dataops.datasets.units import Unit
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Action, Contract, Rule, RuleKind
 from dataops.governance.plain_types import plain_column
+from dataops.records import digest
 
 QUARANTINE_FOLDER = "quarantine"
 QUARANTINE_RULE = "quarantine_rule"
@@ -35,7 +38,7 @@ PLACE = pa.schema(
         "quarantine_fragment": pa.string(),  # the source's file
         QUARANTINE_ROW_GROUP: pa.int32(),  # in that file, from 0; null: a replay didn't find the row any more
         QUARANTINE_ROW: pa.int64(),  # offset in that file, from 0; null as above
-        QUARANTINE_KEY: pa.string(),  # id of the rule that holds the primary key unique; null: the contract has none
+        QUARANTINE_KEY: pa.string(),  # `key_mark`; null: no key names the row
     }
 )
 
@@ -54,8 +57,24 @@ def key_rule(contract: Contract) -> Rule | None:
     return None
 
 
+def key_mark(contract: Contract) -> str | None:
+    """Which primary key the contract holds unique: id of the rule, and digest of its columns and of where they lie in
+    the files. None where no row can be named by a key.
+    """
+    rule = key_rule(contract)
+    if rule is None:
+        return None
+    return f"{rule.id} {digest(sorted([name, list(contract.column(name).path)] for name in contract.primary_key))}"
+
+
 def rows_aside(
-    source: Source, unit: Unit, looked_at: pa.Table, rule_index: np.ndarray, offsets: np.ndarray
+    source: Source,
+    unit: Unit,
+    looked_at: pa.Table,
+    rule_index: np.ndarray,
+    offsets: np.ndarray,
+    *,
+    key: str | None = None,
 ) -> pa.Table | None:
     """The rows of a unit that a rule sets aside: the columns of `PLACE`, then those of `looked_at`; None where there
     are none.
@@ -65,6 +84,7 @@ def rows_aside(
     looked_at : the columns `aside_columns`, unmasked; (n_rows,) rows that the policy's filters let through.
     rule_index : int (n_rows,): position of the rule in the contract, -1 for none.
     offsets : int64 (n_rows,): of each row in the unit.
+    key : the primary key that held when the rows were first read, see `key_mark`.
     """
     contract = source.contract
     aside = np.array([rule.action in (Action.QUARANTINE, Action.FAIL) for rule in contract.rules] + [False])
@@ -73,7 +93,6 @@ def rows_aside(
         return None
     rules = pa.array(rule_index[bad])
     rows = np.asarray(offsets)[bad] + unit.first_row
-    key = key_rule(contract)
     place = {
         QUARANTINE_RULE: pa.array([rule.id for rule in contract.rules], pa.string()).take(rules),
         QUARANTINE_REASON: pa.array([reason_of(rule) for rule in contract.rules], pa.string()).take(rules),
@@ -82,7 +101,7 @@ def rows_aside(
         "quarantine_fragment": pa.repeat(unit.fragment.path, len(bad)),
         QUARANTINE_ROW_GROUP: pa.array(group_of_rows(unit, rows), pa.int32()),
         QUARANTINE_ROW: pa.array(rows, pa.int64()),
-        QUARANTINE_KEY: pa.repeat(pa.scalar(key and key.id, pa.string()), len(bad)),
+        QUARANTINE_KEY: pa.repeat(pa.scalar(key, pa.string()), len(bad)),
     }
     values = looked_at.take(pa.array(bad))
     # a contract's column of such a name stays behind: what a steward reads there is ours

@@ -3,7 +3,8 @@
 1. Which rows a replay reads is read by the worker from the quarantine file itself, whose bytes must be those that its
    record names.
 2. In a file that didn't change since, a row is found by its place. In one that did, by its primary key: the row whose
-   key stands there exactly once, and stood in the quarantine file exactly once.
+   key stands there exactly once, and stood in the quarantine file exactly once. The contract must hold the very key
+   unique that held when the row was set aside; a value that today's type of the column can't hold names no row.
 3. A row that can't be found so stays in quarantine as it was, without a place: nothing is lost, nothing is taken for
    another row.
 4. Only the row groups that hold such rows are decoded.
@@ -27,7 +28,7 @@ from dataops.datasets.quarantine import (
     QUARANTINE_ROW_GROUP,
     aside_columns,
     group_of_rows,
-    key_rule,
+    key_mark,
 )
 from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
@@ -48,11 +49,13 @@ class Taken:
     table : the columns that were asked for, unmasked, in the contract's types.
     offsets : int64 (n_rows,): of each row in the unit.
     skipped : rows that weren't decoded, since none of them can pass the row filters.
+    key : the primary key by which the rows may be found again, if they are set aside; None: by none.
     carried : rows of the quarantine file that stay there, since the source has them no more; None where there are none.
     """
 
     table: pa.Table
     offsets: np.ndarray
+    key: str | None = None
     skipped: int = 0
     carried: pa.Table | None = None
 
@@ -75,10 +78,13 @@ def take_rows(
     if unit.aside is None:
         decoded = decode_unit(source, unit, names, encoded=encoded, filters=filters)
         offsets = _offsets(unit, decoded.groups)
-        return Taken(table=decoded.table, offsets=offsets, skipped=unit.rows - len(offsets))
+        skipped = unit.rows - len(offsets)
+        return Taken(table=decoded.table, offsets=offsets, key=key_mark(source.contract), skipped=skipped)
     aside = read_aside(source.quarantine, unit.aside)
+    key = _key_that_held(source, aside)
     placed = np.asarray(aside.column(QUARANTINE_ROW).is_valid())
     if unit.aside_key:
+        _require_key(unit, aside, key)
         rows, found = _rows_by_key(source, unit, aside)
     else:
         rows, found = np.sort(np.asarray(aside.column(QUARANTINE_ROW).drop_null(), dtype=np.int64)), placed
@@ -87,6 +93,7 @@ def take_rows(
     return Taken(
         table=_decoded(source, unit, names, rows),
         offsets=rows - unit.first_row,
+        key=key,
         carried=carried if carried.num_rows else None,
     )
 
@@ -160,18 +167,44 @@ def _require_inside(unit: Unit, rows: np.ndarray) -> None:
         raise Integrity(f"unit {unit.id}: its quarantine file names rows that {unit.fragment.shown} doesn't have there")
 
 
-def _rows_by_key(source: Source, unit: Unit, aside: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets in the file of the rows that are found again, sorted, and which rows of `aside` they are (boolean)."""
-    rule = key_rule(source.contract)
+def _key_that_held(source: Source, aside: pa.Table) -> str | None:
+    """Today's primary key, if it held when all rows of `aside` were first read; of rows that were then read under
+    another key nobody knows whether others had the same values.
+    """
     held = set(aside.column(QUARANTINE_KEY).unique().to_pylist())
-    if rule is None or held != {rule.id} or not set(unit.aside_key) <= set(aside.column_names):
+    return held.pop() if held == {key_mark(source.contract)} else None
+
+
+def _require_key(unit: Unit, aside: pa.Table, key: str | None) -> None:
+    if key is None or not set(unit.aside_key) <= set(aside.column_names):
         raise Conflict(
             f"{unit.fragment.shown} changed since its rows were set aside, and then another primary key held, or none: "
             "they can't be found again. Run the job again"
         )
+
+
+def _as_type(values: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    """`values` of a former type of their column in today's; null for each that it can't hold as it was: no key is null,
+    and of two values that became one neither names a row.
+    """
+    if values.type == type_:
+        return values
+    try:
+        now = values.cast(type_)
+        return pc.if_else(pc.equal(now.cast(values.type), values), now, pa.scalar(None, type_))
+    except pa.ArrowException:  # its text holds a value
+        if len(values) <= 1:
+            return pa.chunked_array([pa.nulls(len(values), type_)])
+        half = len(values) // 2  # which they are is found by halves
+        parts = [_as_type(part, type_) for part in (values.slice(0, half), values.slice(half))]
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], type_)
+
+
+def _rows_by_key(source: Source, unit: Unit, aside: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets in the file of the rows that are found again, sorted, and which rows of `aside` they are (boolean)."""
     keys = [f"key_{number}" for number in range(len(unit.aside_key))]
     types = [source.contract.column(name).type for name in unit.aside_key]
-    wanted = pa.table([aside.column(n).cast(t) for n, t in zip(unit.aside_key, types, strict=True)], names=keys)
+    wanted = pa.table([_as_type(aside.column(n), t) for n, t in zip(unit.aside_key, types, strict=True)], names=keys)
     wanted = wanted.append_column("aside", pa.array(np.arange(aside.num_rows)))
     pairs = []
     for part in _groups(unit, range(unit.start_group, unit.stop_group)):

@@ -82,6 +82,7 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
         rows.table.select(sorted(looked_at)),
         np.asarray(checked.rule_index),
         rows.positions - unit.first_row,
+        key=rows.key,
     )
     quarantined = with_carried(aside, rows.carried, source)
     receipt = Receipt(

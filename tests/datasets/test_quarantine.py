@@ -6,7 +6,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.datasets.commit import UnitRecord, commit_unit
-from dataops.datasets.quarantine import PLACE, QUARANTINE_FOLDER, aside_columns, key_rule, reason_of, rows_by_rule
+from dataops.datasets.quarantine import (
+    PLACE,
+    QUARANTINE_FOLDER,
+    aside_columns,
+    key_mark,
+    key_rule,
+    reason_of,
+    rows_by_rule,
+)
 from dataops.datasets.reading import Source
 from dataops.datasets.replayed import Taken, take_rows, with_carried
 from dataops.datasets.scan import GovernedRead, read_unit
@@ -24,7 +34,7 @@ from dataops.errors import Conflict, Integrity
 from dataops.governance.contract import Contract, Rule, RuleKind
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
-from tests.datasets.examples import AGE_LIMIT, make_contract, make_rule, make_source, units_of, write
+from tests.datasets.examples import AGE_LIMIT, COLUMNS, make_contract, make_rule, make_source, units_of, write
 
 READ = ("person", "age")
 KEY = Rule(id="primary-key", kind=RuleKind.UNIQUE, arguments={"columns": ["person"]})
@@ -43,6 +53,19 @@ def _people(ages: list[int | None]) -> pa.Table:
 
 def _limit(value: int | None) -> Contract:
     return make_contract(rules=[] if value is None else [make_rule(arguments={"value": value})])
+
+
+def _keyed(*key: str) -> Contract:
+    """A contract in which `key` names a person; its rule has the same id for every key."""
+    rule = Rule(id="row.primary_key", kind=RuleKind.UNIQUE, arguments={"columns": list(key)})
+    return replace(make_contract(rules=[AGE_LIMIT, rule]), primary_key=key)
+
+
+def _read_keyed(source: Source, unit: Unit) -> GovernedRead:
+    """`read_unit`, of a dataset in which a survey found no key twice."""
+    survey = Mock(repeats=Mock(return_value=np.empty(0, np.int64)))
+    with patch("dataops.datasets.scan.require_survey", return_value=survey):
+        return read_unit(source, unit, READ)
 
 
 def _commit(folder: Path, read: GovernedRead, run: str) -> UnitRecord:
@@ -91,6 +114,29 @@ class TestRow:
         assert aside_columns(contract) == {"person", "age"}
         assert key_rule(contract) == KEY
         assert key_rule(replace(contract, rules=(AGE_LIMIT,))) is None
+
+    def test_names_its_key_by_the_rule_and_by_the_columns_and_where_they_lie(self) -> None:
+        contracts = [_keyed("person"), _keyed("person", "age"), _keyed("age"), _keyed("age", "person"), make_contract()]
+        moved = tuple(replace(column, stored=("old", column.name)) for column in contracts[0].columns)
+        marks = [key_mark(one) for one in (*contracts, replace(contracts[0], columns=moved))]
+        assert marks[1] == marks[3]  # in another order it is the same key
+        assert marks[4] is None
+        assert len(set(marks)) == 5
+        assert all(mark.startswith("row.primary_key sha256:") for mark in marks if mark)
+
+    def test_read_again_by_its_place_keeps_its_key_only_if_that_is_still_the_contracts(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "data/part.parquet", _people([150, 1]))
+        (unit,) = units_of(path.parent)
+        record = _commit(
+            tmp_path, _read_keyed(make_source(path.parent, contract=_keyed("person", "age")), unit), "run-1"
+        )
+        source = make_source(path.parent, contract=_keyed("person"))
+        unit = replace(unit, aside=record.quarantine)
+        for today, mark in ((_keyed("person", "age"), key_mark(_keyed("person", "age"))), (_keyed("person"), None)):
+            source = replace(source, contract=today, quarantine=f"{tmp_path}/{QUARANTINE_FOLDER}")
+            again = _read_keyed(source, unit).quarantined
+            assert again is not None
+            assert again.column("quarantine_key").to_pylist() == [mark]
 
     def test_gives_the_contracts_words_as_its_reason_and_never_a_value_of_its_own(self) -> None:
         assert reason_of(make_rule(description="nobody gets that old")) == "nobody gets that old"
@@ -171,10 +217,10 @@ class TestReplayedUnit:
 class TestFoundByKey:
     """A file that changed: rows are found by their key alone."""
 
-    contract = replace(make_contract(rules=[AGE_LIMIT]), primary_key=("person",))
+    contract = replace(make_contract(rules=[AGE_LIMIT, KEY]), primary_key=("person",))
 
     def _again(
-        self, folder: Path, table: pa.Table, *, aside: pa.Table, key: str | None = "primary-key"
+        self, folder: Path, table: pa.Table, *, aside: pa.Table, key: str | None = key_mark(contract)
     ) -> tuple[Taken, pa.Table]:
         """What a unit over `table` gives whose rows `aside` lie in quarantine, and what stays there."""
         path = write(folder / "data/part.parquet", table, row_group_size=2)
@@ -190,8 +236,9 @@ class TestFoundByKey:
         (fragment,) = read_fragments(open_files(str(lies.parent)))
         digest = open_files(str(lies.parent)).sha256("part.parquet")
         named = replace(fragment, path="people/run-1/part.parquet", digest=digest, modified_ns=None)
-        contract = replace(self.contract, rules=(AGE_LIMIT, KEY))
-        source = make_source(path.parent, contract=contract)
+        key_type = table.schema.field("person").type if table.num_rows else pa.string()
+        columns = tuple(replace(one, type=key_type if one.name == "person" else one.type) for one in COLUMNS)
+        source = make_source(path.parent, contract=replace(self.contract, columns=columns))
         whole = Unit(id="u000000", fragment=file, start_group=0, stop_group=len(file.row_groups), first_row=0)
         source = replace(source, quarantine=str(folder / "quarantine"))
         taken = take_rows(source, replace(whole, aside=named, aside_key=("person",)), READ)
@@ -230,7 +277,21 @@ class TestFoundByKey:
         taken, stays = self._again(tmp_path, _people([]), aside=_people([150]))
         assert (taken.table.num_rows, stays.num_rows) == (0, 1)
 
-    @pytest.mark.parametrize("key", [None, "another-key"])
+    @given(data=st.data())
+    def test_values_of_another_type_today_are_found_if_they_are_the_same_and_stay_if_not(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        texts = data.draw(
+            st.lists(st.sampled_from(["7", "8", "07", "8.5", "CANARY", "", None]), min_size=1, max_size=9)
+        )
+        people = _people([150] * len(texts)).set_column(0, "person", pa.array(texts, pa.string()))
+        mended = _people([30, 31]).set_column(0, "person", pa.array([7, 8], pa.int64()))
+        taken, stays = self._again(tmp_path_factory.mktemp("typed"), mended, aside=people)
+        found = [number for number in (7, 8) if texts.count(str(number)) == 1]
+        assert taken.table.column("person").to_pylist() == found
+        assert (0 if stays is None else stays.num_rows) == len(texts) - len(found)
+
+    @pytest.mark.parametrize("key", [None, "another-key", key_mark(replace(contract, primary_key=("person", "age")))])
     def test_rows_that_were_set_aside_under_another_key_are_refused(self, tmp_path: Path, key: str | None) -> None:
         with pytest.raises(Conflict, match="another primary key held, or none"):
             self._again(tmp_path, _people([30]), aside=_people([150]), key=key)
