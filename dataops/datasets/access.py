@@ -11,16 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dataops.datasets.catalog import Dataset, open_dataset
+from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_contract, read_entry
 from dataops.datasets.reading import Source
 from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
-from dataops.governance.contract import Column
+from dataops.governance.contract import Column, Contract
 from dataops.governance.grant import Grant
 from dataops.governance.keys import current_key_id
 from dataops.governance.marks import mark
 from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.governance.policy import decide
+from dataops.governance.retagging import retagged
 from dataops.governance.rules import MadeFrom, Policy
 from dataops.records import Record, digest
 from dataops.settings import Settings
@@ -146,7 +147,8 @@ def open_inputs(
 
 
 def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -> GovernedInput:
-    """`dataset`, as `reader` may read it for `purpose`."""
+    """`dataset`, as `reader` may read it for `purpose`; classified as it and its origins are today."""
+    dataset = replace(dataset, contract=todays_contract(settings, dataset))
     grant = decide(
         reader.policies,
         principal=reader.principal,
@@ -183,6 +185,21 @@ def origins_of(dataset: Dataset) -> tuple[MadeFrom, ...]:
             records = [{"dataset": manifest.lineage["input"], "zone": manifest.zone, "filters": []}]
         found.update(dict.fromkeys(MadeFrom.from_record(record) for record in records or ()))
     return tuple(found)
+
+
+def todays_contract(settings: Settings, dataset: Dataset) -> Contract:
+    """The contract of `dataset`; of a made one also with what the catalog's contracts say of its origins today.
+
+    Raises
+    ------
+    NotFound, InvalidInput : the contract of a dataset that it was made from isn't there, or is wrong.
+    """
+    names = dict.fromkeys(origin.dataset for origin in origins_of(dataset))
+    return retagged(dataset.contract, [_catalog_contract(settings, one) for one in names if is_declared(settings, one)])
+
+
+def _catalog_contract(settings: Settings, name: str) -> Contract:
+    return read_contract(settings.workspace / read_entry(settings.workspace, name).contract)
 
 
 def _key_id(folder: Path) -> str | None:

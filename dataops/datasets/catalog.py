@@ -2,14 +2,15 @@
 
 1. A *declared* dataset has an entry ``catalog/<name>.yaml`` and a contract in the workspace; it is read where it lies.
 2. A *made* dataset (the output of a prepare or rescore job) needs no entry: its manifest says its zone and columns,
-   and its columns carry the classifications of what they were made from. Its contract has no snapshot's number in it:
-   publishing the same columns again changes no effect, so what was done under that effect stays done.
+   and its columns carry the classifications of what they were made from. Whoever reads it is also bound by what these
+   are classified as today (`access.todays_contract`). Its contract has no snapshot's number in it: publishing the same
+   columns again changes no effect, so what was done under that effect stays done.
 3. Either way the dataset's contract decides which columns exist; what a contract doesn't list can't be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,24 @@ def dataset_names(settings: Settings, store: Store) -> tuple[list[str], list[str
     return declared, made
 
 
+def require_dataset(settings: Settings, store: Store, name: str) -> None:
+    """Nothing, if there is a dataset `name`.
+
+    Raises
+    ------
+    NotFound : there is none, with the near match.
+    """
+    declared, made = dataset_names(settings, store)
+    if name not in (*declared, *made):
+        raise _unknown(name, declared, made)
+
+
+def _unknown(name: str, declared: Sequence[str], made: Sequence[str]) -> NotFound:
+    return NotFound(
+        f"no dataset '{name}' in the catalog, and no job has made one.{near_match(name, [*declared, *made])}"
+    )
+
+
 def is_declared(settings: Settings, name: str) -> bool:
     """Whether the catalog has an entry for `name`."""
     require_name(name, "dataset")
@@ -86,10 +105,7 @@ def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
         return _open_declared(settings, store, name)
     snapshot = read_snapshot(store, name)
     if snapshot is None:
-        declared, made = dataset_names(settings, store)
-        raise NotFound(
-            f"no dataset '{name}' in the catalog, and no job has made one.{near_match(name, [*declared, *made])}"
-        )
+        raise _unknown(name, *dataset_names(settings, store))
     newest = snapshot.manifests[-1]
     contract = derived_contract(name, newest.columns)
     url = f"{settings.storage}/{DATASETS_FOLDER}/{name}"

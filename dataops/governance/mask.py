@@ -2,7 +2,9 @@
 
 1. A kind has its own parameters (`_PARAMETERS`); one that belongs to another kind is refused, never left unread.
 2. Equal masks have equal records: numbers are kept as floats of at most 2**53, so that 5 and 5.0 are one.
-3. `STRICTNESS` is a total order of the kinds, from nothing shown to nearly all. Where several apply, the first does.
+3. Masks have no order by how much they show: ten leading characters show more than one character and the length, and
+   of two bins of other widths neither tells what the other does. Only the kinds that say nothing about a value
+   (`VALUE_FREE`) surely show no more than another mask, so they alone stand in for others (`overrules`).
 """
 
 from __future__ import annotations
@@ -23,28 +25,19 @@ _MAX_EDGES = 1000
 
 
 class MaskKind(StrEnum):
-    """What a mask does; `STRICTNESS` orders them."""
+    """What a mask does, and what it lets be seen."""
 
-    DROP = "drop"
-    NULL = "null"
-    REDACT = "redact"
-    CONSTANT = "constant"
-    PSEUDONYM = "pseudonym"
-    GENERALISE = "generalise"
-    KEEP = "keep"
-    RARE = "rare"
+    DROP = "drop"  # not even the column
+    NULL = "null"  # nothing
+    REDACT = "redact"  # nothing (of a list how long it is, as all below)
+    CONSTANT = "constant"  # nothing
+    PSEUDONYM = "pseudonym"  # which rows are alike
+    GENERALISE = "generalise"  # the range or group that a value lies in
+    KEEP = "keep"  # characters of the value, and its length
+    RARE = "rare"  # the value itself, for most rows
 
 
-STRICTNESS = (
-    MaskKind.DROP,  # not even the column
-    MaskKind.NULL,  # the first four say nothing about any row
-    MaskKind.REDACT,
-    MaskKind.CONSTANT,
-    MaskKind.PSEUDONYM,  # which rows are alike
-    MaskKind.GENERALISE,  # the range or group that a value lies in
-    MaskKind.KEEP,  # characters of the value and its length
-    MaskKind.RARE,  # the value itself, for most rows
-)
+VALUE_FREE = (MaskKind.DROP, MaskKind.NULL, MaskKind.REDACT, MaskKind.CONSTANT)  # where several apply, the first does
 
 _UNITS = ("day", "month", "quarter", "year")
 _GENERALISE = ("width", "edges", "top", "bottom", "prefix", "date")
@@ -133,6 +126,13 @@ class Mask:
         names = [*_PARAMETERS.get(self.kind, ())]
         given = [(name, getattr(self, name)) for name in names if getattr(self, name) is not None]
         return " ".join([str(self.kind), *(f"{name} {_shown(value)}" for name, value in given)])
+
+
+def overrules(kind: MaskKind, other: MaskKind) -> bool:
+    """Whether a mask of `kind` shows no more than one of kind `other`, whatever the values and the parameters."""
+    if kind not in VALUE_FREE:
+        return False
+    return other not in VALUE_FREE or VALUE_FREE.index(kind) < VALUE_FREE.index(other)
 
 
 def _shown(value: object) -> str:

@@ -27,8 +27,7 @@ rare        as pseudonym                             the type; a rare value ``[r
 4. What has no exact answer becomes null (NaN, infinity, a float whose bins are finer than its own precision, a number
    below the first edge): never an error that depends on a value, never the value itself.
 5. Of a list, drop and null take the whole; the others act on each element, and lengths and null lists stay visible.
-6. Strictness (`STRICTNESS`): drop > null > redact > constant > pseudonym > generalise > keep > rare. Where several
-   apply, the strictest does.
+6. One mask is put on a column, never two: which one where several are asked for is decided in `marks`.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ import pyarrow.compute as pc
 from dataops.errors import Integrity, InvalidInput
 from dataops.governance.generalising import coarse_floats, coarse_integers, cut_dates, ends, prefixes
 from dataops.governance.hashing import keyed_hashes
-from dataops.governance.mask import STRICTNESS, Mask, MaskKind, parse_mask
+from dataops.governance.mask import VALUE_FREE, Mask, MaskKind, parse_mask
 from dataops.governance.plain_types import is_list, one_array, plain_column, plain_type
 from dataops.governance.pseudonyms import is_identity, pseudonyms
 
 __all__ = [
     "RARE",
     "REDACTED",
-    "STRICTNESS",
+    "VALUE_FREE",
     "Mask",
     "MaskKind",
     "apply_mask",

@@ -8,9 +8,11 @@ How a request is decided, always in this order, whatever the order of rules and 
    an allow that has expired. A restricting rule concerns a dataset also by what it was made from, an allow doesn't.
 3. A column that a ``deny`` rule covers is denied. Deny wins over everything.
 4. A column that no ``allow`` rule covers is denied: no policy, no rule, a classification that no rule knows.
-5. A column that ``mask`` rules cover is masked by the strictest of them that its stored values don't carry already
-   (`mask.STRICTNESS`, `marks.carries`). Two different masks of one kind, a mask that can't take the column's type, a
-   pseudonym without a key: denied, also where a stricter mask would overrule it, since one more rule must give nothing.
+5. A column that ``mask`` rules cover is masked as they ask, unless its stored values carry that mask already
+   (`marks.carries`). A mask that says nothing about the value (drop, null, redact, constant, in this order) stands in
+   for all others. Two different masks that both show something of it, two different constants, a mask that can't take
+   the column's type, a pseudonym without a key: denied, also where another mask would stand in, since one more rule
+   must give nothing.
 6. If no column is left, the request is refused.
 7. Row filters are applied, or were when the dataset was made, or the request is refused (`row_filters`).
 8. The largest ``min_size`` of all ``group`` rules is the smallest group that figures may be about.
@@ -28,7 +30,7 @@ from datetime import datetime
 from dataops.errors import AccessDenied, InvalidInput, near_match
 from dataops.governance.contract import UNCLASSIFIED, Column, Contract
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Purpose, Verdict, Zone, who
-from dataops.governance.marks import mask_finding, pending_masks, strictest
+from dataops.governance.marks import chosen_mask, mask_finding, pending_masks
 from dataops.governance.masking import Mask, MaskKind
 from dataops.governance.names import folded
 from dataops.governance.policy_file import parse_policy
@@ -205,7 +207,7 @@ def _decide_mask(column: Column, rules: Sequence[Rule], purpose: str, key_id: st
     if finding:
         return _denied(column, rules, f"{finding}: {spell_rules(rules)}")
     pending = pending_masks(column, asked)
-    chosen = strictest(pending or [mask for _, mask in asked])
+    chosen = chosen_mask(pending or [mask for _, mask in asked])
     deciding = [rule for rule, mask in asked if mask == chosen]
     return ColumnDecision(
         column=column.name,

@@ -94,7 +94,7 @@ def _refused_mask(world: World, situation: Situation, column: Column, rules: Seq
     Asked of `decide` with a second column that no mask covers, so that there is always one left to read.
     """
     beside = Column(name=_PROBE, type=column.type, classification=_PROBE)
-    narrowed = [replace(rule, names=(column.name, *column.origins), classifications=()) for rule in rules]
+    narrowed = [replace(rule, classifications=tuple(sorted(rule.covered(column)))) for rule in rules]
     contract = Contract(name=situation.dataset.name, version="1", columns=(column, beside))
     decision = _ask(world, situation, narrowed, contract).decision(column.name)
     return decision.reason if decision.verdict == Verdict.DENIED else None

@@ -4,7 +4,9 @@
    at all, or covers no column, is reported by itself.
 2. A rule is *contained* in another if every request and column that it is about is the other's too, and the other does
    the same or more. Patterns are compared as text: what is reported is certain, not all that is certain is reported.
-3. A rule is *overruled* if in every situation and for every column a deny or a stricter mask decides instead.
+3. A rule is *overruled* if in every situation and for every column a deny decides instead, or a mask
+   that says nothing about the value. Masks that neither stands in for the other deny the column: a collision
+   (`policy_check`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from fnmatch import fnmatchcase
 
 from dataops.errors import near_match
 from dataops.governance.contract import UNCLASSIFIED, Column
-from dataops.governance.masking import STRICTNESS
+from dataops.governance.mask import overrules
 from dataops.governance.names import folded
 from dataops.governance.policy_world import (
     FindingKind,
@@ -108,7 +110,7 @@ def _may_be_inherited(world: World, datasets: Iterable[KnownDataset], own: Seque
 
 
 def find_overruled(world: World, situations: Sequence[Situation]) -> Iterator[PolicyFinding]:
-    """Allow rules of which everything is denied, masks of which a deny or a stricter mask always decides."""
+    """Allow rules of which everything is denied, masks in whose place a deny or another mask always stands."""
     by_rule = situations_by_rule(situations)
     for rule in world.rules:
         if rule.effect not in (RuleEffect.ALLOW, RuleEffect.MASK):
@@ -132,19 +134,17 @@ def _always_stronger(rule: Rule, pairs: Sequence[tuple[Situation, Column]]) -> l
     found: dict[str, Rule] = {}
     for situation, column in pairs:
         stronger = list(situation.covering(column, RuleEffect.DENY))
-        # what is stored under a mask already isn't masked again: the looser one may decide there
+        # what is stored under a mask already isn't masked again: the other one may decide there
         if rule.effect == RuleEffect.MASK and not stronger and not column.masks:
-            stronger = [other for other in situation.covering(column, RuleEffect.MASK) if _is_stricter(other, rule)]
+            stronger = [other for other in situation.covering(column, RuleEffect.MASK) if _overrules(other, rule)]
         if not stronger:
             return []
         found.update((one.qualified, one) for one in stronger)
     return [found[name] for name in sorted(found)]
 
 
-def _is_stricter(one: Rule, other: Rule) -> bool:
-    if one.mask is None or other.mask is None:
-        return False
-    return STRICTNESS.index(one.mask.kind) < STRICTNESS.index(other.mask.kind)
+def _overrules(one: Rule, other: Rule) -> bool:
+    return one.mask is not None and other.mask is not None and overrules(one.mask.kind, other.mask.kind)
 
 
 def find_shadowed(world: World) -> Iterator[PolicyFinding]:

@@ -39,7 +39,7 @@ class FindingKind(StrEnum):
     UNREADABLE = "unreadable"  # a file that can't be read
     UNREACHABLE = "unreachable"  # no dataset, nobody, no column
     SHADOWED = "shadowed"  # another rule says the same, or more
-    OVERRULED = "overruled"  # a stricter rule always decides
+    OVERRULED = "overruled"  # another rule always decides
     COLLISION = "collision"  # masks that deny the column which they were to show
     FILTER = "filter"  # a row filter that can't be applied: the whole request is refused
     JOB = "job"  # a mask that destroys what a job uses

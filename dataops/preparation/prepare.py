@@ -1,7 +1,8 @@
 """Prepare jobs: a governed dataset, row-wise steps, a split, a new snapshot of the output.
 
 1. Columns and expressions are checked against the grant before a row is read.
-2. A column of the output carries the classification of all it was made from, and the masks that were applied to it.
+2. A column of the output carries the classification of all it was made from, the names of these (`origins`) and the
+   masks that were applied to them; so does the one that says on which side of the split a row is.
 3. The output's manifest carries the steps themselves, so that a model trained on it can put them in front of raw data.
 """
 
@@ -25,7 +26,7 @@ from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
-from dataops.governance.marks import derived_marks
+from dataops.governance.marks import derived_marks, derived_origins, side_marks
 from dataops.preparation.split import SPLIT_COLUMN, assign_split
 from dataops.records import Record, digest
 from dataops.storage.files import open_files
@@ -87,7 +88,7 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     _require_known((*chosen, *split_by), everything, given, where)
     columns = tuple(everything[name] for name in chosen)
     if split_by:
-        columns = (*columns, _split_column([everything[name] for name in split_by], where, chosen))
+        columns = (*columns, _split_column([everything[name] for name in split_by], given, where, chosen))
     derived_contract(job.output, columns)  # refuses names that a reader would take for one another
     sources = steps.sources_for((*chosen, *split_by, *(labelled.columns if labelled else ())))
     # of constants alone, any column says how many rows there are
@@ -95,7 +96,7 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     return PreparePlan(job=job, steps=steps, labelled=labelled, read=read, columns=columns)
 
 
-def _split_column(keys: Sequence[Column], where: str, chosen: Sequence[str]) -> Column:
+def _split_column(keys: Sequence[Column], given: GovernedInput, where: str, chosen: Sequence[str]) -> Column:
     if SPLIT_COLUMN in chosen:
         raise InvalidInput(
             f"{where}: split: the output has a column '{SPLIT_COLUMN}' already; leave it out or rename it"
@@ -105,7 +106,8 @@ def _split_column(keys: Sequence[Column], where: str, chosen: Sequence[str]) -> 
         type=pa.string(),
         required=True,
         classification=inherited_classification(keys),
-        masks=tuple(dict.fromkeys(mask for key in keys for mask in key.masks)),
+        masks=side_marks(keys, [one.mask for one in given.grant.decisions if one.mask is not None]),
+        origins=derived_origins(keys),
     )
 
 
@@ -125,7 +127,7 @@ def _derived_columns(
             classification=inherited_classification(sources),
             # made from masked values: what was masked there is masked here
             masks=derived_marks(sources),
-            origins=tuple(sorted({name for source in sources for name in source.origins or (source.name,)})),
+            origins=derived_origins(sources),
         )
     return {name: column for name, column in known.items() if name not in available}
 

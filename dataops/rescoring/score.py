@@ -3,7 +3,8 @@
 1. A model version carries its feature program: raw data goes through the very preparation that made the training set.
    Data that this preparation made goes straight to the encoder; data prepared otherwise is refused.
 2. Parts hold keys and scores, no time and no attempt: the same version on the same units gives the same bytes.
-3. The predictor is loaded once per worker process, by digest, with the threads of one unit.
+3. A score is derived from every column that the program reads: it has their classifications, names and marks.
+4. The predictor is loaded once per worker process, by digest, with the threads of one unit.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataops.engine.work import Work
 from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.program import FeatureProgram
 from dataops.governance.contract import Column, inherited_classification
+from dataops.governance.marks import derived_marks, derived_origins
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.records import Record
 from dataops.registry.versions import LoadedVersion, ModelVersion, Registry
@@ -74,14 +76,23 @@ def plan_rescore(job: RescoreJob, given: GovernedInput, version: LoadedVersion, 
     clash = sorted({PROBABILITY, PREDICTION} & set(job.keep))
     if clash:
         raise InvalidInput(f"{where}: keep: '{clash[0]}' is a column that scores have themselves")
-    scored = inherited_classification([granted[name] for name in program.source_columns()])
-    outputs = (
-        Column(name=PROBABILITY, type=pa.float32(), required=True, classification=scored),
-        Column(name=PREDICTION, type=pa.bool_(), required=True, classification=scored),
-    )
+    scored = [granted[name] for name in program.source_columns()]
+    outputs = (_output(PROBABILITY, pa.float32(), scored), _output(PREDICTION, pa.bool_(), scored))
     read = tuple(name for name in granted if name in {*program.source_columns(), *job.keep})
     columns = (*(granted[name] for name in job.keep), *outputs)
     return ScorePlan(job=job, model=version.version, program=program, read=read, columns=columns)
+
+
+def _output(name: str, type_: pa.DataType, sources: Sequence[Column]) -> Column:
+    """A column of scores, derived from `sources`: what restricts one of them restricts it."""
+    return Column(
+        name=name,
+        type=type_,
+        required=True,
+        classification=inherited_classification(sources),
+        masks=derived_marks(sources),
+        origins=derived_origins(sources),
+    )
 
 
 def program_for(given: GovernedInput, version: LoadedVersion, *, where: str) -> FeatureProgram:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dataops.datasets.access import origins_of
+from dataops.datasets.access import origins_of, todays_contract
 from dataops.datasets.catalog import open_dataset, read_contract, read_entry
 from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob
 from dataops.governance.policy_world import KnownDataset
@@ -22,7 +22,8 @@ def known_dataset(workspace: Workspace, name: str, *, declared: bool) -> KnownDa
     """
     if not declared:
         dataset = open_dataset(workspace.settings, workspace.store, name)
-        return KnownDataset(name=name, zone=dataset.zone, contract=dataset.contract, made_from=origins_of(dataset))
+        contract = todays_contract(workspace.settings, dataset)
+        return KnownDataset(name=name, zone=dataset.zone, contract=contract, made_from=origins_of(dataset))
     root = workspace.settings.workspace
     entry = read_entry(root, name)
     return KnownDataset(

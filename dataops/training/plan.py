@@ -95,8 +95,8 @@ def _select(
     if split and (mask := given.grant.effect.columns[split]) is not None:
         raise InvalidInput(
             f"{where}: the policy masks '{split}', which says on which side a row is ({mask}), for purpose "
-            f"'{given.grant.purpose}': it has the classification of the columns that the rows were split by. Let the "
-            "mask's rule name those columns, or split by others"
+            f"'{given.grant.purpose}': what masks the columns that the rows were split by masks the side too, unless "
+            "they were masked so when the rows were split. Let one mask hold for both purposes, or split by others"
         )
     read = tuple(name for name in given.grant.effect.columns if name in needed)
     return Selection(source=given.source, read=read, target=target, split_column=split, **how)
