@@ -193,10 +193,13 @@ def _bound_finding(option: str, value: Any, column: Column) -> str | None:
 
 def _check_ranges(options: Mapping[str, Any], place: Place, findings: Findings) -> None:
     for least, most, may_be_equal in _RANGES:
-        low, high = options.get(least), options.get(most)
+        if least not in options or most not in options:
+            continue
+        low, high = options[least], options[most]
         if not _comparable(low, high) or low < high or (low == high and may_be_equal):
             continue
-        finding = f"{str(high)[:MAX_SHOWN]} is {'below' if high < low else 'not above'} {least} {str(low)[:MAX_SHOWN]}: no row can pass"
+        found, bound = str(high)[:MAX_SHOWN], f"{least} {str(low)[:MAX_SHOWN]}"
+        finding = f"{found} is {'below' if high < low else 'not above'} {bound}: no row can pass"
         findings.add((*place, "logicalTypeOptions", most), finding)
 
 
