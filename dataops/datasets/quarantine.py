@@ -20,6 +20,7 @@ from dataops.datasets.units import Unit
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Action, Contract, Rule, RuleKind
 from dataops.governance.plain_types import plain_column
+from dataops.governance.rule_words import asked
 from dataops.records import digest
 
 QUARANTINE_FOLDER = "quarantine"
@@ -113,9 +114,7 @@ def reason_of(rule: Rule) -> str:
     """What `rule` asks, in the words of its contract where it has any."""
     if rule.description:
         return rule.description
-    arguments = ", ".join(f"{name} {value}" for name, value in rule.arguments.items() if value is not None)
-    asked = f"{rule.kind.value.replace('_', ' ')}{f' ({arguments})' if arguments else ''}"
-    return (f"{rule.column}: {asked}" if rule.column else asked)[:LONGEST_REASON]
+    return asked(rule)[:LONGEST_REASON]
 
 
 def group_of_rows(unit: Unit, rows: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ class TestRow:
         first, second = read.quarantined.to_pylist()
         assert first == {
             "quarantine_rule": "age-limit",
-            "quarantine_reason": "age: maximum (value 120)",
+            "quarantine_reason": "age <= 120",
             "quarantine_contract_version": "1.4.0",
             "quarantine_contract": contract.digest,
             "quarantine_fragment": "part.parquet",
@@ -141,9 +141,9 @@ class TestRow:
     def test_gives_the_contracts_words_as_its_reason_and_never_a_value_of_its_own(self) -> None:
         assert reason_of(make_rule(description="nobody gets that old")) == "nobody gets that old"
         sql = Rule(id="sane", kind=RuleKind.EXPRESSION, arguments={"sql": "age < 120"})
-        assert reason_of(sql) == "expression (sql age < 120)"
+        assert reason_of(sql) == "age < 120"
         long = Rule(id="known", kind=RuleKind.VALID_VALUES, column="age", arguments={"values": list(range(1000))})
-        assert len(reason_of(long)) == 300
+        assert reason_of(long) == "age is one of 1,000 values"
 
 
 class TestReplayedUnit:
