@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import end_with, print_facts, print_json, print_table, printable
+from dataops.cli.output import RULE_COLUMNS, end_with, print_facts, print_json, print_table, printable, spell_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataops.governance.contract import Contract
 
 _COLOURS = {"breaking": "red", "tighter": "yellow", "looser": "yellow", "compatible": "green"}
@@ -48,26 +50,53 @@ def check(file_or_dataset: str, *, workspace: str | None, as_json: bool) -> None
         return
     fitted = fit_dataset(open_workspace(workspace).settings, file_or_dataset)
     about = {"dataset": file_or_dataset, "contract": str(fitted.path), "files": fitted.files, "rows": fitted.rows}
-    _print_contract(fitted.contract, about, as_json=as_json, findings=fitted.findings)
+    _print_contract(fitted.contract, about, as_json=as_json, found=fitted.found, findings=fitted.findings)
     if fitted.findings:
         listed = "\n  ".join(fitted.findings)
         end_with(InvalidInput(f"dataset '{file_or_dataset}' and {fitted.path} don't fit together:\n  {listed}"))
 
 
-def _print_contract(read: Contract, about: dict[str, Any], *, as_json: bool, findings: tuple[str, ...] = ()) -> None:
+def _print_contract(
+    read: Contract,
+    about: dict[str, Any],
+    *,
+    as_json: bool,
+    found: Mapping[str, str] | None = None,
+    findings: tuple[str, ...] = (),
+) -> None:
+    """`found` are the types in the files of a dataset, None of a contract alone."""
+    from dataops.governance.rule_words import asked
+
     if as_json:
-        print_json({**about, "digest": read.digest, "findings": list(findings), **read.record()})
+        types = {} if found is None else {"found_types": dict(found)}
+        asks = {rule.id: asked(rule) for rule in read.rules}
+        print_json({**about, "digest": read.digest, "findings": list(findings), **types, "asks": asks, **read.record()})
         return
     print_facts({**about, "name": read.name, "version": read.version})
     click.echo("")
+    _print_columns(read, found)
+    click.echo("")
+    rules = [
+        [rule.id, asked(rule), str(rule.action), spell_limit(rule.max_rows, rule.max_percent)] for rule in read.rules
+    ]
+    print_table(RULE_COLUMNS, rules, empty="no rules: every row passes", rare=("tolerated",))
+    if not findings:
+        click.echo("\nthe contract can be executed" if found is None else "\nthe files fit the contract")
+
+
+def _print_columns(read: Contract, found: Mapping[str, str] | None) -> None:
+    heads = ["column", "type", *([] if found is None else ["in the files"]), "classification", "stored as"]
     rows = [
-        [column.name, column.record()["type"], column.classification, ".".join(column.stored) or None]
+        [
+            column.name,
+            str(column.record()["type"]),
+            *([] if found is None else [found.get(column.name)]),
+            column.classification,
+            ".".join(column.stored) or None,
+        ]
         for column in read.columns
     ]
-    print_table(["column", "type", "classification", "in the files"], rows)
-    click.echo("")
-    rules = [[rule.id, str(rule.kind), str(rule.action)] for rule in read.rules]
-    print_table(["rule", "kind", "action"], rules, empty="no rules: every row passes")
+    print_table(heads, rows, rare=("stored as",))
 
 
 @contract.command()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
 
 from dataops.errors import DataopsError
+
+RULE_COLUMNS = ("rule", "asks", "if broken", "tolerated")
 
 _CONTROL = {code: f"\\x{code:02x}" for code in [*range(0x20), *range(0x7F, 0xA0)] if code != ord("\n")}
 
@@ -29,11 +31,22 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str = "nothing yet") -> None:
-    """`rows` under `columns` on stdout, numbers to the right; `empty` where there are none."""
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    empty: str = "nothing yet",
+    rare: Collection[str] = (),
+) -> None:
+    """`rows` under `columns` on stdout, numbers to the right; `empty` where there are none.
+
+    Columns in `rare` are left out where they hold nothing in every row.
+    """
     if not rows:
         click.echo(empty)
         return
+    kept = [i for i, name in enumerate(columns) if name not in rare or any(row[i] is not None for row in rows)]
+    columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
     columns = [printable(name) for name in columns]
     cells = [[_cell(value).replace("\n", " ") for value in row] for row in rows]
     right = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
@@ -47,6 +60,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     click.echo(click.style(line(columns), bold=True) if sys.stdout.isatty() else line(columns))
     for values in cells:
         click.echo(line(values))
+
+
+def print_note(note: str | None) -> None:
+    """`note` on stderr: what was asked for is done, and something beside it went wrong; None: nothing did."""
+    if note:
+        click.echo(f"note: {printable(note)}", err=True)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -81,6 +100,13 @@ def headline(metrics: Mapping[str, Any], metric: str | None) -> str:
         value = report["overall"].get(name)
         figures.append(f"{name} {'-' if value is None else format(value, '.4f')} on {dataset}")
     return ", ".join(figures)
+
+
+def spell_limit(max_rows: int | None, max_percent: float | None) -> str | None:
+    """How many rows may break a rule before the run fails: ``5 rows``, ``1.5 percent``; None: any number."""
+    if max_percent is not None:
+        return f"{max_percent:.6g} percent"
+    return None if max_rows is None else f"{max_rows:,} row{'' if max_rows == 1 else 's'}"
 
 
 def spell_bytes(size_bytes: float) -> str:

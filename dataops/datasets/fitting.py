@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataops.datasets.catalog import read_contract, read_entry
 from dataops.datasets.source import read_fragments, read_schema
 from dataops.governance.checking import table_columns_match
+from dataops.governance.column_types import spell_type
 from dataops.governance.contract import Contract
+from dataops.governance.leaves import leaves_of
 from dataops.settings import Settings, resolve_url
 from dataops.storage.files import open_files
 
@@ -19,6 +22,7 @@ class Fitted:
 
     Attributes
     ----------
+    found : column of the contract -> type in the files; a column that isn't there has none.
     findings : why the files can't be read under the contract; empty where they can.
     """
 
@@ -26,6 +30,7 @@ class Fitted:
     path: Path
     files: int
     rows: int
+    found: Mapping[str, str]
     findings: tuple[str, ...]
 
 
@@ -42,10 +47,13 @@ def fit_dataset(settings: Settings, name: str) -> Fitted:
     contract = read_contract(path)
     files = open_files(resolve_url(settings.workspace, entry.url))
     fragments = read_fragments(files)
+    schema = read_schema(files, fragments)
+    stored = {leaf.path: spell_type(leaf.type) for leaf in leaves_of(schema)}
     return Fitted(
         contract=contract,
         path=path,
         files=len(fragments),
         rows=sum(fragment.rows for fragment in fragments),
-        findings=tuple(table_columns_match(contract, read_schema(files, fragments))),
+        found={column.name: stored[column.path] for column in contract.columns if column.path in stored},
+        findings=tuple(table_columns_match(contract, schema)),
     )
