@@ -183,7 +183,7 @@ class Contract:
 
     Attributes
     ----------
-    roles : if any are named, a reader needs one of them.
+    roles : a reader needs one of them, so with none in it nobody may read; None where the contract doesn't say.
     retention_seconds : how long rows may be kept; None: for ever.
     primary_key : columns whose values together name a row; none: nothing does.
     """
@@ -192,7 +192,7 @@ class Contract:
     version: str
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
-    roles: tuple[str, ...] = ()
+    roles: tuple[str, ...] | None = None
     retention_seconds: int | None = None
     primary_key: tuple[str, ...] = ()
 
@@ -230,16 +230,16 @@ class Contract:
     def record(self) -> Record:
         """The contract in JSON types; what most contracts don't say is no key there."""
         rare = {
-            "roles": list(self.roles),
+            "roles": None if self.roles is None else list(self.roles),
             "retention_seconds": self.retention_seconds,
-            "primary_key": list(self.primary_key),
+            "primary_key": list(self.primary_key) or None,
         }
         return {
             "name": self.name,
             "version": self.version,
             "columns": [column.record() for column in self.columns],
             "rules": [rule.record() for rule in self.rules],
-            **{key: value for key, value in rare.items() if value or value == 0},
+            **{key: value for key, value in rare.items() if value is not None},
         }
 
     @classmethod
@@ -252,7 +252,8 @@ class Contract:
         """
         try:
             name, version, columns, rules = (record[key] for key in ("name", "version", "columns", "rules"))
-            roles, primary_key = (tuple(record.get(key, ())) for key in ("roles", "primary_key"))
+            roles = None if record.get("roles") is None else tuple(record["roles"])
+            primary_key = tuple(record.get("primary_key", ()))
             retention_seconds = record.get("retention_seconds")
         except (KeyError, TypeError, AttributeError):
             raise Format("expected the record of a contract, found something else") from None

@@ -4,7 +4,8 @@
 2. Parquet allows ``ssn``, ``SSN``, ``ssn`` in full-width letters and ``ssn`` twice side by side; a policy on one would
    miss the others: files with such columns are refused (`name_findings`).
 3. A contract's names are plain ASCII identifiers (`identifier_finding`), so that none looks like another one. A file's
-   name that isn't one is mapped to one by ``physicalName``.
+   name that isn't one is mapped to one by ``physicalName``. Names that begin with ``quarantine_`` are those of the
+   columns that say why a row was set aside: no contract has them.
 4. The leaf of a nested column is named by its dotted path: ``address.street``.
 """
 
@@ -15,6 +16,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 MAX_NAME_LENGTH = 255
+RESERVED_PREFIX = "quarantine_"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -42,6 +44,11 @@ def name_findings(names: Sequence[str]) -> Mapping[int, str]:
 
 def identifier_finding(name: str) -> str | None:
     """Why `name` can't be a name in a contract; None where it can."""
+    if _is_reserved(name):
+        return (
+            f"{name!r} can't name a column in a contract: '{RESERVED_PREFIX}' begins the names of what is kept with "
+            "rows that are set aside; write the files' name as physicalName, and another one as name"
+        )
     if _IDENTIFIER.fullmatch(name) and len(name) <= MAX_NAME_LENGTH:
         return None
     return (
@@ -54,9 +61,14 @@ def identifier(name: str, taken: Collection[str] = ()) -> str:
     """A plain ASCII identifier for `name`, which no folded name of `taken` equals."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_") if not _IDENTIFIER.fullmatch(name) else name
-    wanted = (words if words and not words[0].isdigit() else f"column_{words}".rstrip("_"))[: MAX_NAME_LENGTH - 8]
+    usable = bool(words) and not words[0].isdigit() and not _is_reserved(words)
+    wanted = (words if usable else f"column_{words}".rstrip("_"))[: MAX_NAME_LENGTH - 8]
     free, number = wanted, 1
     while folded(free) in taken:
         number += 1
         free = f"{wanted}_{number}"
     return free
+
+
+def _is_reserved(name: str) -> bool:
+    return folded(name).startswith(RESERVED_PREFIX)

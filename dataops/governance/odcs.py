@@ -165,7 +165,7 @@ def _contract(
         version=str(value["version"]),
         columns=columns,
         rules=tuple(rule for _place, rule in placed),
-        roles=read_roles(standard.roles or [], findings),
+        roles=read_roles(standard.roles, findings),
         retention_seconds=read_retention(standard, tables, findings),
         primary_key=key,
     )

@@ -26,6 +26,7 @@ from dataops.governance.leaves import MAP_PARTS
 from dataops.governance.names import folded, identifier_finding
 
 MAX_LEVELS = 16
+NO_POSITION = -1  # what the standard has where a column has none
 
 # the key of what is below a property -> the logicalType of such properties
 _NESTED: Mapping[str, str] = {"properties": "object", "items": "array", "map": "map"}
@@ -111,6 +112,13 @@ def _read(one: SchemaProperty, place: Place, around: _Around, findings: Findings
         findings.add((*place, "classification"), f"empty: write a word, or leave it out ({UNCLASSIFIED})")
     if one.encryptedName:
         findings.add((*place, "encryptedName"), "encryption by column isn't supported; use a policy's pseudonym")
+    if one.enum is not None and not one.enum:
+        findings.add(
+            (*place, "enum"), "lists no value, so that no row could pass: list those that may be, or leave it out"
+        )
+    if one.primaryKeyPosition not in (None, NO_POSITION) and not one.primaryKey:
+        reason = "a place in a key that the column isn't part of: write primaryKey: true too, or leave it out"
+        findings.add((*place, "primaryKeyPosition"), reason)
     if one.required and not around.required:
         reason = f"required below {around.optional!r}, which isn't: require both, or neither"
         findings.add((*place, "required"), reason)

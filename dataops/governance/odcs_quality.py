@@ -36,6 +36,7 @@ _NOT_EXECUTED = {
     "schedule": "checks run with every read, not by a schedule: leave it out",
     "scheduler": "checks run with every read, not by a schedule: leave it out",
 }
+ALL_PERCENT = 100
 # (metric, whether it is the table's) -> its arguments
 _ARGUMENTS: Mapping[tuple[str, bool], Sequence[str]] = {
     ("nullValues", False): (),
@@ -191,6 +192,10 @@ def _limits(check: DataQuality, place: Place, findings: Findings) -> tuple[int |
         reason = "expected an upper bound on the rows that may break the rule: mustBe: 0, mustBeLessOrEqualTo: n, "
         findings.add((*place, given[0]), reason + "mustBeLessThan: n or mustBeBetween: [0, n], n not negative")
         return None, None
+    if unit == "percent" and limit > ALL_PERCENT:
+        findings.add(
+            (*place, given[0]), "more than 100 percent of the rows can't break it: give a share, or leave it out"
+        )
     return (None, limit) if unit == "percent" else (math.floor(limit), None)
 
 

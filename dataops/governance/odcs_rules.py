@@ -21,7 +21,7 @@ from dataops.governance.column_types import element_logical_type
 from dataops.governance.contract import Column, Rule, RuleKind
 from dataops.governance.findings import Findings, Place
 from dataops.governance.odcs_actions import Placed, read_action
-from dataops.governance.odcs_columns import ReadColumn
+from dataops.governance.odcs_columns import NO_POSITION, ReadColumn
 from dataops.governance.odcs_quality import quality_rules
 from dataops.governance.text_formats import FORMATS
 
@@ -75,7 +75,7 @@ def read_primary_key(columns: Sequence[ReadColumn], findings: Findings) -> tuple
     """The names of the key's columns by their primaryKeyPosition; where none has one, in the order of the file."""
     keys = [column for column in columns if column.written.primaryKey]
     positions = [column.written.primaryKeyPosition for column in keys]
-    given = [position for position in positions if position not in (None, -1)]
+    given = [position for position in positions if position not in (None, NO_POSITION)]
     if given and (len(given) < len(keys) or len(set(given)) < len(given)):
         finding = "every column of the primary key needs a primaryKeyPosition of its own, or none of them one"
         findings.add((*keys[0].place, "primaryKeyPosition"), finding)

@@ -5,7 +5,8 @@
    standard are let through and do nothing.
 2. Lengths of time are in ``unit``: s, min, h, d (a day has 24 hours), w, months (30 days), y (365 days). ``m`` alone is
    refused: it means minutes to some and months to others, and data is deleted by it.
-3. ``roles`` whose access is to read are those of which a reader needs one.
+3. ``roles`` whose access is to read are those of which a reader needs one. Where roles are named and none of them may
+   read, nobody may.
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ _READING = ("read", "readwrite", "read-write", "read_write", "rw", "all", "admin
 _OTHER_ACCESS = ("write",)
 
 
-def read_roles(roles: Sequence[Role], findings: Findings) -> tuple[str, ...]:
-    """The roles of which a reader needs one; none: the contract doesn't say."""
+def read_roles(roles: Sequence[Role] | None, findings: Findings) -> tuple[str, ...] | None:
+    """The roles of which a reader needs one: with none in it nobody may read; None: the contract doesn't say."""
+    if roles is None:
+        return None
+    if not roles:
+        findings.add(("roles",), "names no role: list those that may read, or leave it out")
     found = []
     for position, one in enumerate(roles):
         place: Place = ("roles", position)

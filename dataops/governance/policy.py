@@ -148,11 +148,18 @@ def _require_known(request: Request) -> None:
 
 
 def _require_contract_role(request: Request, contract: Contract) -> None:
-    needed = {folded(role) for role in contract.roles}
-    if needed and needed.isdisjoint(folded(role) for role in request.roles):
+    if contract.roles is None:
+        return
+    asked = f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}': its contract"
+    if not contract.roles:
         raise AccessDenied(
-            f"{who(request.principal, request.roles)} may not read dataset '{request.dataset}': its contract "
-            f"'{contract.name}' gives access to the roles {spell_names(sorted(contract.roles))} only. "
+            f"{asked} '{contract.name}' names roles, and none of them has access to read. "
+            "Ask the dataset's owner to give it to yours."
+        )
+    needed = {folded(role) for role in contract.roles}
+    if needed.isdisjoint(folded(role) for role in request.roles):
+        raise AccessDenied(
+            f"{asked} '{contract.name}' gives access to the roles {spell_names(sorted(contract.roles))} only. "
             "Ask whoever keeps principals.yaml for one of them, or the dataset's owner to name yours."
         )
 

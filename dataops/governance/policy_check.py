@@ -124,7 +124,7 @@ def _refused_filter(world: World, situation: Situation, rule: Rule) -> str | Non
     if contract is None:
         return None
     try:
-        _ask(world, situation, [rule], replace(contract, roles=()))
+        _ask(world, situation, [rule], replace(contract, roles=None))
     except AccessDenied as error:
         return " ".join(line.strip() for line in str(error).splitlines() if line.startswith("  ")) or str(error)
     return None
@@ -194,8 +194,10 @@ def _unclassified(contract: Contract) -> Iterator[str]:
 
 
 def _unheld(contract: Contract, held: Collection[str]) -> Iterator[str]:
+    if contract.roles == ():
+        yield f"contract '{contract.name}' names roles, and none of them has access to read: nobody may read it"
     known = {folded(role) for role in held}
-    for role in contract.roles:
+    for role in contract.roles or ():
         if folded(role) not in known:
             near = near_match(role, held)
             yield f"contract '{contract.name}' gives access to role '{role}', which no principal has.{near}"

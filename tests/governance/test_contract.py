@@ -68,7 +68,7 @@ CONTRACTS = st.builds(
     version=TEXT,
     columns=st.lists(COLUMNS, max_size=3).map(tuple),
     rules=st.lists(RULES, max_size=3).map(tuple),
-    roles=st.lists(TEXT, max_size=2).map(tuple),
+    roles=st.none() | st.lists(TEXT, max_size=2).map(tuple),
     retention_seconds=st.none() | st.integers(0, 10),
     primary_key=st.lists(TEXT, max_size=2).map(tuple),
 )

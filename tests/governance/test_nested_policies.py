@@ -69,6 +69,6 @@ def test_what_was_derived_from_a_part_is_reached_too() -> None:
 
 
 def test_leaves_of_one_struct_have_classifications_of_their_own() -> None:
-    contract = replace(parse_orders(), roles=())
+    contract = replace(parse_orders(), roles=None)
     found = verdicts(allow(classifications=("public", "work")), contract=contract)
     assert [name for name, verdict in found.items() if verdict == Verdict.VISIBLE] == ["address.country", "notes.key"]

@@ -105,6 +105,20 @@ def test_columns_are_read_with_types_and_classifications() -> None:
     assert contract.column("age").description == "full years"
 
 
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [
+        (None, None),
+        ([{"role": "loader", "access": "write"}], ()),
+        ([{"role": "loader", "access": "write"}, {"role": "analyst"}], ("analyst",)),
+    ],
+)
+def test_roles_that_are_named_and_may_not_read_leave_nobody(roles: Any, expected: tuple[str, ...] | None) -> None:
+    contract = parse(changed(lambda value: value.update({"roles": roles} if roles else {})))
+    assert contract.roles == expected
+    assert Contract.from_record(contract.record()).roles == expected
+
+
 def test_rules_are_read_with_ids_limits_and_actions() -> None:
     rules = {rule.id: rule for rule in parse(PERSON).rules}
     assert list(rules) == [
@@ -369,3 +383,63 @@ def test_classifications_are_guessed_from_the_words_of_a_name(name: str, guess: 
 def test_files_without_a_flat_column_get_no_draft() -> None:
     with pytest.raises(InvalidInput, match="none of its 1 columns holds anything"):
         draft_contract("x", pa.schema([("l", pa.list_(pa.binary()))]))
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "words"),
+    [
+        (lambda v: v.update(roles=[]), ("roles",), "names no role"),
+        (lambda v: column_of(v, 2).update(enum=[]), (*PROPERTIES, 2, "enum"), "lists no value"),
+        (
+            lambda v: column_of(v, 1).update(primaryKeyPosition=1),
+            (*PROPERTIES, 1, "primaryKeyPosition"),
+            "a key that the column isn't part of",
+        ),
+        (
+            lambda v: column_of(v, 1)["quality"][0].update(mustBeLessThan=101),
+            (*PROPERTIES, 1, "quality", 0, "mustBeLessThan"),
+            "100 percent",
+        ),
+        (
+            lambda v: v["schema"][0]["quality"][0].update(mustBeLessOrEqualTo=100.5, unit="percent"),
+            ("schema", 0, "quality", 0, "mustBeLessOrEqualTo"),
+            "100 percent",
+        ),
+        (lambda v: column_of(v, 3).update(name="quarantine_rule"), (*PROPERTIES, 3), "physicalName"),
+        (lambda v: column_of(v, 3).update(name="Quarantine_X"), (*PROPERTIES, 3), "'quarantine_' begins"),
+    ],
+)
+def test_what_would_be_skipped_is_refused_with_its_line(
+    change: Callable[[Any], object], place: tuple[str | int, ...], words: str
+) -> None:
+    value = changed(change)
+    with pytest.raises(InvalidInput) as caught:
+        parse(value)
+    (finding,) = str(caught.value).split("\n")
+    assert finding.startswith(f"contracts/x.yaml:{lines_of(value)[place]}:")
+    assert words in finding
+
+
+def test_limits_up_to_all_rows_and_no_place_in_a_key_are_let_through() -> None:
+    def change(value: Any) -> None:
+        column_of(value, 1)["quality"][0]["mustBeLessThan"] = 100
+        value["schema"][0]["quality"][0].update(mustBeLessOrEqualTo=100, unit="percent")
+        column_of(value, 1)["primaryKeyPosition"] = -1
+        column_of(value, 0)["primaryKeyPosition"] = 1
+
+    contract = parse(changed(change))
+    assert contract.primary_key == ("id",)
+    assert {rule.id: rule.max_percent for rule in contract.rules}["row.sql"] == 100
+
+
+def test_a_draft_maps_names_that_quarantine_files_keep_for_themselves() -> None:
+    schema = pa.schema([("quarantine_rule", pa.string()), ("column_quarantine_rule", pa.int64())])
+    contract = parse(yaml.safe_load(draft_contract("cases", schema)))
+    assert [(column.name, column.path) for column in contract.columns] == [
+        ("column_quarantine_rule_2", ("quarantine_rule",)),
+        ("column_quarantine_rule", ("column_quarantine_rule",)),
+    ]
+
+
+def column_of(value: Any, position: int) -> Any:
+    return value["schema"][0]["properties"][position]

@@ -315,7 +315,7 @@ def test_masks_that_collide_deny_and_are_an_error_with_their_columns():
         "policies/p.yaml:20",
     )
     assert "'people_old.age', 'people_new.age' would be allowed, and can't be read" in collision.message
-    assert "different masks (generalise width 10, generalise width 5) and none is the stricter" in collision.message
+    assert "different masks (generalise width 10, generalise width 5), and neither surely" in collision.message
 
 
 def test_a_mask_that_can_not_take_the_type_is_an_error():
@@ -478,6 +478,12 @@ def test_unclassified_columns_and_roles_that_nobody_has_are_said_once_per_contra
     assert [one.severity for one in findings] == [Severity.WARNING] * 2
     assert "'note' is unclassified" in findings[0].message
     assert "gives access to role 'analist', which no principal has. Did you mean 'analyst'?" in findings[1].message
+
+
+def test_a_contract_that_lets_none_of_its_roles_read_is_said():
+    datasets = {OLD.name: replace(OLD, contract=replace(PEOPLE, roles=()))}
+    findings = [one for one in check_policies(world(allow(), datasets=datasets)) if one.kind == FindingKind.CONTRACT]
+    assert ["nobody may read it" in one.message for one in findings] == [True]
 
 
 def test_findings_stand_in_the_order_of_files_and_lines_each_once():
