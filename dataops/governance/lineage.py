@@ -240,6 +240,39 @@ def run_event(
     }
 
 
+def completed_event(
+    start: Mapping[str, Any],
+    *,
+    at: datetime,
+    source: str,
+    read: Mapping[str, int],
+    made: str,
+    facts: Mapping[str, Any],
+    version: str,
+    written: Mapping[str, int],
+) -> Record:
+    """The word that a run is done, of its own word that it began: for one that died in between, whose plan nobody has
+    any more. It says of no rule how many rows broke it.
+
+    Parameters
+    ----------
+    source, read : the dataset that it read; rows, bytes and files, by the keys of OpenLineage's statistics.
+    made, facts, version, written : the dataset that it made, what ``dataops_dataset`` says of it now, and the same.
+    """
+    inputs, outputs = ([dict(one) for one in start[side]] for side in ("inputs", "outputs"))
+    for one in inputs:
+        if one["name"] == source and "dataops_dataset" in one["facets"]:
+            one["inputFacets"] = {"inputStatistics": _facet("inputStatistics", **read)}
+    for one in outputs:
+        if one["name"] == made:
+            known = {**one["facets"]["dataops_dataset"], **facts}
+            now = {"dataops_dataset": known, "version": _facet("version", datasetVersion=version)}
+            one["facets"] = {**one["facets"], **now}
+            one["outputFacets"] = {"outputStatistics": _facet("outputStatistics", **written)}
+    said = {"eventType": str(EventType.COMPLETE), "eventTime": format_time(at), "producer": PRODUCER}
+    return {**start, **said, "inputs": inputs, "outputs": outputs}
+
+
 def _facet(facet: str, /, **fields: Any) -> Record:
     return {"_producer": PRODUCER, "_schemaURL": _schema_url(facet), **fields}
 

@@ -201,7 +201,7 @@ def run_rescore(
             },
             replay_of=replay_of,
         )
-    return manifest, snapshot, _figures(records)
+    return manifest, snapshot, score_figures(records)
 
 
 def _require_error_rate(job: RescoreJob, given: GovernedInput, records: Sequence[UnitRecord]) -> None:
@@ -215,7 +215,8 @@ def _require_error_rate(job: RescoreJob, given: GovernedInput, records: Sequence
         )
 
 
-def _figures(records: Sequence[UnitRecord]) -> dict[str, Any]:
+def score_figures(records: Sequence[UnitRecord]) -> dict[str, Any]:
+    """What a report shows of the scores of all units together."""
     histogram = np.sum([record.summary["scores"] for record in records] or [[0] * SCORE_BINS], axis=0)
     unknown: dict[str, int] = {}
     for record in records:

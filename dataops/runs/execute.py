@@ -281,24 +281,25 @@ def _carry_out(
         progress.say("  note: the code changed since this run began; --again starts a new one with the code as it is")
     tell_lineage(workspace, run, planned, EventType.START, progress)
     announced = done = False
+    told: set[str] = set()
     try:
         _record_intents(workspace, run, planned)
         announced = True
         with _working(planned.job, run, options, progress, emit) as (work, dashboard):
             result = _do(workspace, _surveyed(workspace, run, planned, work), work)
             # before the run is done: if it dies here, it can be resumed, and no reading stays without a result
-            _record_results(workspace, run, planned, outcome="done", result=result)
+            _record_results(workspace, run, planned, told, outcome="done", result=result)
             tell_lineage(workspace, run, planned, EventType.COMPLETE, progress, result=result)
             workspace.ledger.finish(run, result)
             done = True
-            _sign_audit(workspace, progress)
-            report = _report(workspace, run, progress)
+            try_sign_audit(workspace, progress)
+            report = try_report(workspace, run, progress)
             if options.hold is not None:
                 options.hold(dashboard)
     except BaseException as error:
         if not done:
-            _record_failure(workspace, run, planned if announced else None, error)
-            _sign_audit(workspace, progress)
+            _record_failure(workspace, run, planned if announced else None, told, error)
+            try_sign_audit(workspace, progress)
             tell_lineage(workspace, run, planned, EventType.FAIL, progress, error=error)
             if isinstance(error, RESUMABLE):  # what is wrong in data or declaration is wrong again
                 error.add_note(f"`dataops job resume {run.id}` goes on with what is missing.")
@@ -306,7 +307,7 @@ def _carry_out(
     return Outcome(state=workspace.ledger.state(run.id), report=report)
 
 
-def _report(workspace: Workspace, run: Run, progress: Progress) -> str | None:
+def try_report(workspace: Workspace, run: Run, progress: Progress) -> str | None:
     """Where the report is; a page that can't be drawn doesn't undo a run that is done."""
     try:
         return str(write_run_report(workspace, run.id))
@@ -315,13 +316,15 @@ def _report(workspace: Workspace, run: Run, progress: Progress) -> str | None:
         return None
 
 
-def _sign_audit(workspace: Workspace, progress: Progress) -> None:
+def try_sign_audit(workspace: Workspace, progress: Progress) -> None:
     """A checkpoint of the audit at the end of a run; one that can't be written doesn't undo the run."""
     if note := sign_audit(workspace):
         progress.say(f"  note: {note}")
 
 
-def _record_failure(workspace: Workspace, run: Run, planned: Planned | None, error: BaseException) -> None:
+def _record_failure(
+    workspace: Workspace, run: Run, planned: Planned | None, told: set[str], error: BaseException
+) -> None:
     """What went wrong, on record as far as the store still takes it: a second error would hide the first.
 
     `planned` is None where the audit doesn't know of all readings: a result without its intent looks like tampering.
@@ -331,7 +334,7 @@ def _record_failure(workspace: Workspace, run: Run, planned: Planned | None, err
     with suppress(DataopsError):
         workspace.ledger.emit(run.id, "run_failed", family=type(error).__name__, message=message)
         if planned is not None:
-            _record_results(workspace, run, planned, outcome="failed", result={})
+            _record_results(workspace, run, planned, told, outcome="failed", result={})
         write_run_report(workspace, run.id)
 
 
@@ -364,7 +367,9 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
     settings, given = workspace.settings, planned.inputs[INPUT]
     match planned.plan:
         case PreparePlan() as plan:
-            return _published(*run_prepare(plan, given, work, storage=settings.storage, replay_of=planned.replay_of))
+            return published_result(
+                *run_prepare(plan, given, work, storage=settings.storage, replay_of=planned.replay_of)
+            )
         case ScorePlan() as plan:
             manifest, snapshot, figures = run_rescore(
                 plan,
@@ -374,14 +379,15 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
                 registry=settings.registry,
                 replay_of=planned.replay_of,
             )
-            return {**_published(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
+            return {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
         case plan:
             from dataops.training.train import run_train
 
             return run_train(plan, planned.inputs, work, registry=workspace.registry)
 
 
-def _published(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:
+def published_result(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:
+    """The result of a run that published `manifest`, as far as that says it."""
     read = {"counts": dict(manifest.counts), "receipts_root": manifest.receipts_root}
     return {"dataset": manifest.dataset, "snapshot": snapshot.number, "reads": {INPUT: read}}
 
@@ -404,10 +410,16 @@ def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:
 
 
 def _record_results(
-    workspace: Workspace, run: Run, planned: Planned, *, outcome: str, result: Mapping[str, Any]
+    workspace: Workspace, run: Run, planned: Planned, told: set[str], *, outcome: str, result: Mapping[str, Any]
 ) -> None:
+    """One result for each input that isn't `told` of yet: a second one, without an intent, looks like tampering."""
+    if workspace.ledger.state(run.id).state is State.DONE:  # by another process: its results closed our intents too
+        return
     reads = result.get("reads", {})
     for name, given in planned.inputs.items():
+        if name in told:
+            continue
+        told.add(name)  # before it is written: of a write that failed nobody knows whether it is there
         read = reads.get(name, {})
         record_result(
             workspace.audit,

@@ -91,7 +91,16 @@ def read_events(store: Store) -> Iterator[Record]:
     ------
     Format : a file among them that is no event.
     """
-    for key in store.list(LINEAGE_FOLDER):
+    yield from _events(store, LINEAGE_FOLDER)
+
+
+def read_events_of(store: Store, run: str) -> Iterator[Record]:
+    """The events of `run`, as `read_events`."""
+    yield from _events(store, f"{LINEAGE_FOLDER}/{run}")
+
+
+def _events(store: Store, folder: str) -> Iterator[Record]:
+    for key in store.list(folder):
         try:
             event = json.loads(store.get(key))
             event["run"]["runId"], event["eventType"]

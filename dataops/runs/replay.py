@@ -13,17 +13,18 @@ are added to what that run made, exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
 from dataops.datasets.quarantine import key_rule
-from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
+from dataops.datasets.snapshot import Fragment, Manifest, read_manifest
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import INPUT
 from dataops.engine.progress import Progress
-from dataops.errors import Conflict, Integrity
+from dataops.errors import Conflict, Integrity, NotFound
 from dataops.governance.contract import Column
 from dataops.preparation.prepare import PreparePlan
 from dataops.records import Record, digest
@@ -35,11 +36,11 @@ from dataops.runs.execute import (
     job_of_run,
     pinned_model,
     plan_job,
-    resume,
     start_run,
     with_quarantine,
 )
-from dataops.runs.ledger import State
+from dataops.runs.finish import finish_published, half_done_replays
+from dataops.runs.ledger import State, job_of
 from dataops.runs.quarantine import Held, HeldState, find_held, held_rows, quarantine_records
 from dataops.runs.workspace import Workspace
 
@@ -52,7 +53,8 @@ def replay_quarantine(
 ) -> Outcome | None:
     """The replay of the newest rows of `dataset` that wait, or of those of `run`; None where nothing waits.
 
-    A replay that was published, and died before its end was on record, is brought to its end first.
+    A replay that was published, and died before its end was on record, is brought to its end first; it is the outcome
+    where nothing else waits.
 
     Raises
     ------
@@ -60,22 +62,41 @@ def replay_quarantine(
     Conflict : rows that can't be found again, another kind of output than what is there, or another replay was first.
     """
     held = held_rows(workspace, dataset)
-    half_done = next(_published_but_unfinished(workspace, held), None)
-    if half_done is not None:
-        return resume(workspace, half_done, options=options, progress=progress)
+    finished = _finish_half_done(workspace, held, progress)
     chosen = _chosen(held, run)
     if chosen is None:
-        return None
+        return finished
+    _say_begun(workspace, chosen, progress)
     planned = plan_replay(workspace, chosen)
     return start_run(workspace, planned, options=options, progress=progress)
 
 
-def _published_but_unfinished(workspace: Workspace, held: Sequence[Held]) -> Iterator[str]:
-    for output in dict.fromkeys(one.output for one in held):
-        snapshot = read_snapshot(workspace.store, output)
-        for manifest in snapshot.manifests if snapshot else ():
-            if manifest.replay_of and workspace.ledger.state(manifest.run).state is not State.DONE:
-                yield manifest.run
+def _finish_half_done(workspace: Workspace, held: Sequence[Held], progress: Progress) -> Outcome | None:
+    """The newest of the replays that were published and hadn't ended; those whose end can't be told stand in nobody's
+    way, since what they took is taken.
+    """
+    finished = None
+    for run, manifest in half_done_replays(workspace, [one.output for one in held]):
+        try:
+            finished = finish_published(workspace, run, manifest, progress)
+            progress.say(f"{run.job}: run {run.id} had published its rows and not ended; it is done now")
+        except (NotFound, Integrity) as error:
+            progress.say(f"{run.job}: run {run.id} published its rows, and its end can't be recorded: {error}")
+    return finished
+
+
+def _say_begun(workspace: Workspace, held: Held, progress: Progress) -> None:
+    """Replays of the same rows that published nothing: they aren't waited for, nor gone on with under today's rules."""
+    for run_id in workspace.ledger.ids():
+        if job_of(run_id) != job_of(held.run):
+            continue
+        with suppress(NotFound):  # cleared away meanwhile
+            found = workspace.ledger.state(run_id)
+            if found.run.replay_of == held.run and found.state is not State.DONE:
+                progress.say(
+                    f"{found.run.job}: run {run_id} began to replay these rows and published nothing ({found.state}); "
+                    "they are replayed anew, and whichever run publishes first takes them"
+                )
 
 
 def _chosen(held: Sequence[Held], run: str | None) -> Held | None:

@@ -279,4 +279,4 @@ def test_the_histogram_counts_every_score_once(probability: np.ndarray) -> None:
 
 
 def test_figures_of_no_unit_are_zeros() -> None:
-    assert score._figures([]) == {"scores": [0] * SCORE_BINS, "unknown_categories": {}}
+    assert score.score_figures([]) == {"scores": [0] * SCORE_BINS, "unknown_categories": {}}

@@ -7,10 +7,11 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -26,13 +27,16 @@ from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
 from dataops.errors import AccessDenied, Conflict, NotFound
 from dataops.governance.audit import verify_audit
+from dataops.governance.audit_chain import Kind
 from dataops.runs import execute
 from dataops.runs.execute import Options, Outcome, start_run
-from dataops.runs.ledger import Ledger, State
+from dataops.runs.ledger import Ledger, Run, State
+from dataops.runs.lineage import read_events_of
 from dataops.runs.promotion import promote_version
 from dataops.runs.quarantine import HeldState, held_rows
 from dataops.runs.replay import plan_replay, replay_quarantine
 from dataops.runs.report import report_path
+from dataops.storage.journal import Journal
 from tests.line.people import CONTRACT, make_workspace
 from tests.line.running import CLUSTER, Line
 
@@ -137,6 +141,28 @@ def _replay_begun(town: Line) -> str:
     ledger = town.workspace.ledger
     (run,) = (run for run in ledger.ids() if ledger.read(run).replay_of)
     return run
+
+
+def _died_before_its_end(town: Line, *, dataset: str = "people_old", before: str = "finish") -> str:
+    """A replay that published, and whose driver was gone `before` it wrote that."""
+    at = patch.object(Ledger, "finish", side_effect=Died)
+    if before != "finish":
+        at = patch.object(execute, before, side_effect=Died)
+    with at, patch.object(execute, "_record_failure"), pytest.raises(Died):
+        _replay(town, dataset=dataset)
+    return _replay_begun(town)
+
+
+def _of_run(audit: Journal, run: str) -> list[dict[str, Any]]:
+    return [dict(entry.body) for entry in audit.entries() if entry.body["run"] == run]
+
+
+def _last_word(town: Line, run: str) -> dict[str, Any]:
+    return dict(list(read_events_of(town.workspace.store, run))[-1])
+
+
+def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
 
 
 def _verify(town: Line, dataset: str = "people_ready") -> dict[str, object]:
@@ -362,6 +388,98 @@ class TestExactlyOnce:
         assert _replay(town) is None
         _verify(town)
 
+    @pytest.mark.parametrize("since", ["contract", "policy", "data"])
+    def test_one_that_died_after_it_published_is_ended_as_it_was_whatever_changed_since(
+        self, town: Line, since: str
+    ) -> None:
+        _contract(town, _loosened(but_for="south"))
+        died = _died_before_its_end(town)
+        left = _waiting(town)[died]
+        snapshot = _snapshot(town)
+        if since == "contract":
+            _contract(town, _loosened())
+            outcome = _replayed(town)  # goes on with what the dead one left
+            assert outcome.state.run.replay_of == died
+            assert _counts(outcome) == {"read": left, "passed": left, "quarantined": 0}
+            assert _replay(town) is None
+        else:
+            if since == "policy":
+                policy = town.folder / "policies/people.yaml"
+                policy.write_text(policy.read_text().replace("width: 5", "width: 10"))
+            else:
+                _mend(town)
+            with pytest.raises(Conflict, match=r"made otherwise today|changed or went away"):
+                _replay(town)  # of what the dead one left, as without it
+            assert _snapshot(town) == snapshot
+        state = town.workspace.ledger.state(died)
+        assert state.state is State.DONE
+        assert _counts(Outcome(state=state)) == {"read": ASIDE, "passed": ASIDE - left, "quarantined": left}
+        assert state.result["snapshot"] == snapshot.number
+        assert f"run {died} had published its rows and not ended; it is done now" in town.said.getvalue()
+
+    def test_the_end_that_is_written_for_it_says_what_its_own_would_have(self, town: Line, tmp_path: Path) -> None:
+        town.run_all()
+        _contract(town, _loosened())
+        alive = _copy(town, tmp_path / "alive")
+        own = _replayed(alive, dataset="people_new").state
+        died = _died_before_its_end(town, dataset="people_new", before="_record_results")
+        assert [one.kind for one in verify_audit(town.workspace.audit) if one.kind is Kind.OPEN] == [Kind.OPEN]
+        outcome = _replayed(town, dataset="people_new")
+        assert outcome.state.run.id == died
+        assert outcome.report is not None
+        result, expected = dict(outcome.state.result), dict(own.result)
+        roots = [one.pop("reads")["input"].pop("receipts_root") for one in (result, expected)]
+        assert result == expected
+        assert all(roots)
+        assert [one for one in verify_audit(town.workspace.audit) if not str(one).startswith("unsigned")] == []
+        audited, of_own = (_of_run(one.workspace.audit, run) for one, run in ((town, died), (alive, own.run.id)))
+        assert [one["event"] for one in audited] == ["intent", "result"]
+        assert _without(audited[1], "run", "receipts_root") == _without(of_own[1], "run", "receipts_root")
+        said, of_own = (_last_word(one, run) for one, run in ((town, died), (alive, own.run.id)))
+        assert said["eventType"] == "COMPLETE"
+        for side, kind in (("inputs", "input"), ("outputs", "output")):
+            mine, its = said[side][0], of_own[side][0]
+            assert mine["facets"].keys() == its["facets"].keys()
+            statistics = [one[f"{kind}Facets"][f"{kind}Statistics"] for one in (mine, its)]
+            assert _without(statistics[0], "size") == _without(statistics[1], "size")  # bytes aren't always the same
+        assert said["outputs"][0]["facets"]["dataops_dataset"]["snapshot"] == outcome.state.result["snapshot"]
+
+    def test_one_whose_records_were_cleared_away_keeps_nobody_from_replaying(self, town: Line) -> None:
+        _contract(town, _loosened(but_for="south"))
+        died = _died_before_its_end(town)
+        shutil.rmtree(town.storage / "runs" / died)
+        _contract(town, _loosened())
+        assert _replay(town) is None  # what it left can't be told any more
+
+    def test_one_whose_end_cannot_be_told_any_more_keeps_nobody_from_replaying(self, town: Line) -> None:
+        town.run_all()
+        _contract(town, _loosened(but_for="south"))
+        died = _died_before_its_end(town, dataset="people_new")
+        left = _waiting(town)[died]
+        _contract(town, _loosened())
+        with patch("dataops.runs.finish.committed_units", return_value={}):
+            assert _counts(_replayed(town, dataset="people_new"))["read"] == left
+        assert "its end can't be recorded" in town.said.getvalue()
+        assert town.workspace.ledger.state(died).state is State.RUNNING
+
+    def test_while_its_driver_is_only_slow_both_say_the_same(self, town: Line) -> None:
+        _contract(town, _loosened())
+        finish = Ledger.finish
+
+        def overtaken(ledger: Ledger, run: Run, result: Mapping[str, object]) -> None:
+            with patch.object(Ledger, "finish", finish):
+                other = replay_quarantine(town.workspace, "people_old", options=OPTIONS, progress=Progress(town.said))
+                assert other is not None
+                assert (other.state.run, other.state.result) == (run, result)
+            finish(ledger, run, result)
+
+        with patch.object(Ledger, "finish", overtaken):
+            outcome = _replayed(town)
+        assert outcome.state.state is State.DONE
+        assert len(_snapshot(town).manifests) == 2
+        assert [one for one in verify_audit(town.workspace.audit) if not str(one).startswith("unsigned")] == []
+        _verify(town)
+
     def test_one_that_died_before_it_published_is_resumed(self, town: Line) -> None:
         _contract(town, _loosened())
         with (
@@ -389,6 +507,7 @@ class TestExactlyOnce:
             _replay(town)
         died = _replay_begun(town)
         _replayed(town)
+        assert f"run {died} began to replay these rows and published nothing (running)" in town.said.getvalue()
         snapshot = _snapshot(town)
         with pytest.raises(Conflict, match="replayed already"):
             town.resume(died)

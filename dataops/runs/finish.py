@@ -1,0 +1,130 @@
+"""The end of a run that published and then died, written from what it left: nothing is planned or read again.
+
+1. What it did is done: its manifest is part of its output, whatever contract, policy and data are by now. Only its end
+   isn't on record: the audit's result, lineage, the state, the report.
+2. Nothing tells a driver that died from one that is just writing this itself. Both may: neither reads, publishes or
+   deletes anything. The audit takes a second result of an announced reading, the ledger's first `run_done` counts, and
+   both say of lineage the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dataops.datasets.commit import committed_units
+from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapshot, snapshot_journal
+from dataops.declarations.jobs import INPUT
+from dataops.engine.progress import Progress
+from dataops.errors import Integrity, NotFound
+from dataops.governance.audit import record_result
+from dataops.governance.audit_verdicts import RESULT
+from dataops.governance.lineage import EventType, completed_event
+from dataops.records import now_utc
+from dataops.rescoring.score import score_figures
+from dataops.runs.execute import Outcome, published_result, try_report, try_sign_audit
+from dataops.runs.ledger import Run, State
+from dataops.runs.lineage import read_events_of, write_event
+from dataops.runs.workspace import Workspace
+
+DONE = "done"
+
+
+def half_done_replays(workspace: Workspace, outputs: Iterable[str]) -> Iterator[tuple[Run, Manifest]]:
+    """The replays that are part of one of `outputs`, and whose end isn't on record."""
+    for output in dict.fromkeys(outputs):
+        snapshot = read_snapshot(workspace.store, output)
+        for manifest in snapshot.manifests if snapshot else ():
+            if manifest.replay_of is None:
+                continue
+            try:
+                found = workspace.ledger.state(manifest.run)
+            except NotFound:  # somebody cleared old runs away
+                continue
+            if found.state is not State.DONE:
+                yield found.run, manifest
+
+
+def finish_published(workspace: Workspace, run: Run, manifest: Manifest, progress: Progress) -> Outcome:
+    """The outcome of `run`, whose `manifest` is part of its output: it is done from now on.
+
+    Raises
+    ------
+    Integrity, NotFound : what its result is made of isn't there any more.
+    """
+    snapshot = _that_brought_in(workspace, manifest)
+    result = {**published_result(manifest, snapshot), **_figures(workspace, run, manifest)}
+    _record_result(workspace, run, manifest)
+    _tell_lineage(workspace, run, manifest, snapshot, progress)
+    workspace.ledger.finish(run, result)
+    try_sign_audit(workspace, progress)
+    return Outcome(state=workspace.ledger.state(run.id), report=try_report(workspace, run, progress))
+
+
+def _that_brought_in(workspace: Workspace, manifest: Manifest) -> Snapshot:
+    for entry in snapshot_journal(workspace.store, manifest.dataset).entries(manifest.after + 1):
+        if manifest.run in [listed["run"] for listed in entry.body["manifests"]]:
+            snapshot = read_snapshot(workspace.store, manifest.dataset, entry.number)
+            assert snapshot is not None  # noqa: S101  # its entry was just read
+            return snapshot
+    raise Integrity(
+        f"run {manifest.run}: no snapshot of '{manifest.dataset}' after {manifest.after} holds its manifest"
+    )
+
+
+def _figures(workspace: Workspace, run: Run, manifest: Manifest) -> dict[str, Any]:
+    if run.model is None:
+        return {}
+    records = committed_units(workspace.store, manifest.dataset, run.id)
+    missing = [unit for unit in manifest.units if unit not in records]
+    if missing:
+        raise Integrity(f"run {run.id}: {len(missing)} of {len(manifest.units)} units have no record any more")
+    return {**score_figures([records[unit] for unit in manifest.units]), "model": run.model}
+
+
+def _record_result(workspace: Workspace, run: Run, manifest: Manifest) -> None:
+    """The audit's result of the reading, if the run didn't write it."""
+    pinned = run.inputs[INPUT]
+    for entry in workspace.audit.entries():
+        body = entry.body
+        if (body.get("event"), body.get("run"), body.get("outcome")) == (RESULT, run.id, DONE):
+            return
+    record_result(
+        workspace.audit,
+        run=run.id,
+        dataset=pinned["dataset"],
+        purpose=pinned["grant"]["purpose"],
+        outcome=DONE,
+        counts=manifest.counts,
+        receipts_root=manifest.receipts_root,
+    )
+
+
+def _tell_lineage(workspace: Workspace, run: Run, manifest: Manifest, snapshot: Snapshot, progress: Progress) -> None:
+    """What the run would have said of its end, made of what it said of its beginning; without it nothing is said."""
+    try:
+        said = {event["eventType"]: event for event in read_events_of(workspace.store, run.id)}
+        if EventType.COMPLETE in said:
+            return
+        units = workspace.ledger.plan(run.id, INPUT)
+        files = {unit.fragment.path: unit.fragment for unit in units}
+        event = completed_event(
+            said[EventType.START],
+            at=now_utc(),
+            source=run.inputs[INPUT]["dataset"],
+            read=_statistics(manifest.counts["read"], files.values()),
+            made=manifest.dataset,
+            facts={"snapshot": snapshot.number, "runs": [one.run for one in snapshot.manifests]},
+            version=snapshot.content_digest,
+            written=_statistics(manifest.rows, manifest.fragments),
+        )
+        write_event(workspace.store, run.id, EventType.COMPLETE, event)
+    except Exception as failure:  # noqa: BLE001  # lineage undoes no run
+        progress.say(
+            f"  note: no lineage of the end of run {run.id} ({type(failure).__name__}); it is done all the same"
+        )
+
+
+def _statistics(rows: int, files: Iterable[Fragment]) -> Mapping[str, int]:
+    sizes = [one.size_bytes for one in files]
+    return {"size": sum(sizes), "rowCount": rows, "fileCount": len(sizes)}
