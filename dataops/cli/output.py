@@ -49,7 +49,7 @@ def print_table(
     columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
     columns = [printable(name) for name in columns]
     cells = [[_cell(value).replace("\n", " ") for value in row] for row in rows]
-    right = [all(isinstance(row[i], (int, float, type(None))) for row in rows) for i in range(len(columns))]
+    right = [all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
     widths = [max(_width(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
 
     def line(values: Sequence[str]) -> str:
@@ -116,6 +116,10 @@ def spell_bytes(size_bytes: float) -> str:
             return f"{size_bytes:,.0f} {unit}" if unit == "bytes" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:,.1f} TB"
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
 def _cell(value: object) -> str:

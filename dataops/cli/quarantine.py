@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table
+from dataops.cli.output import print_facts, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
@@ -86,6 +86,7 @@ def show(dataset: str, *, run: str | None, rule: str | None, limit: int, workspa
     from dataops.runs.workspace import open_workspace
 
     found = show_rows(open_workspace(workspace), dataset, run=run, rule=rule, limit=limit)
+    print_note(found.note)
     if as_json:
         print_json({"dataset": dataset, "total": found.total, "rows": [dict(row) for row in found.rows]})
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table, spell_bytes
+from dataops.cli.output import print_facts, print_json, print_note, print_table, spell_bytes
 
 if TYPE_CHECKING:
     from dataops.datasets.retention import ExpiryPlan
@@ -34,7 +34,8 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str | N
 
 
 def _yes_option(function: F) -> F:
-    return click.option("--yes", "do", is_flag=True, help="Do it. Without, only say what would be done.")(function)
+    words = "Do it: takes the role `steward`. Without, only say what would be done."
+    return click.option("--yes", "do", is_flag=True, help=words)(function)
 
 
 @click.command()
@@ -52,8 +53,8 @@ def expire(name: str, *, older_than: timedelta | None, do: bool, workspace: str 
     """Let rows of NAME go that were kept long enough.
 
     NAME gets a snapshot without them, which says what went and why; records and digests stay. Files are removed by
-    `dataset gc`. How long is the shortest retention of the contracts of all that NAME was made from. Datasets of the
-    catalog are never touched.
+    `dataset gc`. How long is the shortest retention of the contracts of all that NAME was made from, as they were then
+    and are now. Datasets of the catalog are never touched. The audit records it, and what came of it.
 
     \b
     Examples:
@@ -66,7 +67,9 @@ def expire(name: str, *, older_than: timedelta | None, do: bool, workspace: str 
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    plan, number = expire_dataset(opened, name, older_than=older_than, at=now_utc(), do=do)
+    done = expire_dataset(opened, name, older_than=older_than, at=now_utc(), do=do)
+    plan, number = done.plan, done.snapshot
+    print_note(done.note)
     if as_json:
         print_json({"dataset": name, **plan.record(), "done": number is not None, "snapshot": number})
         return
@@ -107,8 +110,9 @@ def gc(name: str | None, *, grace: timedelta, do: bool, workspace: str | None, a
     """Remove files that no dataset names any more.
 
     Of NAME alone, if given: parts and quarantine of runs that were replaced or expired, or that gave up; parts of
-    attempts that lost; what was left of writes that were cut off. The first call marks them, one that comes a grace
-    later deletes them. Records stay. A run that said or wrote something within the grace is left alone.
+    attempts that lost; surveys of content that is no more; what was left of writes that were cut off. The first call
+    marks them, one that comes a grace later deletes them. Records stay. A run that said or wrote something within the
+    grace is left alone, and one that was marked can't publish any more.
 
     \b
     Examples:
@@ -121,7 +125,13 @@ def gc(name: str | None, *, grace: timedelta, do: bool, workspace: str | None, a
     from dataops.runs.workspace import open_workspace
 
     collected = collect_garbage(open_workspace(workspace), dataset=name, grace=grace, at=now_utc(), do=do)
-    steps = {"delete": collected.deleted, "mark": collected.marked, "wait": collected.waiting}
+    print_note(collected.note)
+    steps = {
+        "delete": collected.deleted,
+        "mark": collected.marked,
+        "wait": collected.waiting,
+        "spare": collected.spared,
+    }
     if as_json:
         found = {step: [_record(one) for one in garbage] for step, garbage in steps.items()}
         print_json({"done": do, "totals": {step: totals(one) for step, one in steps.items()}, **found})
@@ -136,6 +146,7 @@ def _print_garbage(collected: Collected, *, do: bool) -> None:
         ("deleted" if do else "would be deleted", collected.deleted),
         ("marked" if do else "would be marked", collected.marked),
         ("marked before", collected.waiting),
+        ("spared: somebody needs it by now", collected.spared),
     )
     rows = [
         [one.dataset or None, one.run or None, str(one.reason), len(one.files), one.rows, one.size_bytes, word]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table
+from dataops.cli.output import print_facts, print_json, print_note, print_table
 
 
 @click.command()
@@ -120,7 +120,6 @@ def rotate(*, kind: str, workspace: str | None, as_json: bool) -> None:
 
     opened = open_workspace(workspace)
     key_id = rotate_key(opened, KeyKind(kind))
-    if note := sign_audit(opened):
-        click.echo(f"note: {note}", err=True)
+    print_note(sign_audit(opened))
     facts = {"kind": kind, "key": key_id, "folder": opened.settings.keys}
     print_json(facts) if as_json else print_facts(facts)

@@ -6,8 +6,14 @@
    an event nor a file, for as long as the grace.
 3. First a *tombstone* is put that names the files, then, a grace later, they are deleted: if by then they still are
    garbage by a fresh look. A run that never published can't be resumed once it has a tombstone.
-4. Only data files go. Manifests, unit records and snapshots stay, so what was there can be proven without it.
-5. Any step may be repeated, or cut off: tombstones are put once, and a file that is gone stays gone.
+4. Against a run that is about to publish, however slow: whoever publishes looks for a tombstone after the manifest was
+   put and before each snapshot; `sweep` looks for a manifest after the tombstone. Where there is one, a snapshot of the
+   same manifests is put first (``given_up``), so that a publisher that looked before has to look again. The first run
+   of a dataset, which no snapshot can stop, is left alone once its manifest is there: resuming it publishes it.
+5. Surveys go the same way (`survey_garbage`).
+6. Only data files and surveys go. Manifests, unit records and snapshots stay, so what was there can be proven without
+   it.
+7. Any step may be repeated, or cut off: tombstones are put once, and a file that is gone stays gone.
 """
 
 from __future__ import annotations
@@ -20,8 +26,9 @@ from datetime import UTC, datetime, timedelta
 from dataops.datasets.commit import committed_units
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.snapshot import DATASETS_FOLDER, Manifest, read_manifest, snapshot_journal
-from dataops.datasets.tombstones import Garbage, Reason, StoredFile, by_tombstone
-from dataops.errors import NotFound
+from dataops.datasets.survey_garbage import SurveyLook, sweep_survey
+from dataops.datasets.tombstones import Garbage, Reason, StoredFile, by_tombstone, stored_files
+from dataops.errors import Conflict, NotFound
 from dataops.records import parse_time
 from dataops.storage.disk import local_folder
 from dataops.storage.files import DataFiles
@@ -46,6 +53,7 @@ def find_garbage(
     grace: timedelta,
     at: datetime,
     dataset: str | None = None,
+    in_use: Callable[[str], bool] = lambda _digest: False,
 ) -> tuple[Garbage, ...]:
     """All garbage as of `at`, by dataset and run; nothing is changed.
 
@@ -53,7 +61,8 @@ def find_garbage(
     ----------
     files : the data files of the storage, all datasets and quarantine below it.
     sign : run to when it last said something of itself; None for a run without a record.
-    dataset : look at this one alone, and at what was set aside for it.
+    dataset : look at this one alone, at what was set aside for it, and at its surveys.
+    in_use : whether a run that shows signs of life was planned on a content digest.
     """
     keys = [key.split("/") for key in store.list(DATASETS_FOLDER)]
     aside = _quarantine_by_run(store)
@@ -68,6 +77,8 @@ def find_garbage(
         name = paths[0].split("/")[1]
         if dataset in (None, name):
             found += look.at_run(name, run, paths)
+    surveys = SurveyLook(store=store, files=files, sign=sign, in_use=in_use, grace=grace, at=at)
+    found += surveys.garbage(dataset)
     marked = [one for garbage in found for one in by_tombstone(store, garbage)]
     return (*marked, *(_temporary(store, grace, at) if dataset is None else ()))
 
@@ -96,7 +107,7 @@ class _Look:
         """The garbage among the files of one run."""
         if dataset not in self.standing:
             self.standing[dataset] = _standing(self.store, dataset)
-        stored = self._stat(paths)
+        stored = stored_files(self.files, paths)
         if not stored:
             return
         if run not in self.standing[dataset]:
@@ -111,7 +122,7 @@ class _Look:
     def _unpublished(self, dataset: str, run: str, stored: Sequence[StoredFile]) -> Iterator[Garbage]:
         said = self.sign(run)
         last = max([one.modified_at for one in stored] + ([said] if said else []))
-        if last + self.grace <= self.at:
+        if last + self.grace <= self.at and (self.standing[dataset] or not _has_manifest(self.store, dataset, run)):
             yield Garbage(dataset=dataset, run=run, reason=Reason.UNPUBLISHED, since=last, files=tuple(stored))
 
     def _orphans(self, dataset: str, run: str, stored: Sequence[StoredFile]) -> Iterator[Garbage]:
@@ -123,17 +134,6 @@ class _Look:
         if lost:
             since = max(one.modified_at for one in lost)
             yield Garbage(dataset=dataset, run=run, reason=Reason.ORPHAN, since=since, files=tuple(lost))
-
-    def _stat(self, paths: Iterable[str]) -> list[StoredFile]:
-        found = []
-        for path in paths:
-            try:
-                stat = self.files.stat(path)
-            except NotFound:  # an attempt that lost took its own file away meanwhile
-                continue
-            modified = datetime.fromtimestamp(stat.mtime_ns / 1e9, UTC)
-            found.append(StoredFile(path=path, size_bytes=stat.size_bytes, modified_at=modified))
-        return found
 
 
 def _standing(store: Store, dataset: str) -> dict[str, _Removed | None]:
@@ -178,8 +178,16 @@ def _temporary(store: Store, grace: timedelta, at: datetime) -> Iterator[Garbage
         yield Garbage(dataset="", run="", reason=Reason.TEMPORARY, since=since, files=tuple(stored))
 
 
-def sweep(files: DataFiles, store: Store, garbage: Garbage) -> None:
-    """The files of `garbage` are gone; those that were gone already stay so."""
+def sweep(files: DataFiles, store: Store, garbage: Garbage) -> bool:
+    """Whether the files of `garbage` are gone now; those that were gone already stay so.
+
+    False, and all are there, where somebody came to name them since they were found.
+    """
+    match garbage.reason:
+        case Reason.SURVEY:
+            return sweep_survey(files, store, garbage)
+        case Reason.UNPUBLISHED if not _is_given_up(store, garbage.dataset, garbage.run):
+            return False
     for one in garbage.files:
         if garbage.reason is Reason.TEMPORARY:
             folder = local_folder(store.url)
@@ -187,6 +195,35 @@ def sweep(files: DataFiles, store: Store, garbage: Garbage) -> None:
             (folder / one.path).unlink(missing_ok=True)
         else:
             files.delete(one.path)
+    return True
+
+
+def _is_given_up(store: Store, dataset: str, run: str) -> bool:
+    """Whether `run`, which has a tombstone, can't come into a snapshot any more."""
+    if not _has_manifest(store, dataset, run):
+        return True  # whoever puts it from now on finds the tombstone before the snapshot
+    journal = snapshot_journal(store, dataset)
+    last = None
+    for last in journal.entries():
+        if run in {listed["run"] for listed in last.body["manifests"]}:
+            return False
+    if last is None:
+        return False
+    if last.body.get("given_up") == run:
+        return True
+    try:
+        journal.append({"manifests": last.body["manifests"], "given_up": run}, after=last)
+    except Conflict:  # perhaps with this very run: the next call sees
+        return False
+    return True
+
+
+def _has_manifest(store: Store, dataset: str, run: str) -> bool:
+    try:
+        read_manifest(store, dataset, run)
+    except NotFound:
+        return False
+    return True
 
 
 def totals(found: Iterable[Garbage]) -> Mapping[str, int]:

@@ -4,6 +4,8 @@
    compared with the plan.
 2. Until the snapshot names the manifest, no reader sees any of it.
 3. A replay publishes like any run, as one more manifest. One that frees no row of quarantine publishes nothing.
+4. A run that `garbage` gave up publishes nothing: its tombstone is looked for before the manifest is put, and, after
+   it, right before each snapshot that would name it. A run that a snapshot names already is done, marked or not.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from dataops.datasets.access import GovernedInput
@@ -24,8 +27,9 @@ from dataops.datasets.snapshot import (
     read_snapshot,
     snapshot_journal,
 )
+from dataops.datasets.tombstones import require_unmarked
 from dataops.datasets.units import Unit
-from dataops.errors import ContractViolation, Integrity
+from dataops.errors import ContractViolation, Integrity, NotFound
 from dataops.governance.checking import over_threshold
 from dataops.governance.contract import Column
 from dataops.records import digest_bytes, format_time, merkle_root, now_utc
@@ -75,7 +79,8 @@ def publish(
     Raises
     ------
     Integrity : a unit of the plan without a record, or receipts that don't add up to the plan's rows.
-    Conflict : that quarantine was replayed by another run, or is that of a run whose place a newer one took.
+    Conflict : that quarantine was replayed by another run, or is that of a run whose place a newer one took; or the
+        run was given up as garbage.
     """
     missing = [unit.id for unit in units if unit.id not in records]
     if missing:
@@ -109,7 +114,7 @@ def publish(
     # the one that was put first says from where on snapshots may name it: an attempt that died may have come to its
     # end, and publishing again would put it in front of what came after it
     first = _put_once(store, manifest)
-    return first, publish_snapshot(store, first)
+    return first, publish_snapshot(store, first, require=partial(require_unmarked, store, dataset, run))
 
 
 def _newest(store: Store, dataset: str) -> Snapshot:
@@ -129,10 +134,20 @@ def merge_set_aside(records: Iterable[UnitRecord]) -> dict[str, int]:
 
 def _put_once(store: Store, manifest: Manifest) -> Manifest:
     key = manifest_key(manifest.dataset, manifest.run)
-    if store.put_if_absent(key, manifest.to_bytes()):
-        return manifest
+    if not _is_there(store, key):  # one that is there may stand in a snapshot: marked or not, it is published
+        require_unmarked(store, manifest.dataset, manifest.run)
+        if store.put_if_absent(key, manifest.to_bytes()):
+            return manifest
     first = Manifest.from_bytes(store.get(key))
     same = (first.content_digest, first.receipts_root) == (manifest.content_digest, manifest.receipts_root)
     if not same:
         raise Integrity(f"run {manifest.run}: its manifest was published already, with other parts")
     return first
+
+
+def _is_there(store: Store, key: str) -> bool:
+    try:
+        store.get(key)
+    except NotFound:
+        return False
+    return True

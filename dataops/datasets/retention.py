@@ -2,7 +2,8 @@
 
 1. Age counts from when a run published its rows. Rows that a replay admitted are as old as the run whose quarantine
    they were in.
-2. A made dataset's retention is the shortest of the contracts of all that it was made from.
+2. A made dataset's retention is the shortest of the contracts of all that it was made from: as they were when it was
+   read, and as the catalog has them now. So rows don't stay longer because their source left the catalog.
 3. An expiry is one record: the snapshot that no longer names the old manifests says which went and why. There is no
    moment in between. Manifests, unit records and their digests stay, so lineage and audit still hold; the files go by
    `garbage`, after a grace.
@@ -52,7 +53,8 @@ class ExpiryPlan:
 
     Attributes
     ----------
-    after : the snapshot that this was decided on; None where the dataset has none.
+    after : the snapshot that this was decided on.
+    at : when.
     retention_seconds, because : how long rows are kept, and who says so.
     gone : manifests that go; nothing is too old where there are none.
     kept : the entries of the manifests that stay.
@@ -60,6 +62,7 @@ class ExpiryPlan:
 
     dataset: str
     after: Entry
+    at: datetime
     retention_seconds: int
     because: str
     gone: tuple[Expiring, ...]
@@ -68,6 +71,7 @@ class ExpiryPlan:
     def record(self) -> Record:
         """As JSON: what the snapshot's record keeps of it."""
         return {
+            "at": format_time(self.at),
             "retention_seconds": self.retention_seconds,
             "because": self.because,
             "manifests": [one.record() for one in self.gone],
@@ -99,6 +103,7 @@ def plan_expiry(
     return ExpiryPlan(
         dataset=name,
         after=entry,
+        at=at,
         retention_seconds=seconds,
         because=because,
         gone=tuple(
@@ -152,8 +157,13 @@ def _retention(settings: Settings, dataset: Dataset, older_than: timedelta | Non
 
 def inherited_retention(settings: Settings, dataset: Dataset) -> tuple[int, str] | None:
     """The shortest retention of the sources of `dataset`, in seconds, and whose contract says so; None: for ever."""
-    found = []
-    for name in {origin.dataset for origin in origins_of(dataset)}:
+    origins = origins_of(dataset)
+    found = [
+        (origin.retention_seconds, f"contract of '{origin.dataset}' when it was read")
+        for origin in origins
+        if origin.retention_seconds is not None
+    ]
+    for name in {origin.dataset for origin in origins}:
         if is_declared(settings, name):
             contract = read_contract(settings.workspace / read_entry(settings.workspace, name).contract)
             if contract.retention_seconds is not None:
@@ -184,8 +194,10 @@ def spell_seconds(seconds: int) -> str:
     return f"{seconds:,} seconds"
 
 
-def expire(store: Store, plan: ExpiryPlan, *, at: datetime) -> Snapshot | None:
+def expire(store: Store, plan: ExpiryPlan) -> Snapshot | None:
     """The snapshot without what `plan` says is too old; None, and no new one, where nothing is.
+
+    The same plan gives the same snapshot, however often: after a lost reply it may be carried out again.
 
     Raises
     ------
@@ -193,15 +205,14 @@ def expire(store: Store, plan: ExpiryPlan, *, at: datetime) -> Snapshot | None:
     """
     if not plan.gone:
         return None
-    kept = list(plan.kept) or [_put_empty(store, plan, at)]
-    body = {"manifests": kept, "expiry": {"at": format_time(at), **plan.record()}}
-    # the same plan has the same nonce: repeated after a lost reply, it is there already
+    kept = list(plan.kept) or [_put_empty(store, plan)]
+    body = {"manifests": kept, "expiry": plan.record()}
     nonce = digest([plan.after.digest, plan.record()]).removeprefix("sha256:")[:32]
     entry = snapshot_journal(store, plan.dataset).append(body, after=plan.after, nonce=nonce)
     return read_snapshot(store, plan.dataset, entry.number)
 
 
-def _put_empty(store: Store, plan: ExpiryPlan, at: datetime) -> Record:
+def _put_empty(store: Store, plan: ExpiryPlan) -> Record:
     """What stands for a dataset whose rows are all gone: a manifest of the same columns and origins without a part."""
     last = read_manifests(store, plan)[-1]
     marker = digest([plan.after.digest, plan.retention_seconds]).removeprefix("sha256:")[:6]
@@ -215,7 +226,7 @@ def _put_empty(store: Store, plan: ExpiryPlan, at: datetime) -> Record:
         counts=merge_receipts([]),
         receipts_root=merkle_root([]),
         lineage={"kind": EXPIRY, "sources": list(last.lineage.get("sources", ()))},
-        created_at=format_time(at),
+        created_at=format_time(plan.at),
         after=plan.after.number,
     )
     key = manifest_key(plan.dataset, empty.run)

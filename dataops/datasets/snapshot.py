@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -250,10 +250,14 @@ def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -
         return _load(store, manifest.dataset, entry)
 
 
-def publish_snapshot(store: Store, manifest: Manifest) -> Snapshot:
+def publish_snapshot(store: Store, manifest: Manifest, *, require: Callable[[], None] = lambda: None) -> Snapshot:
     """The one snapshot that brought `manifest` in: an earlier one, else a new one behind all that there are.
 
     A manifest over whole data replaces what there was; that of a replay is added to it.
+
+    Parameters
+    ----------
+    require : called right before each append, after the last snapshot was looked at; what it raises, ends this.
 
     Raises
     ------
@@ -268,11 +272,18 @@ def publish_snapshot(store: Store, manifest: Manifest) -> Snapshot:
                 return _load(store, manifest.dataset, entry)
             seen = entry
         before = _required_for_replay(manifest, seen) if manifest.replay_of else []
+        require()
         try:
             appended = journal.append({"manifests": [*before, listed]}, after=seen)
         except Conflict:  # what was decided on is no longer the last
             continue
         return _load(store, manifest.dataset, appended)
+
+
+def was_published(store: Store, dataset: str, run: str) -> bool:
+    """Whether a snapshot of `dataset` ever named what `run` made."""
+    entries = snapshot_journal(store, dataset).entries()
+    return any(listed["run"] == run for entry in entries for listed in entry.body["manifests"])
 
 
 def _listed(manifest: Manifest) -> Record:

@@ -11,6 +11,7 @@ of a column is. `engine.survey` finds out; this module says what is asked, and r
    nothing. In the order of fragments and rows the first row keeps its key, every later one is a duplicate.
 4. Answers hold counts, positions, keyed hashes and newest times: no value of a text, and nothing for a reader's eyes.
 5. A file that isn't the one that ``survey.json`` names is refused, never taken for "no duplicates".
+6. ``survey.json`` tells the content that it is of: one of content that is no more is garbage (`survey_garbage`).
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import MaskKind
 from dataops.records import Record, decode_record, digest, digest_bytes, encode_record
 from dataops.storage.files import open_files
-from dataops.storage.objects import open_store
+from dataops.storage.objects import Store, open_store
 
 SURVEYS_FOLDER = "surveys"
 SURVEY_FILE = "survey.json"
+WORK_PREFIX = "work-"  # of the folder, beside the answer, that a run keeps its files in between in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +119,6 @@ def _time_column(rule: Rule) -> str | None:
     return rule.arguments.get("column") if rule.kind is RuleKind.FRESHNESS else None
 
 
-def needs_survey(source: Source) -> bool:
-    """Whether something must be known of the whole dataset before a unit of `source` can be read."""
-    return asked_of(source).anything
-
-
 def survey_folder(dataset: str, asked: Asked, *, content_digest: str, key_id: str | None) -> str:
     """Where the answer lies, relative to the storage: named by all that it depends on."""
     named = digest({"asked": asked.record(), "content": content_digest, "key": key_id})
@@ -166,6 +163,11 @@ class Survey:
     frequent: tuple[SurveyFile, ...] = ()
     newest: tuple[int | None, ...] = ()
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files of its answer, in its folder."""
+        return tuple(file.path for file in (*self.repeated.values(), *self.frequent))
+
     def to_bytes(self) -> bytes:
         """The stored record."""
         body = {
@@ -204,6 +206,19 @@ class Survey:
             )
         except (KeyError, TypeError, ValueError):
             raise Format("expected the record of a survey, found something else") from None
+
+
+def find_survey(store: Store, folder: str) -> Survey | None:
+    """The survey that lies in `folder`; None where none does.
+
+    Raises
+    ------
+    Format : something else does.
+    """
+    try:
+        return Survey.from_bytes(store.get(f"{folder}/{SURVEY_FILE}"))
+    except NotFound:
+        return None
 
 
 def fragment_id(fragment: Fragment) -> str:

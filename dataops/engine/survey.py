@@ -24,7 +24,17 @@ import pyarrow as pa
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.dataset_rules import BrokenRule, broken_by_age, broken_by_rows, newest_file
 from dataops.datasets.snapshot import Fragment, RowGroup
-from dataops.datasets.survey import SURVEY_FILE, Asked, Survey, SurveyFile, asked_of, survey_folder
+from dataops.datasets.survey import (
+    SURVEY_FILE,
+    WORK_PREFIX,
+    Asked,
+    Survey,
+    SurveyFile,
+    asked_of,
+    find_survey,
+    survey_folder,
+)
+from dataops.datasets.tombstones import marked_files
 from dataops.datasets.units import Unit, plan_units
 from dataops.engine.survey_tasks import (
     Compared,
@@ -41,7 +51,7 @@ from dataops.engine.survey_tasks import (
     write_repeats,
 )
 from dataops.engine.work import Task, Work
-from dataops.errors import ContractViolation, DataopsError, NotFound
+from dataops.errors import Conflict, ContractViolation, DataopsError, NotFound
 from dataops.governance.contract import Action
 from dataops.governance.keys import current_key_id
 from dataops.storage.objects import Store, open_store
@@ -92,7 +102,7 @@ def _survey(given: GovernedInput, asked: Asked, work: Work, storage: str) -> tup
     content = given.dataset.snapshot.content_digest
     folder = survey_folder(given.dataset.name, asked, content_digest=content, key_id=key_id)
     store, url = open_store(storage), f"{storage}/{folder}"
-    there = _stored(store, folder)
+    there = find_survey(store, folder)
     if there is not None:
         return url, there
     units = plan_units(given.dataset.snapshot.fragments)
@@ -102,7 +112,7 @@ def _survey(given: GovernedInput, asked: Asked, work: Work, storage: str) -> tup
         asked=asked,
         key_id=key_id,
         url=url,
-        folder=f"work-{work.run}",
+        folder=f"{WORK_PREFIX}{work.run}",
         units=len(units),
         buckets=max(1, -(-rows // HASHES_PER_BUCKET)),
     )
@@ -113,17 +123,23 @@ def _survey(given: GovernedInput, asked: Asked, work: Work, storage: str) -> tup
         with suppress(DataopsError):  # what is left over harms nobody
             _remove_work(context)
     if store.put_if_absent(f"{folder}/{SURVEY_FILE}", survey.to_bytes()):
+        _require_kept(store, folder, survey)
         return url, survey
-    for file in (*survey.repeated.values(), *survey.frequent):
-        context.place.delete(file.path)  # another run was first, with other names for the same
+    for path in survey.paths:
+        context.place.delete(path)  # another run was first, with other names for the same
     return url, Survey.from_bytes(store.get(f"{folder}/{SURVEY_FILE}"))
 
 
-def _stored(store: Store, folder: str) -> Survey | None:
-    try:
-        return Survey.from_bytes(store.get(f"{folder}/{SURVEY_FILE}"))
-    except NotFound:
-        return None
+def _require_kept(store: Store, folder: str, survey: Survey) -> None:
+    """Nothing, unless files of `survey` were taken for garbage while it was made: nobody may be given it then."""
+    marked = marked_files(store, survey.dataset, folder.rpartition("/")[2])
+    lost = [path for path in survey.paths if f"{folder}/{path}" in marked]
+    if lost:
+        store.delete(f"{folder}/{SURVEY_FILE}")
+        raise Conflict(
+            f"dataset '{survey.dataset}': `dataops dataset gc` took {len(lost)} files of its survey for garbage while "
+            "it was made. Run it again, and give gc a longer grace"
+        )
 
 
 def _remove_work(context: SurveyContext) -> None:

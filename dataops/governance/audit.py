@@ -5,7 +5,8 @@
 2. A record names people, datasets, digests and counts. It never holds a value, an expression or a key.
 3. A resumed run writes another intent; one result closes all intents of its run, dataset and purpose. An intent without
    a result is *open*: the run is still going, or was killed.
-4. What else concerns governed data (rows expired, a key rotated) is an *event* on the same journal.
+4. What else concerns governed data (rows expire, a key was rotated) is an *event* on the same journal. Of what can't be
+   undone there are two: what is about to happen, and ``<event>_result`` with what came of it.
 5. What the chain can't show by itself, an end that was cut off or a history written anew, its signed checkpoints show
    (`checkpoints`); `verify_audit` tells the kinds of damage apart (`audit_verdicts`).
 """
@@ -106,7 +107,7 @@ def record_result(
 
 
 def record_event(journal: Journal, event: str, /, **names_and_counts: object) -> Entry:
-    """The entry that says that `event` happened (``expired``, ``key_rotated`` ...).
+    """The entry that says that `event` happened (``expiry``, ``key_rotated`` ...).
 
     Parameters
     ----------

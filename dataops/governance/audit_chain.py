@@ -35,9 +35,10 @@ class Kind(StrEnum):
     UNSIGNED_TAIL = "unsigned_tail"
     UNANCHORED = "unanchored"
     OPEN = "open"
+    REPEATED = "repeated"
 
 
-WARNINGS = frozenset({Kind.UNSIGNED_TAIL, Kind.UNANCHORED, Kind.OPEN})
+WARNINGS = frozenset({Kind.UNSIGNED_TAIL, Kind.UNANCHORED, Kind.OPEN, Kind.REPEATED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,10 @@ What can be told, and by what:
    used for 5 and 6, so a forged one can't accuse a whole audit of more than itself.
 9. *anchor_differs*: the two places have different checkpoints of the same record. *unanchored* (a warning): there is no
    copy.
-10. *open* (a warning): an intent without a result: the run is going on, or was killed. *unannounced*: a result without
-   an intent. *strange*: something that nobody here writes.
+10. *open* (a warning): an intent without a result: the run is going on, or was killed. *unannounced*: a result with no
+   open intent before it. One result closes all intents of its run, dataset and purpose that are open; another needs an
+   intent of its own, unless it says word for word the same: *repeated* (a warning), since two processes may end one
+   run. *strange*: something that nobody here writes.
 
 Of two faults at the same place the one nearer to the bytes is told. Records removed from the end, together with every
 checkpoint and anchor that knew them, leave no trace.
@@ -87,7 +89,7 @@ def judge_audit(examined: Iterable[Examined], signed: Signed | None = None) -> l
         findings += _tail(known, last)
     # Records that aren't there can't be paired: each would be told again as something else
     broken = any(not one.is_warning for one in findings)
-    findings += [one for one in pairing.findings() if not broken or one.kind is not Kind.UNANNOUNCED]
+    findings += [one for one in pairing.findings() if not broken or one.kind not in (Kind.UNANNOUNCED, Kind.REPEATED)]
     return sorted(findings, key=lambda one: (one.is_warning, one.number or 0))
 
 
@@ -183,8 +185,8 @@ class _Pairing:
     """Intents and their results, as they come."""
 
     def __init__(self) -> None:
-        self._announced: set[tuple[str, str, str | None]] = set()
         self._open: dict[tuple[str, str, str | None], int] = {}
+        self._last: dict[tuple[str, str, str | None], Any] = {}
         self._found: list[AuditFinding] = []
 
     def take(self, number: int, body: Any) -> None:
@@ -197,15 +199,22 @@ class _Pairing:
         run, dataset, purpose = str(body.get("run")), str(body.get("dataset")), body.get("purpose")
         reading = (run, dataset, str(purpose) if purpose else None)
         if event == INTENT:
-            self._announced |= {reading, (run, dataset, None)}
             self._open[reading] = number
-        elif event == RESULT and reading not in self._announced:
-            message = f"record {number}: run '{run}' has a result for dataset '{dataset}' but no intent"
-            self._found.append(AuditFinding(kind=Kind.UNANNOUNCED, number=number, message=message))
         elif event == RESULT:
             ended = [one for one in self._open if one == reading or (reading[2] is None and one[:2] == reading[:2])]
+            if not ended:
+                self._found.append(self._judge_second(number, reading, body))
             for one in ended:
                 del self._open[one]
+            self._last[reading] = body
+
+    def _judge_second(self, number: int, reading: tuple[str, str, str | None], body: Any) -> AuditFinding:
+        run, dataset, _ = reading
+        if self._last.get(reading) == body:
+            message = f"record {number}: run '{run}' has the same result for dataset '{dataset}' again"
+            return AuditFinding(kind=Kind.REPEATED, number=number, message=message)
+        message = f"record {number}: run '{run}' has a result for dataset '{dataset}' but no open intent"
+        return AuditFinding(kind=Kind.UNANNOUNCED, number=number, message=message)
 
     def findings(self) -> list[AuditFinding]:
         """What doesn't pair."""

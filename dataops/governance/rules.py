@@ -55,15 +55,21 @@ class MadeFrom:
     ----------
     filters
         Digests (`records.digest` of the SQL) of the row filters that were applied when it was read.
+    retention_seconds
+        How long its contract let rows be kept when it was read; None: for ever. It decides nothing about reading.
     """
 
     dataset: str
     zone: str
     filters: tuple[str, ...] = ()
+    retention_seconds: int | None = None
 
     def record(self) -> Record:
         """JSON types; `from_record` reads them."""
-        return {"dataset": self.dataset, "zone": self.zone, "filters": sorted(self.filters)}
+        record: Record = {"dataset": self.dataset, "zone": self.zone, "filters": sorted(self.filters)}
+        if self.retention_seconds is not None:
+            record["retention_seconds"] = self.retention_seconds
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,26 @@ def sign_audit(workspace: Workspace) -> str | None:
         return f"no checkpoint of the audit was signed: {error}"
     except Exception as error:  # noqa: BLE001  # whatever it is, the run is done, and verify says what is unsigned
         return f"no checkpoint of the audit was signed ({type(error).__name__}); see `dataops audit verify`"
+
+
+@dataclass(slots=True)
+class Signing:
+    """What kept the audit from being signed when `signed` was left; None where nothing did."""
+
+    note: str | None = None
+
+
+@contextmanager
+def signed(workspace: Workspace) -> Iterator[Signing]:
+    """Whatever is written to the audit inside is signed at the end, done or failed."""
+    signing = Signing()
+    try:
+        yield signing
+    except BaseException as error:
+        if note := sign_audit(workspace):
+            error.add_note(note)
+        raise
+    signing.note = sign_audit(workspace)
 
 
 def _sign_audit(workspace: Workspace) -> str | None:

@@ -13,21 +13,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from dataops.datasets.catalog import dataset_names
+from dataops.datasets.catalog import require_dataset
 from dataops.datasets.commit import UnitRecord, committed_units, unit_key
 from dataops.datasets.publish import merge_set_aside
 from dataops.datasets.quarantine import QUARANTINE_FOLDER, QUARANTINE_RULE
 from dataops.datasets.replayed import read_aside
 from dataops.datasets.snapshot import Manifest, Snapshot, read_manifest, read_snapshot
-from dataops.errors import AccessDenied, NotFound, near_match
+from dataops.errors import NotFound, near_match
 from dataops.governance.audit import record_intent, record_result
 from dataops.records import digest, now_utc
-from dataops.runs.audit import sign_audit
+from dataops.runs.audit import signed
 from dataops.runs.ledger import new_run_id
-from dataops.runs.workspace import Workspace
+from dataops.runs.workspace import STEWARD, Workspace
 from dataops.storage.files import open_files
-
-STEWARD = "steward"  # the role, and the purpose in the audit
 
 
 class HeldState(StrEnum):
@@ -67,16 +65,10 @@ def held_rows(workspace: Workspace, dataset: str | None = None) -> tuple[Held, .
     NotFound : no dataset of that name.
     """
     if dataset is not None:
-        _require_known(workspace, dataset)
+        require_dataset(workspace.settings, workspace.store, dataset)
     folders = _folders(workspace).items()
     found = [_held(workspace, of, run, units) for (of, run), units in folders if dataset in (None, of)]
     return tuple(sorted((one for one in found if one), key=lambda one: (one.dataset, one.since, one.run)))
-
-
-def _require_known(workspace: Workspace, dataset: str) -> None:
-    declared, made = dataset_names(workspace.settings, workspace.store)
-    if dataset not in (*declared, *made):
-        raise NotFound(f"no dataset '{dataset}'.{near_match(dataset, [*declared, *made])}")
 
 
 def _folders(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
@@ -169,10 +161,14 @@ def find_held(held: Sequence[Held], run: str) -> Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """Rows of quarantine as a steward sees them; `total` counts all that were asked for."""
+    """Rows of quarantine as a steward sees them; `total` counts all that were asked for.
+
+    `note` is what kept the audit from being signed, None where nothing did.
+    """
 
     rows: tuple[Mapping[str, Any], ...]
     total: int
+    note: str | None = None
 
 
 def show_rows(workspace: Workspace, dataset: str, *, run: str | None, rule: str | None, limit: int) -> Shown:
@@ -183,12 +179,8 @@ def show_rows(workspace: Workspace, dataset: str, *, run: str | None, rule: str 
     AccessDenied : the user hasn't the role ``steward``; nothing was read.
     NotFound : no such dataset, run or rule.
     """
+    workspace.require_steward("rows in quarantine hold true values (`dataops quarantine list` counts them)")
     reader = workspace.reader()
-    if STEWARD not in reader.roles:
-        raise AccessDenied(
-            f"rows in quarantine hold true values, and are for the role '{STEWARD}' alone; '{reader.principal}' has "
-            f"{', '.join(reader.roles)}. `dataops quarantine list` counts them"
-        )
     held = held_rows(workspace, dataset)
     chosen = [find_held(held, run)] if run else [one for one in held if one.state is HeldState.WAITING]
     rules = sorted({name for one in chosen for name in one.rules})
@@ -211,22 +203,21 @@ def show_rows(workspace: Workspace, dataset: str, *, run: str | None, rule: str 
     )
     rows: tuple[Mapping[str, Any], ...] = ()
     outcome = "failed"
-    try:
-        rows = tuple(_rows(workspace, chosen, rule, limit))
-        outcome = "done"
-    finally:
-        counts = {"read": len(rows)}
-        record_result(
-            workspace.audit,
-            run=reading,
-            dataset=dataset,
-            purpose=STEWARD,
-            outcome=outcome,
-            counts=counts,
-            receipts_root=None,
-        )
-        sign_audit(workspace)
-    return Shown(rows=rows, total=total)
+    with signed(workspace) as signing:
+        try:
+            rows = tuple(_rows(workspace, chosen, rule, limit))
+            outcome = "done"
+        finally:
+            record_result(
+                workspace.audit,
+                run=reading,
+                dataset=dataset,
+                purpose=STEWARD,
+                outcome=outcome,
+                counts={"read": len(rows)},
+                receipts_root=None,
+            )
+    return Shown(rows=rows, total=total, note=signing.note)
 
 
 def _rows(workspace: Workspace, chosen: Sequence[Held], rule: str | None, limit: int) -> Iterator[Mapping[str, Any]]:

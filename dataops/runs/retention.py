@@ -1,65 +1,122 @@
-"""Retention in a workspace: who let rows expire and files go stands in the audit before it happens."""
+"""Retention in a workspace: a steward lets rows expire and files go, and the audit knows before and after.
+
+1. Looking at what would go is for everybody; letting it go needs the role ``steward``.
+2. What is about to happen stands in the audit before it does, else it doesn't happen. What came of it stands there
+   after, under the number of that record: ``done`` or ``failed``, of files also ``spared`` where somebody came to name
+   them in between.
+3. What was written to the audit is signed at once, whatever came of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 
-from dataops.datasets.catalog import dataset_names
+from dataops.datasets.catalog import require_dataset
 from dataops.datasets.garbage import find_garbage, sweep
 from dataops.datasets.retention import ExpiryPlan, expire, plan_expiry, require_unexpired
-from dataops.datasets.snapshot import read_snapshot
+from dataops.datasets.snapshot import read_snapshot, was_published
 from dataops.datasets.tombstones import Garbage, mark, require_unmarked
 from dataops.declarations.jobs import Job, TrainJob
-from dataops.errors import NotFound, near_match
+from dataops.errors import DataopsError, NotFound
 from dataops.governance.audit import record_event
 from dataops.records import parse_time
-from dataops.runs.audit import sign_audit
-from dataops.runs.ledger import Run
+from dataops.runs.audit import signed
+from dataops.runs.ledger import Run, RunState, State
 from dataops.runs.workspace import Workspace, os_user
 from dataops.storage.files import open_files
+
+_FOR_STEWARDS = "letting data go can't be undone (without --yes anybody may look at what would go)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """What of a dataset is too old, and the number of the snapshot without it: None where there is no new one.
+
+    `note` is what kept the audit from being signed, None where nothing did.
+    """
+
+    plan: ExpiryPlan
+    snapshot: int | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """Garbage as it was found, by what became of it; in a dry run, by what would."""
+    """Garbage as it was found, by what became of it; in a dry run, by what would.
+
+    Attributes
+    ----------
+    spared : was to be deleted, but somebody came to name it since it was found.
+    note : what kept the audit from being signed, None where nothing did.
+    """
 
     marked: tuple[Garbage, ...]
     waiting: tuple[Garbage, ...]
     deleted: tuple[Garbage, ...]
+    spared: tuple[Garbage, ...] = ()
+    note: str | None = None
 
 
-def expire_dataset(
-    workspace: Workspace, name: str, *, older_than: timedelta | None, at: datetime, do: bool
-) -> tuple[ExpiryPlan, int | None]:
-    """What of dataset `name` is too old, and the number of the snapshot without it: None where there is no new one.
-
-    Parameters
-    ----------
-    do : False changes nothing.
+def expire_dataset(workspace: Workspace, name: str, *, older_than: timedelta | None, at: datetime, do: bool) -> Expired:
+    """What of dataset `name` is too old; with `do` it left with a new snapshot.
 
     Raises
     ------
     NotFound, InvalidInput : as `plan_expiry`.
+    AccessDenied : `do`, and the user hasn't the role ``steward``; nothing expired.
     Conflict : the dataset moved on meanwhile; nothing expired.
     """
+    if do:
+        workspace.require_steward(_FOR_STEWARDS)
     plan = plan_expiry(workspace.settings, workspace.store, name, older_than=older_than, at=at)
     if not (do and plan.gone):
-        return plan, None
-    record_event(
-        workspace.audit,
-        "expiry",
-        principal=os_user(),
-        dataset=name,
-        snapshot=plan.after.number,
-        retention_seconds=plan.retention_seconds,
-        runs=[one.run for one in plan.gone],
-        rows=sum(one.rows for one in plan.gone),
-    )
-    snapshot = expire(workspace.store, plan, at=at)
-    sign_audit(workspace)
-    return plan, None if snapshot is None else snapshot.number
+        return Expired(plan=plan)
+    with signed(workspace) as signing:
+        before = {
+            "dataset": name,
+            "snapshot": plan.after.number,
+            "retention_seconds": plan.retention_seconds,
+            "runs": [one.run for one in plan.gone],
+            "rows": sum(one.rows for one in plan.gone),
+        }
+        with _announced(workspace, "expiry", before) as came_of_it:
+            snapshot = expire(workspace.store, plan)
+            number = None if snapshot is None else snapshot.number
+            came_of_it.facts["snapshot"] = number
+    return Expired(plan=plan, snapshot=number, note=signing.note)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What the audit is told afterwards, beside the names that it was told before."""
+
+    word: str = "done"
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@contextmanager
+def _announced(workspace: Workspace, event: str, facts: Mapping[str, object]) -> Iterator[_Outcome]:
+    """The audit says what is about to happen inside, and afterwards what came of it."""
+    announced = record_event(workspace.audit, event, principal=os_user(), **facts)
+    outcome = _Outcome()
+
+    def tell() -> None:
+        names = {name: facts[name] for name in ("dataset", "run") if name in facts}
+        told = {**names, **outcome.facts, "announced": announced.number, "outcome": outcome.word}
+        record_event(workspace.audit, f"{event}_result", principal=os_user(), **told)
+
+    try:
+        yield outcome
+    except BaseException:
+        outcome.word = "failed"
+        with suppress(DataopsError):  # a second error would hide the first
+            tell()
+        raise
+    tell()
 
 
 def collect_garbage(
@@ -75,11 +132,45 @@ def collect_garbage(
     Raises
     ------
     NotFound : no such dataset.
+    AccessDenied : `do`, and the user hasn't the role ``steward``; nothing was marked or deleted.
     """
+    if do:
+        workspace.require_steward(_FOR_STEWARDS)
     if dataset is not None:
-        _require_known(workspace, dataset)
+        require_dataset(workspace.settings, workspace.store, dataset)
     store, files = workspace.store, open_files(workspace.settings.storage)
+    found = find_garbage(
+        store,
+        files,
+        sign=_sign_of(workspace),
+        in_use=_use_by_the_living(workspace, at - grace),
+        grace=grace,
+        at=at,
+        dataset=dataset,
+    )
+    new = [one for one in found if one.marked_at is None and not one.may_go(at, grace)]
+    going = [one for one in found if one.may_go(at, grace)]
+    spared: list[Garbage] = []
+    note = None
+    if do:
+        # marked and gone in one call where the grace is nothing, but for what somebody may be about to name
+        new = [mark(store, one, at=at) for one in new]
+        going += [one for one in new if one.may_go(at, grace)]
+        new = [one for one in new if not one.may_go(at, grace)]
+        if going:
+            with signed(workspace) as signing:
+                spared = _delete(workspace, going)
+            note = signing.note
+    return Collected(
+        marked=tuple(new),
+        waiting=tuple(one for one in found if one.marked_at is not None and not one.may_go(at, grace)),
+        deleted=tuple(one for one in going if one not in spared),
+        spared=tuple(spared),
+        note=note,
+    )
 
+
+def _sign_of(workspace: Workspace) -> Callable[[str], datetime | None]:
     def sign(run: str) -> datetime | None:
         try:
             events = workspace.ledger.state(run).events
@@ -87,54 +178,53 @@ def collect_garbage(
             return None
         return parse_time(events[-1]["at"]) if events else None
 
-    found = find_garbage(store, files, sign=sign, grace=grace, at=at, dataset=dataset)
-    new = [one for one in found if one.marked_at is None and not one.may_go(at, grace)]
-    going = [one for one in found if one.may_go(at, grace)]
-    if do:
-        # so that a grace of nothing needs one call, not two
-        new = [mark(store, one, at=at) for one in new]
-        going += [one for one in new if one.may_go(at, grace)]
-        new = [one for one in new if not one.may_go(at, grace)]
-        _delete(workspace, going)
-        if going:
-            sign_audit(workspace)
-    return Collected(
-        marked=tuple(new),
-        waiting=tuple(one for one in found if one.marked_at is not None and not one.may_go(at, grace)),
-        deleted=tuple(going),
-    )
+    return sign
 
 
-def _delete(workspace: Workspace, going: Iterable[Garbage]) -> None:
+def _use_by_the_living(workspace: Workspace, since: datetime) -> Callable[[str], bool]:
+    """Whether a run that isn't done, and said something after `since`, was planned on a content digest."""
+
+    @cache  # asked for the first survey of content that is no more, which most calls don't find
+    def used() -> frozenset[str]:
+        states = [workspace.ledger.state(run) for run in workspace.ledger.ids()]
+        living = [one.run for one in states if one.state is not State.DONE and _last_sign(one) > since]
+        return frozenset(pinned["content_digest"] for run in living for pinned in run.inputs.values())
+
+    return lambda digest: digest in used()
+
+
+def _last_sign(state: RunState) -> datetime:
+    return parse_time(state.events[-1]["at"] if state.events else state.run.created_at)
+
+
+def _delete(workspace: Workspace, going: Iterable[Garbage]) -> list[Garbage]:
+    """What of `going` was spared, since somebody names it by now; the rest is gone."""
     files = open_files(workspace.settings.storage)
+    spared = []
     for one in going:
-        record_event(
-            workspace.audit,
-            "collection",
-            principal=os_user(),
-            dataset=one.dataset or None,
-            run=one.run or None,
-            reason=str(one.reason),
-            files=len(one.files),
-            size_bytes=one.size_bytes,
-        )
-        sweep(files, workspace.store, one)
-
-
-def _require_known(workspace: Workspace, name: str) -> None:
-    declared, made = dataset_names(workspace.settings, workspace.store)
-    if name not in (*declared, *made):
-        raise NotFound(f"no dataset '{name}'.{near_match(name, [*declared, *made])}")
+        before = {
+            "dataset": one.dataset or None,
+            "run": one.run or None,
+            "reason": str(one.reason),
+            "files": len(one.files),
+            "size_bytes": one.size_bytes,
+        }
+        with _announced(workspace, "collection", before) as came_of_it:
+            if not sweep(files, workspace.store, one):
+                came_of_it.word = "spared"
+                spared.append(one)
+    return spared
 
 
 def require_resumable(workspace: Workspace, run: Run, job: Job) -> None:
-    """Nothing, unless what `run` pinned expired since, or what it wrote was given up.
+    """Nothing, unless what `run` pinned expired since, or what it wrote was given up before a snapshot named it.
 
     Raises
     ------
-    NotFound : which, when, why.
+    NotFound : what expired, when, why.
+    Conflict : when it was given up.
     """
-    if not isinstance(job, TrainJob):
+    if not isinstance(job, TrainJob) and not was_published(workspace.store, job.output, run.id):
         require_unmarked(workspace.store, job.output, run.id)
     for pinned in run.inputs.values():
         snapshot = read_snapshot(workspace.store, pinned["dataset"])

@@ -12,7 +12,7 @@ from dataops.datasets.access import GovernedInput, Reader, open_inputs
 from dataops.declarations.catalog import read_principals
 from dataops.declarations.clusters import ClusterFile, read_cluster
 from dataops.declarations.jobs import Job
-from dataops.declarations.loader import read_yaml
+from dataops.declarations.policy_files import policy_files, read_policy_file, stray_files
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy
@@ -24,6 +24,7 @@ from dataops.storage.journal import Journal
 from dataops.storage.objects import Store, open_store
 
 AUDIT_PREFIX = "audit"
+STEWARD = "steward"  # the role for what isn't anybody's: true values in quarantine, letting data go
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +52,35 @@ class Workspace:
             raise AccessDenied(f"the user '{principal}' has no role: add '{principal}' to {path}")
         return Reader(principal=principal, roles=roles, policies=self.policies(), asked_at=now_utc())
 
+    def require_steward(self, what: str) -> None:
+        """Nothing, if the operating system's user has the role ``steward``.
+
+        Parameters
+        ----------
+        what : what is refused, and why: the beginning of the message.
+
+        Raises
+        ------
+        AccessDenied : it hasn't.
+        """
+        principal, path = os_user(), self.settings.workspace / "principals.yaml"
+        roles = read_principals(path).roles_of(principal)
+        if STEWARD not in roles:
+            raise AccessDenied(
+                f"{what}: for the role '{STEWARD}' alone, and '{principal}' has {', '.join(roles) or 'none'} in {path}"
+            )
+
     def policies(self) -> tuple[Policy, ...]:
-        """All policies of the workspace, by file name."""
-        documents = [one for path in sorted(self.settings.workspace.glob("policies/*.yaml")) for one in read_yaml(path)]
+        """All policies of the workspace, by file name.
+
+        Raises
+        ------
+        InvalidInput : a policy is wrong or holds nothing, or a file lies below ``policies/`` that isn't read.
+        """
+        root = self.settings.workspace
+        if strays := stray_files(root):
+            raise InvalidInput("\n".join(f"{root / stray.name}: {stray.reason}" for stray in strays))
+        documents = [one for path in policy_files(root) for one in read_policy_file(path)]
         return tuple(parse_policy(one.value, source=one.source, lines=one.lines) for one in documents)
 
     def open_inputs(self, job: Job) -> dict[str, GovernedInput]:

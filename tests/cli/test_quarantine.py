@@ -11,9 +11,8 @@ from distributed import Client
 
 from dataops.engine.connect import Connection
 from dataops.governance.audit import verify_audit
-from dataops.runs.workspace import os_user
 from tests.cli.conftest import Call
-from tests.line.people import CONTRACT, make_workspace
+from tests.line.people import CONTRACT, give_roles, make_workspace
 from tests.line.running import Line
 
 ASIDE = 20  # one file of 400 people, every twentieth with an impossible age
@@ -46,7 +45,7 @@ def _run(line: Line) -> str:
 
 
 def _be(line: Line, *roles: str) -> None:
-    (line.folder / "principals.yaml").write_text(f"principals:\n  {os_user()}: {{roles: [{', '.join(roles)}]}}\n")
+    give_roles(line.folder, *roles)
 
 
 def _audited(line: Line) -> list[dict[str, object]]:

@@ -34,7 +34,7 @@ from dataops.runs.promotion import promote_version
 from dataops.runs.replay import replay_quarantine
 from dataops.runs.retention import collect_garbage, expire_dataset
 from dataops.runs.workspace import Workspace, open_workspace, os_user
-from tests.line.people import CONTRACT, POLICY, make_workspace
+from tests.line.people import CONTRACT, POLICY, give_roles, make_workspace
 
 HERE = Path(__file__).parent
 PRINCIPAL = "ana"
@@ -152,6 +152,7 @@ def _let_go(workspace: Workspace) -> None:
     """All rows of a dataset expire, and their files are marked and deleted at once."""
     for path in Path(workspace.settings.storage).rglob("*.parquet"):
         os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
+    give_roles(workspace.settings.workspace, "data_science", "steward")
     nothing = timedelta()
     expire_dataset(workspace, "people_ready", older_than=nothing, at=records.now_utc(), do=True)
     collect_garbage(workspace, dataset="people_ready", grace=nothing, at=records.now_utc(), do=True)

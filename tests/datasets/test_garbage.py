@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -13,9 +16,9 @@ from dataops.datasets.commit import commit_unit, committed_units
 from dataops.datasets.garbage import find_garbage, sweep, totals
 from dataops.datasets.publish import publish
 from dataops.datasets.retention import expire, plan_expiry
-from dataops.datasets.snapshot import read_snapshot
+from dataops.datasets.snapshot import publish_snapshot, read_manifest, read_snapshot, snapshot_journal
 from dataops.datasets.tombstones import Garbage, Reason, mark, require_unmarked, tombstones
-from dataops.errors import NotFound
+from dataops.errors import Conflict, NotFound
 from dataops.runs.init import init_workspace
 from dataops.settings import Settings, read_settings
 from dataops.storage.files import DataFiles, open_files
@@ -73,13 +76,26 @@ class Place:
     def find(self, at: datetime, *, grace: timedelta = WEEK, dataset: str | None = None) -> tuple[Garbage, ...]:
         return find_garbage(self.store, self.files, sign=self.sign.get, grace=grace, at=at, dataset=dataset)
 
-    def collect(self, at: datetime, *, store: Store | None = None, files: DataFiles | None = None) -> None:
+    def named(self) -> list[str]:
+        """The runs that the newest snapshot names."""
+        snapshot = read_snapshot(self.store, "made")
+        return [manifest.run for manifest in snapshot.manifests] if snapshot else []
+
+    def whole(self) -> bool:
+        """Whether all parts of the newest snapshot are there."""
+        snapshot = read_snapshot(self.store, "made")
+        home = self.folder / "datasets/made"
+        return snapshot is None or all((home / part.path).is_file() for part in snapshot.fragments)
+
+    def collect(
+        self, at: datetime, *, grace: timedelta = WEEK, store: Store | None = None, files: DataFiles | None = None
+    ) -> None:
         """What the verb does, without a workspace."""
         for one in find_garbage(
-            store or self.store, files or self.files, sign=self.sign.get, grace=WEEK, at=at, dataset=None
+            store or self.store, files or self.files, sign=self.sign.get, grace=grace, at=at, dataset=None
         ):
             marked = mark(store or self.store, one, at=at)
-            if marked.may_go(at, WEEK):
+            if marked.may_go(at, grace):
                 sweep(files or self.files, store or self.store, marked)
 
 
@@ -134,7 +150,7 @@ def test_what_expired_goes_with_its_quarantine(place: Place, tmp_path: Path, now
     settings: Settings = read_settings(tmp_path / "workspace", {})
     place.publish("job-a-1")
     planned = plan_expiry(settings, place.store, "made", older_than=timedelta(0), at=now + WEEK)
-    expire(place.store, planned, at=now)
+    expire(place.store, planned)
     assert reasons(place.find(now)) == [("job-a-1", Reason.EXPIRED)]
     for days in (0, 8):
         place.collect(now + timedelta(days=days))
@@ -150,23 +166,31 @@ class TestARunThatPublishedNothing:
         (found,) = place.find(now + timedelta(days=13))
         assert (found.run, found.reason) == ("job-a-1", Reason.UNPUBLISHED)
 
-    def test_cannot_publish_any_more_once_it_is_marked(self, place: Place, now: datetime) -> None:
+    @pytest.mark.parametrize("before", [(), ("job-0-0",)], ids=["the first run", "a later run"])
+    @pytest.mark.parametrize("deleted", [False, True])
+    def test_cannot_publish_any_more_once_it_is_marked(
+        self, place: Place, now: datetime, before: tuple[str, ...], deleted: bool
+    ) -> None:
+        for run in before:
+            place.publish(run)
         place.write("job-a-1")
-        require_unmarked(place.store, "made", "job-a-1")
-        place.collect(now + timedelta(days=8))
-        assert len(place.left()) == 2
-        with pytest.raises(NotFound, match=r"gave up what it had written to 'made' \(2 files.*start a new run"):
-            require_unmarked(place.store, "made", "job-a-1")
+        for days in (8, 16) if deleted else (8,):
+            place.collect(now + timedelta(days=days))
+        with pytest.raises(Conflict, match=r"job-a-1 was given up.*'made' \(2 files.*Start a new run"):
+            place.publish("job-a-1")
+        with pytest.raises(NotFound):
+            read_manifest(place.store, "made", "job-a-1")
+        assert place.named() == [*before]
         place.collect(now + timedelta(days=16))
-        assert place.left() == []
+        place.collect(now + timedelta(days=30))
+        assert [run for run in place.left() if run not in before] == []
 
-    def test_that_publishes_after_all_is_spared(self, place: Place, now: datetime) -> None:
+    def test_is_not_deleted_by_the_call_that_marks_it(self, place: Place, now: datetime) -> None:
         place.write("job-a-1")
-        place.collect(now + timedelta(days=8))
-        place.publish("job-a-1")  # it was on its way while it was marked
-        place.collect(now + timedelta(days=16))
-        assert place.left() == ["job-a-1", "job-a-1"]
-        assert place.find(now + timedelta(days=30)) == ()
+        place.collect(now + WEEK, grace=timedelta(0))
+        assert len(place.left()) == 2
+        place.collect(now + WEEK + timedelta(seconds=1), grace=timedelta(0))
+        assert place.left() == []
 
     def test_whose_records_are_gone_goes_too(self, place: Place, now: datetime) -> None:
         place.write("job-a-1")
@@ -176,6 +200,106 @@ class TestARunThatPublishedNothing:
         for days in (8, 16):
             place.collect(now + timedelta(days=days))
         assert place.left() == []
+
+
+@pytest.mark.parametrize("before", [(), ("job-0-0",)], ids=["the first run", "a later run"])
+class TestARunThatPublishesWhileItIsCollected:
+    """All orders of the publisher's steps (look for a mark, put the manifest, look again, append) and those of gc
+    (mark; look for a manifest, delete). Whatever the order: what a snapshot names is there.
+    """
+
+    @pytest.mark.parametrize("calls", [0, 1, 2, 3])
+    @pytest.mark.parametrize("look", [1, 2])
+    @pytest.mark.parametrize("marked_before", [False, True])
+    def test_is_either_published_whole_or_refused(
+        self, place: Place, now: datetime, before: tuple[str, ...], calls: int, look: int, marked_before: bool
+    ) -> None:
+        """`calls` of gc come right after one of the publisher's looks for a mark; another may have come long before."""
+        for run in before:
+            place.publish(run)
+        place.write("job-a-1")
+        days = iter((8, 16, 24, 32))
+        if marked_before:
+            place.collect(now + timedelta(days=next(days)))
+        looks = count(1)
+
+        def look_and_wait(*asked: Any) -> None:
+            require_unmarked(*asked)
+            if next(looks) == look:
+                for _ in range(calls):
+                    place.collect(now + timedelta(days=next(days)))
+
+        refused = False
+        with patch("dataops.datasets.publish.require_unmarked", look_and_wait):
+            try:
+                place.publish("job-a-1")
+            except Conflict:
+                refused = True
+        assert ("job-a-1" in place.named()) is not refused
+        place.collect(now + timedelta(days=40))
+        place.collect(now + timedelta(days=48))
+        assert place.whole(), "a part that a snapshot names is gone"
+        if not refused:
+            assert place.left().count("job-a-1") == 2
+
+    def test_and_was_marked_after_its_manifest_was_put_is_refused(
+        self, place: Place, now: datetime, before: tuple[str, ...]
+    ) -> None:
+        for run in before:
+            place.publish(run)
+        place.write("job-a-1")
+        (found,) = place.find(now + timedelta(days=8))
+
+        def mark_then_publish(*given: Any, **named: Any) -> Any:
+            mark(place.store, found, at=now + timedelta(days=8))
+            return publish_snapshot(*given, **named)
+
+        with (
+            patch("dataops.datasets.publish.publish_snapshot", mark_then_publish),
+            pytest.raises(Conflict, match="given up"),
+        ):
+            place.publish("job-a-1")
+        assert place.named() == [*before]
+
+    def test_and_is_marked_once_a_snapshot_names_it_stays_published(
+        self, place: Place, now: datetime, before: tuple[str, ...]
+    ) -> None:
+        for run in before:
+            place.publish(run)
+        place.write("job-a-1")
+        (found,) = place.find(now + timedelta(days=8))
+        place.publish("job-a-1")
+        marked = mark(place.store, found, at=now + timedelta(days=8))
+        place.publish("job-a-1")  # resumed: it died before it was done
+        assert not sweep(place.files, place.store, marked)
+        assert (place.named(), place.left().count("job-a-1")) == (["job-a-1"], 2)
+
+
+class TestARunThatDiedBetweenManifestAndSnapshot:
+    @staticmethod
+    def die(place: Place) -> None:
+        with patch("dataops.datasets.publish.publish_snapshot", side_effect=Crash), pytest.raises(Crash):
+            place.publish("job-a-1")
+
+    def test_goes_behind_a_snapshot_that_no_publisher_can_overlook(self, place: Place, now: datetime) -> None:
+        place.publish("job-0-0")
+        self.die(place)
+        for days in (8, 16):
+            place.collect(now + timedelta(days=days))
+        assert place.left() == ["job-0-0", "job-0-0"]
+        last = snapshot_journal(place.store, "made").tail()
+        assert last is not None
+        assert (last.number, last.body["given_up"], place.named()) == (2, "job-a-1", ["job-0-0"])
+        with pytest.raises(Conflict, match="given up"):
+            place.publish("job-a-1")
+
+    def test_is_left_alone_if_it_was_the_first_and_can_be_resumed(self, place: Place, now: datetime) -> None:
+        self.die(place)
+        for days in (8, 16):
+            place.collect(now + timedelta(days=days))
+        assert place.store.list("tombstones") == []
+        place.publish("job-a-1")
+        assert place.named() == ["job-a-1"]
 
 
 class TestAnAttemptThatLost:

@@ -24,7 +24,7 @@ from dataops.datasets.catalog import Dataset
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.source import read_fragments
-from dataops.datasets.survey import asked_of, needs_survey, read_survey
+from dataops.datasets.survey import asked_of, read_survey
 from dataops.datasets.units import plan_units
 from dataops.engine import survey as engine
 from dataops.engine import survey_tasks
@@ -376,7 +376,7 @@ class TestResult:
 
     def test_of_nothing_is_none(self, tmp_path: Path, keys: Path) -> None:
         given, work = make_input(write_files(tmp_path / "data", FILES), keys), InlineWork()
-        assert not needs_survey(given.source)
+        assert not asked_of(given.source).anything
         assert surveyed(given, work.work, storage=str(tmp_path / "storage"), at=AT) is given
         assert work.phases == []
         assert not (tmp_path / "storage").exists()

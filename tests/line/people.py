@@ -122,6 +122,11 @@ def write_people(folder: Path, *, files: int, seed: int, secret: str = "secret")
     return folder
 
 
+def give_roles(folder: Path, *roles: str) -> None:
+    """The person who runs the tests has these roles in the workspace, and no others."""
+    (folder / "principals.yaml").write_text(f"principals:\n  {os_user()}: {{roles: [{', '.join(roles)}]}}\n")
+
+
 def make_workspace(folder: Path, *, files: int = 4, secret: str = "secret", policy: str = POLICY) -> Path:
     """A workspace with people_old (historical) and people_new (production) in its catalog."""
     init_workspace(folder)
@@ -129,7 +134,7 @@ def make_workspace(folder: Path, *, files: int = 4, secret: str = "secret", poli
     (folder / "policies" / "people.yaml").write_text(policy)
     (folder / "jobs" / "people.yaml").write_text(JOBS)
     (folder / "jobs" / "promotion.yaml").write_text(PROMOTION)
-    (folder / "principals.yaml").write_text(f"principals:\n  {os_user()}: {{roles: [data_science]}}\n")
+    give_roles(folder, "data_science")
     for name, zone, seed in (("people_old", "historical", 1), ("people_new", "production", 2)):
         write_people(folder / "data" / name, files=files, seed=seed, secret=secret)
         entry = f"name: {name}\nurl: data/{name}\nzone: {zone}\ncontract: contracts/people.yaml\n"

@@ -196,7 +196,8 @@ class TestWhatGoesWrong:
 
         # rows of a replay are as old as those that it was added to
         later = now_utc() + timedelta(days=1)
-        plan, _ = expire_dataset(town.workspace, "people_ready", older_than=timedelta(hours=1), at=later, do=False)
+        hour = timedelta(hours=1)
+        plan = expire_dataset(town.workspace, "people_ready", older_than=hour, at=later, do=False).plan
         assert [one.published_at for one in plan.gone] == [plan.gone[0].published_at] * 2
 
     @pytest.mark.parametrize("error", [Storage("the disk is full"), ValueError("4711")])
