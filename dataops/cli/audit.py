@@ -13,9 +13,10 @@ from dataops.cli.output import end_with, print_facts, print_json, print_table
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dataops.governance.audit import Shown
     from dataops.governance.audit_chain import AuditFinding
 
-COLUMNS = ("number", "time", "event", "person", "roles", "purpose", "dataset", "run", "rows", "outcome")
+COLUMNS = ("time", "person", "roles", "purpose", "dataset", "rows", "outcome", "run")
 
 
 @click.group()
@@ -64,14 +65,18 @@ def verify(*, workspace: str | None, as_json: bool) -> None:
 @click.option("--dataset", metavar="NAME", help="Only what concerns this dataset.")
 @click.option("--run", metavar="RUN", help="Only what this run did.")
 @click.option("--event", metavar="WORD", help="Only such events: intent, result and others.")
+@click.option("--events", "every", is_flag=True, help="Every record, in a line of its own.")
 @click.option("--since", metavar="TIME", help="From then on: 2026-01-31, 2026-01-31T12:00:00Z, or 7d, 12h (ago).")
 @click.option("--until", metavar="TIME", help="Up to then; a day is included as a whole.")
 @workspace_option
 @json_option
-def show(*, workspace: str | None, as_json: bool, since: str | None, until: str | None, **asked: str | None) -> None:
+def show(
+    *, every: bool, workspace: str | None, as_json: bool, since: str | None, until: str | None, **asked: str | None
+) -> None:
     """Show who read what, when, for what, and with what outcome.
 
-    A reading has two records: an intent before its first row, and a result after its last. Times are UTC.
+    A line for each reading. It has two records or more, which --events and --json show: an intent before its first row,
+    and a result after its last; without that it is open. Times are UTC.
 
     \b
     Examples:
@@ -79,24 +84,31 @@ def show(*, workspace: str | None, as_json: bool, since: str | None, until: str 
       dataops audit show --dataset income_scores --event result --json
     """
     from dataops.governance.audit import Asked, select_records
+    from dataops.runs.readings import readings
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    wanted = Asked(**asked, since=_moment(since, "--since"), until=_moment(until, "--until", end_of_day=True))
-    found = list(select_records(opened.audit.entries(), wanted))
+    begin, end = _moment(since, "--since"), _moment(until, "--until", end_of_day=True)
+    empty = "nothing was read yet" if not any([*asked.values(), since, until]) else "nothing"
+    if not (as_json or every or asked["event"]):
+        # of any time: a reading may begin before and end within
+        records = select_records(opened.audit.entries(), Asked(**asked, since=None, until=None))
+        print_table(COLUMNS, [_line(one) for one in readings(records, since=begin, until=end)], empty=empty)
+        return
+    found = list(select_records(opened.audit.entries(), Asked(**asked, since=begin, until=end)))
     if as_json:
         print_json([{"number": one.number, "written_at": one.written_at, **one.body} for one in found])
         return
-    rows = [
-        (
-            str(one.number),
-            one.written_at[:19],
-            *(one.event, one.principal, ", ".join(one.roles) or None),
-            *(one.purpose, one.dataset, one.run, one.rows, one.outcome),
-        )
-        for one in found
-    ]
-    print_table(COLUMNS, rows, empty="nothing was read yet" if not any([*asked.values(), since, until]) else "nothing")
+    print_table(
+        ("number", "event", *COLUMNS), [(str(one.number), one.event, *_line(one)) for one in found], empty=empty
+    )
+
+
+def _line(one: Shown) -> tuple[object, ...]:
+    """A record or a reading under `COLUMNS`."""
+    roles = ", ".join(one.roles) or None
+    time = one.written_at[:19].replace("T", " ")
+    return (time, one.principal, roles, one.purpose, one.dataset, one.rows, one.outcome, one.run)
 
 
 def _record(finding: AuditFinding) -> dict[str, Any]:

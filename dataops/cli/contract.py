@@ -129,6 +129,8 @@ def diff(old: str, new: str, *, as_json: bool) -> None:
         word = f"{change.effect:<10}"
         shown = click.style(word, fg=_COLOURS[change.effect]) if sys.stdout.isatty() else word
         click.echo(f"{shown}  {printable(f'{change.subject}: {change.what} ({change.reason})')}")
+    if not as_json and any(one.effect == Effect.LOOSER and one.subject.startswith("rule ") for one in found):
+        click.echo("rows in quarantine may pass under the new one: dataops quarantine replay DATASET")
     if breaks_readers(found):
         breaking = sum(change.effect == Effect.BREAKING for change in found)
         end_with(Conflict(f"{breaking} of {len(found)} changes break readers: give them time, or a second column"))

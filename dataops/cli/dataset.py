@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import end_with, print_facts, print_json, print_table
+from dataops.cli.output import end_with, print_facts, print_json, print_table, printable
 from dataops.cli.retention import expire, gc
 
 
@@ -68,6 +68,7 @@ def add(
     print_facts({"dataset": added.name, "files": added.files, "rows": f"{added.rows:,}", "contract": added.contract})
     if added.drafted:
         click.echo("The contract is a draft: check its classifications. Nothing can be read until a policy allows it.")
+    click.echo(f"Next: dataops contract check {printable(added.name)}")
 
 
 @dataset.command(name="list")
@@ -172,9 +173,16 @@ def verify(name: str, *, workspace: str | None, as_json: bool) -> None:
     opened = open_workspace(workspace)
     verified = verify_dataset(opened.settings, opened.store, name)
     if as_json:
-        print_json({"dataset": name, "checks": verified.checks, "findings": list(verified.findings)})
+        print_json(
+            {
+                "dataset": name,
+                "checks": verified.checks,
+                "runs": list(verified.runs),
+                "findings": list(verified.findings),
+            }
+        )
     else:
-        print_facts({**verified.checks, "verdict": "broken" if verified.findings else "everything holds"})
+        print_facts({"verdict": "broken" if verified.findings else "everything holds", **verified.checks})
     if verified.findings:
         listed = "\n  ".join(verified.findings)
         end_with(Integrity(f"dataset '{name}' is not what its records say:\n  {listed}"))

@@ -76,3 +76,16 @@ def merge_receipts(receipts: Sequence[Receipt]) -> dict[str, int]:
     for rule in sorted({rule for receipt in receipts for rule in receipt.broken}):
         totals[f"broken:{rule}"] = sum(receipt.broken.get(rule, 0) for receipt in receipts)
     return totals
+
+
+def spell_rows(counts: Mapping[str, int]) -> str:
+    """What became of rows: ``10 read = 8 passed + 0 filtered + 2 quarantined``, and what was dropped, if any.
+
+    `counts` are those of `merge_receipts`, or have both kinds of filtered rows together as ``filtered``.
+    """
+    filtered = counts["filtered"] if "filtered" in counts else counts["filtered_by_policy"] + counts["filtered_by_job"]
+    parts = [f"{counts['passed']:,} passed", f"{filtered:,} filtered"]
+    if counts["dropped"]:
+        parts.append(f"{counts['dropped']:,} dropped")
+    parts.append(f"{counts['quarantined']:,} quarantined")
+    return f"{counts['read']:,} read = {' + '.join(parts)}"

@@ -20,7 +20,7 @@ from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_en
 from dataops.datasets.commit import UnitRecord, run_folder, unit_key
 from dataops.datasets.publish import merge_set_aside
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
-from dataops.datasets.receipt import merge_receipts
+from dataops.datasets.receipt import merge_receipts, spell_rows
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
 from dataops.datasets.source import read_fragments
 from dataops.errors import DataopsError, NotFound
@@ -34,10 +34,16 @@ READERS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was counted, by name, and what doesn't hold; nothing in `findings`: all is well."""
+    """What was counted, by name, and what doesn't hold; nothing in `findings`: all is well.
+
+    Attributes
+    ----------
+    runs : of a made dataset what each run of it read, and what became of that: ``run``, ``replay_of`` and counts.
+    """
 
     checks: Mapping[str, object]
     findings: tuple[str, ...]
+    runs: tuple[Mapping[str, object], ...] = ()
 
 
 def verify_dataset(settings: Settings, store: Store, name: str) -> Verified:
@@ -56,7 +62,7 @@ def verify_dataset(settings: Settings, store: Store, name: str) -> Verified:
     for one in counted:
         _require_conserved(one, findings)
     checks = {"dataset": name, "snapshot": dataset.snapshot.number, **_facts(counted)}
-    return Verified(checks=checks, findings=tuple(findings))
+    return Verified(checks=checks, findings=tuple(findings), runs=tuple(map(_run_record, counted)))
 
 
 def _verify_source(settings: Settings, store: Store, name: str) -> Verified:
@@ -96,6 +102,11 @@ class _Counted:
     def read(self) -> int:
         """Rows that its receipts account for."""
         return self.manifest.counts["read"]
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """What was read, and what became of it."""
+        return {name: getattr(self, name) for name in ("read", "passed", "filtered", "dropped", "quarantined")}
 
 
 def _verify_manifest(
@@ -186,26 +197,38 @@ def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
             "unknown (the input changed since)" if None in footers else sum(rows for rows in footers if rows)
         ),
         "rows in the parts (passed)": passed,
-        "rows in quarantine files": sum(one.quarantined for one in counted),
         "rows filtered": filtered,
         "rows dropped": dropped,
-        "accounted for": _accounted(sum(one.read for one in whole), passed, filtered, waiting, dropped),
+        "rows in quarantine files": _in_quarantine(sum(one.quarantined for one in counted), waiting),
+        "accounted for": spell_rows(
+            {
+                "read": sum(one.read for one in whole),
+                "passed": passed,
+                "filtered": filtered,
+                "dropped": dropped,
+                "quarantined": waiting,
+            }
+        ),
     }
     if len(counted) > 1:
         facts["by run"] = "\n".join(map(_by_run, counted))
     return facts
 
 
+def _in_quarantine(rows: int, waiting: int) -> int | str:
+    """How many rows quarantine files hold, and how many of them a replay took: those are elsewhere too."""
+    if rows == waiting:
+        return rows
+    return f"{rows:,}, {f'{rows - waiting:,}' if waiting else 'all'} of them replayed"
+
+
 def _by_run(one: _Counted) -> str:
     replayed = f" (replay of {one.manifest.replay_of})" if one.manifest.replay_of else ""
-    rows = _accounted(one.read, one.passed, one.filtered, one.quarantined, one.dropped)
-    return f"{one.manifest.run}{replayed}: {rows}"
+    return f"{one.manifest.run}{replayed}: {spell_rows(one.rows)}"
 
 
-def _accounted(read: int, passed: int, filtered: int, quarantined: int, dropped: int) -> str:
-    return (
-        f"{read:,} read = {passed:,} passed + {filtered:,} filtered + {quarantined:,} quarantined + {dropped:,} dropped"
-    )
+def _run_record(one: _Counted) -> dict[str, object]:
+    return {"run": one.manifest.run, "replay_of": one.manifest.replay_of, **one.rows}
 
 
 def _records(store: Store, manifest: Manifest, findings: list[str]) -> list[UnitRecord]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dataops.datasets.catalog import add_dataset
+from dataops.datasets.receipt import spell_rows
 from dataops.declarations.jobs import find_job
 from dataops.declarations.templates import template_folder
 from dataops.demo.census import ARCHIVE, write_census
@@ -122,10 +123,7 @@ def summary_line(result: Mapping[str, Any]) -> str:
             f"{v['candidate']} AUC {v['metrics']['census_1995']['overall']['roc_auc']:.4f}" for v in result["versions"]
         ]
         return f"{', '.join(shown)} on 1995"
-    counts = result["reads"]["input"]["counts"]
-    filtered = counts["filtered_by_policy"] + counts["filtered_by_job"]
-    passed, quarantined = counts["passed"], counts["quarantined"]
-    return f"{counts['read']:,} read = {passed:,} passed + {filtered:,} filtered + {quarantined:,} quarantined"
+    return spell_rows(result["reads"]["input"]["counts"])
 
 
 def _promote_best(workspace: Workspace, trained: Outcome) -> str:

@@ -4,7 +4,8 @@ anything runs, from footers and records alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -15,12 +16,17 @@ from dataops.errors import DataopsError
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Rule
 from dataops.governance.expressions import parse_expression
+from dataops.governance.rule_words import asked
+from dataops.preparation.prepare import PreparePlan
+from dataops.preparation.split import SPLIT_COLUMN
 from dataops.runs.execute import plan_job
 from dataops.runs.ledger import State, job_of
 from dataops.runs.workspace import Workspace
 
 PAST_RUNS = 5
-READ, CHECKED, NOT_READ = "read", "checked", ""
+ABOUT = 0.2  # runs whose rows differ by so much of ours took about as long
+LEAST_ROWS = 10_000  # what fewer rows take says little of what more would
+READ, CHECKED, NOT_READ = "yes", "for checks", "no"
 
 
 def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any]:
@@ -37,13 +43,13 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
     except DataopsError as error:
         refused, exit_code = str(error), error.exit_code
     wanted = planned.columns_read() if planned else {}
-    seconds, past_runs = _estimate(workspace, job, inputs)
     return {
         "job": job.name,
         "kind": job.job,
         "inputs": [_explained(name, given, wanted.get(name, ())) for name, given in inputs.items()],
-        "estimated_seconds": seconds,
-        "past_runs": past_runs,
+        "output": _output(planned.plan) if planned and isinstance(planned.plan, PreparePlan) else None,
+        "reasons": _reasons(workspace, inputs),
+        **_estimate(workspace, job, inputs),
         "refused": refused,
         "exit_code": exit_code,
     }
@@ -88,21 +94,59 @@ def _explained(name: str, given: GovernedInput, wanted: tuple[str, ...]) -> dict
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    limit = f"{rule.max_percent:g} percent" if rule.max_percent is not None else rule.max_rows
-    return {"rule": rule.id, "kind": rule.kind.value, "action": rule.action.value, "limit": limit}
+    return {
+        "rule": rule.id,
+        "asks": asked(rule),
+        "kind": rule.kind.value,
+        "action": rule.action.value,
+        "max_rows": rule.max_rows,
+        "max_percent": rule.max_percent,
+    }
 
 
-def _estimate(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]) -> tuple[float | None, int]:
-    """Seconds that the job's phases may take, and how many finished runs of it that is taken from: their median time
-    for a row.
+def _reasons(workspace: Workspace, inputs: Mapping[str, GovernedInput]) -> dict[str, str]:
+    """The reasons that the policies give for the rules that decided, by ``<policy>/<rule>``."""
+    decided = {rule for given in inputs.values() for decision in given.grant.decisions for rule in decision.rules}
+    given = {f"{policy.name}/{rule.id}": rule.reason for policy in workspace.reader().policies for rule in policy.rules}
+    return {rule: given[rule] for rule in sorted(decided) if given.get(rule)}
+
+
+def _output(plan: PreparePlan) -> dict[str, Any]:
+    """What a prepare job makes: each column, and the columns that it is made of."""
+    derived = {name: expression.columns for name, expression in plan.steps.derive}
+    split = {SPLIT_COLUMN: plan.job.split.key_columns} if plan.job.split else {}
+    return {
+        "dataset": plan.job.output,
+        "columns": [
+            {
+                "column": column.name,
+                "made_of": list({**split, **derived}.get(column.name, (column.name,))),
+                "classification": column.classification,
+                "masked": bool(column.masks),
+            }
+            for column in plan.columns
+        ],
+    }
+
+
+def _estimate(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]) -> dict[str, Any]:
+    """Seconds that the job's phases may take, by the newest finished runs of it that read about as many rows, else by
+    the time for a row of those that were large enough to tell; None where there is neither.
     """
     rows = sum(totals(given.units)[0] for given in inputs.values())
-    per_row = []
+    past = list(islice(_past(workspace, job), PAST_RUNS))
+    alike = [seconds for read, seconds in past if abs(read - rows) <= ABOUT * rows]
+    if alike:
+        return {"estimated_seconds": median(alike), "past_runs": len(alike), "is_scaled": False}
+    large = [seconds / read for read, seconds in past if read >= LEAST_ROWS]
+    estimated = median(large) * rows if large else None
+    return {"estimated_seconds": estimated, "past_runs": len(large), "is_scaled": bool(large)}
+
+
+def _past(workspace: Workspace, job: Job) -> Iterator[tuple[int, float]]:
+    """Rows and seconds of the job's finished runs, the newest first; a replay reads a few rows of many files."""
     for run_id in reversed([one for one in workspace.ledger.ids() if job_of(one) == job.name]):
         state = workspace.ledger.state(run_id)
         read = sum(pinned["rows"] for pinned in state.run.inputs.values())
-        if state.state is State.DONE and read:
-            per_row.append(sum(state.phase_seconds().values()) / read)
-        if len(per_row) == PAST_RUNS:
-            break
-    return (median(per_row) * rows if per_row else None), len(per_row)
+        if state.state is State.DONE and read and not state.run.replay_of:
+            yield read, sum(state.phase_seconds().values())

@@ -119,10 +119,24 @@ class TestShow:
 
     def test_lists_who_read_what_for_what_with_what_outcome(self, audited, dataops):
         out = dataops("audit", "show").out.splitlines()
+        assert len(out) == 5
+        assert out[0].split() == ["time", "person", "roles", "purpose", "dataset", "rows", "outcome", "run"]
+        assert out[1].split()[2:] == ["ada", "data_science", "train", "people_old", "4,000", "done", "run-0"]
+        assert out[3].split()[2:] == ["ada", "data_science", "train", "people_new", "-", "open", "run-2"]
+        assert out[4].split()[2:] == ["ada", "-", "-", "people_scores", "7", "expired", "-"]
+
+    def test_every_record_is_shown_where_events_are_asked_for(self, audited, dataops):
+        out = dataops("audit", "show", "--events").out.splitlines()
         assert len(out) == 7
-        assert out[0].split()[:4] == ["number", "time", "event", "person"]
-        assert out[2].split()[2:] == ["result", "ada", "data_science", "train", "people_old", "run-0", "4,000", "done"]
-        assert out[6].split()[2:] == ["expired", "ada", "-", "-", "people_scores", "-", "7", "-"]
+        assert out[0].split()[:3] == ["number", "event", "time"]
+        assert out[2].split()[4:] == ["ada", "data_science", "train", "people_old", "4,000", "done", "run-0"]
+        assert [line.split()[0] for line in dataops("audit", "show", "--event", "result").out.splitlines()[1:]] == [
+            "2", "4",
+        ]  # fmt: skip
+
+    def test_a_reading_is_shown_if_a_record_of_it_is_of_the_time(self, audited, dataops):
+        assert len(dataops("audit", "show", "--since", "1h").out.splitlines()) == 5
+        assert dataops("audit", "show", "--since", "2999-01-01").out == "nothing\n"
 
     @pytest.mark.parametrize(
         ("options", "numbers"),

@@ -38,13 +38,20 @@ def test_a_dataset_that_a_replay_added_to_is_verified_run_by_run(workspace, data
     (workspace / "contracts/people.yaml").write_text(contract)
     with line._standing():
         second = dataops("quarantine", "replay", "people_old", "--quiet", "--json").json["run"]
-    checks = dataops("dataset", "verify", "people_ready", "--json").json["checks"]
+    verified = dataops("dataset", "verify", "people_ready", "--json").json
+    checks, runs = verified["checks"], verified["runs"]
+    assert [(one["run"], one["replay_of"], one["read"], one["quarantined"]) for one in runs] == [
+        (first, None, 400, 20),
+        (second, first, 20, 0),
+    ]
+    assert checks["rows in quarantine files"] == "20, all of them replayed"
     assert checks["runs"].split("\n") == [first, second]
     assert checks["accounted for"].startswith("400 read =")
-    assert checks["accounted for"].endswith("0 quarantined + 0 dropped")
+    assert checks["accounted for"].endswith(" filtered + 0 quarantined")
     assert checks["by run"].split("\n")[1].startswith(f"{second} (replay of {first}): 20 read = 20 passed")
     text = dataops("dataset", "verify", "people_ready")
     assert text.code == 0
+    assert text.out.split("\n")[0].split("  ")[-1] == "everything holds"
     assert f"{second} (replay of {first}): " in text.out
     _add_another_replay(workspace, first, second)
     broken = dataops("dataset", "verify", "people_ready")
