@@ -22,6 +22,7 @@ from typing import Any
 
 from dataops.governance.column_types import casts_losslessly, element_logical_type, logical_type, spell_type
 from dataops.governance.contract import SEVERITY, Action, Column, Contract, Rule, RuleKind
+from dataops.governance.rule_words import asked, difference
 from dataops.records import Record
 
 
@@ -148,12 +149,12 @@ def _rule_changes(old: Contract, new: Contract) -> Iterator[Change]:
         if name in after and after[name].kind == rule.kind:
             yield from _same_rule(rule, after[name])
         elif rule.column not in gone:  # with the column its rules go: nothing to add
-            yield _change(Effect.LOOSER, f"rule '{name}'", "removed", _LETS_IN)
+            yield _change(Effect.LOOSER, f"rule '{name}'", f"removed: {asked(rule)}", _LETS_IN)
     for name, rule in after.items():
         if name not in before or before[name].kind != rule.kind:
             effect = Effect.COMPATIBLE if _is_of_new_column(rule, old) else Effect.TIGHTER
             reason = "its column is new" if effect == Effect.COMPATIBLE else _consequence(rule)
-            yield _change(effect, f"rule '{name}'", f"added, action {rule.action}", reason)
+            yield _change(effect, f"rule '{name}'", f"added: {asked(rule)}, action {rule.action}", reason)
 
 
 def _is_of_new_column(rule: Rule, old: Contract) -> bool:
@@ -174,7 +175,8 @@ def _same_rule(old: Rule, new: Rule) -> Iterator[Change]:
     if old.arguments != new.arguments or old.column != new.column:
         wider = _is_wider(old, new)
         effect, reason = (Effect.LOOSER, _LETS_IN) if wider else (Effect.TIGHTER, _SETS_ASIDE)
-        yield _change(effect, subject, f"asks {'less' if wider else 'more or something else'}", reason)
+        if not (wider and _is_wider(new, old)):  # else the same in another order
+            yield _change(effect, subject, difference(old, new), reason)
     if old.action != new.action:
         stricter = SEVERITY.index(new.action) > SEVERITY.index(old.action)
         effect, reason = (
@@ -228,12 +230,14 @@ _WIDER: Mapping[RuleKind, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 }
 
 
-def _role_changes(old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
-    if set(old) == set(new):
+def _role_changes(old: Sequence[str] | None, new: Sequence[str] | None) -> Iterator[Change]:
+    before, after = (None if roles is None else set(roles) for roles in (old, new))
+    if before == after:
         return
-    what = f"{_listed(old, 'anybody')} -> {_listed(new, 'anybody')}"
-    if new and (not old or set(old) - set(new)):
-        yield _change(Effect.BREAKING, "roles", what, "a reader without one of them is refused")
+    what = " -> ".join("anybody" if roles is None else _listed(roles, "nobody") for roles in (old, new))
+    if after is not None and (before is None or before - after):
+        reason = "a reader without one of them is refused" if after else "nobody may read it any more"
+        yield _change(Effect.BREAKING, "roles", what, reason)
     else:
         yield _change(Effect.LOOSER, "roles", what, "more people may read it, if policies allow")
 
