@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.output import print_facts, print_json, print_note, print_table
+from dataops.cli.output import print_facts, print_json, print_note, print_table, printable
 
 if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
     from dataops.runs.quarantine import Held
 
-DIGEST_SHOWN = len("sha256:") + 8
+PLACE = "quarantine_"  # what the names of our own columns begin with
+ROW = "quarantine_row"
+# what replays go by, and people needn't see; --json has it
+UNSHOWN = ("quarantine_contract", "quarantine_key", "quarantine_row_group")
 RUN_OPTION = click.option("--run", metavar="RUN", help="Only the rows that RUN set aside.")
 
 
@@ -90,19 +93,30 @@ def show(dataset: str, *, run: str | None, rule: str | None, limit: int, workspa
     if as_json:
         print_json({"dataset": dataset, "total": found.total, "rows": [dict(row) for row in found.rows]})
         return
-    names = list(found.rows[0]) if found.rows else []
-    lines = [[_text(name, row.get(name)) for name in names] for row in found.rows]
-    heads = [name.removeprefix("quarantine_") for name in names]
-    empty = f"no row of '{dataset}' waits in quarantine; --run shows those of an earlier run"
-    print_table(heads, lines, empty=empty)
+    if not found.rows:
+        click.echo(printable(f"no row of '{dataset}' waits in quarantine; --run shows those of an earlier run"))
+        return
+    names = [name for name in dict.fromkeys(name for row in found.rows for name in row) if name not in UNSHOWN]
+    same = [name for name in names if _is_of_all(name) and len({row.get(name) for row in found.rows}) == 1]
+    print_facts({_head(name): _text(found.rows[0].get(name)) for name in same})
+    click.echo("")
+    rest = [*(name for name in names if name == ROW), *(name for name in names if name not in (*same, ROW))]
+    print_table([_head(name) for name in rest], [[_text(row.get(name)) for name in rest] for row in found.rows])
     if len(found.rows) < found.total:
         click.echo(f"{len(found.rows):,} of {found.total:,} rows; --limit shows more")
 
 
-def _text(name: str, value: object) -> object:
-    """`value` as it stands in the data: a number isn't grouped or rounded; of a digest as much as people compare."""
-    if name == "quarantine_contract":
-        return str(value)[:DIGEST_SHOWN]
+def _is_of_all(name: str) -> bool:
+    """Whether a column says where rows come from and why they lie there, not what is in them."""
+    return name != ROW and (name == "run" or name.startswith(PLACE))
+
+
+def _head(name: str) -> str:
+    return name.removeprefix(PLACE).replace("contract_version", "contract") if _is_of_all(name) or name == ROW else name
+
+
+def _text(value: object) -> object:
+    """`value` as it stands in the data: a number isn't grouped or rounded."""
     return value if value is None else str(value)
 
 

@@ -102,8 +102,12 @@ class TestShow:
         _be(line, "data_science", "steward")
         called = dataops("quarantine", "show", "people_old", "--rule", "age.maximum", "--run", _run(line))
         assert called.code == 0
-        assert "age <= 120" in called.out
-        assert len(called.out.splitlines()) == ASIDE + 1
+        facts, table = called.out.split("\n\n")
+        said = dict(line.split(maxsplit=1) for line in facts.splitlines())
+        assert said["reason"] == "age <= 120"
+        assert (said["rule"], said["run"]) == ("age.maximum", _run(line))
+        assert table.split()[:2] == ["row", "person_id"]
+        assert len(table.splitlines()) == ASIDE + 1
         assert "5 of 20 rows" in dataops("quarantine", "show", "people_old", "--limit", "5").out
 
     def test_of_nothing_says_so_and_of_unknown_names_the_near_match(self, line: Line, dataops: Call) -> None:
