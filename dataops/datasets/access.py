@@ -17,7 +17,7 @@ from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.contract import Column, Contract
 from dataops.governance.grant import Grant
-from dataops.governance.keys import current_key_id
+from dataops.governance.keys import current_key_id, require_usable
 from dataops.governance.marks import mark
 from dataops.governance.masking import Mask, MaskKind, output_type
 from dataops.governance.policy import decide
@@ -75,6 +75,7 @@ class GovernedInput:
             dataset=self.dataset.name,
             zone=self.dataset.zone,
             filters=tuple(sorted(digest(sql) for sql in self.grant.effect.filters)),
+            retention_seconds=self.dataset.contract.retention_seconds,
         )
         return tuple(dict.fromkeys([read, *origins_of(self.dataset)]))
 
@@ -147,8 +148,15 @@ def open_inputs(
 
 
 def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -> GovernedInput:
-    """`dataset`, as `reader` may read it for `purpose`; classified as it and its origins are today."""
+    """`dataset`, as `reader` may read it for `purpose`; classified as it and its origins are today.
+
+    Raises
+    ------
+    AccessDenied : no policy allows any of it.
+    InvalidInput, Integrity, NotFound : a mask needs the current key, which can't be used.
+    """
     dataset = replace(dataset, contract=todays_contract(settings, dataset))
+    key_id = _key_id(Path(settings.keys))
     grant = decide(
         reader.policies,
         principal=reader.principal,
@@ -157,10 +165,12 @@ def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -
         dataset=dataset.name,
         zone=dataset.zone,
         contract=dataset.contract,
-        key_id=_key_id(Path(settings.keys)),
+        key_id=key_id,
         at=reader.asked_at,
         made_from=origins_of(dataset),
     )
+    if grant.effect.needs_key:
+        require_usable(Path(settings.keys), key_id)
     source = Source(
         dataset=dataset.name,
         url=dataset.url,

@@ -151,6 +151,8 @@ def read_yaml(path: Path) -> list[Document]:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE_BYTES + 1)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise NotFound(f"{path}: a symbolic link to nothing; mend it, or remove it") from None
         siblings = [sibling.name for sibling in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise NotFound(f"{path}: no such file.{near_match(path.name, siblings)}") from None
     except (IsADirectoryError, NotADirectoryError, ValueError):

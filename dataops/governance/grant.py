@@ -109,6 +109,11 @@ class Effect:
     min_group_size: int = 1
 
     @property
+    def needs_key(self) -> bool:
+        """Whether a mask can't be applied without the current key."""
+        return any(mask is not None and mask.needs_key for mask in self.columns.values())
+
+    @property
     def digest(self) -> str:
         """Equal for equal effects, whoever has them and whenever."""
         return digest(self._body())

@@ -98,6 +98,12 @@ def read_secret(folder: Path, key_id: str) -> bytes:
     return secret
 
 
+def require_usable(folder: Path, key_id: str | None) -> None:
+    """Nothing, if `read_secret` gives the key `key_id` or there is none; for who plans, so that no worker finds out."""
+    if key_id is not None:
+        read_secret(folder, key_id)
+
+
 def derive_key(secret: bytes, *, domain: str, purpose: str) -> bytes:
     """The 32 byte key of one `domain` (what is pseudonymised: person, account) and one `purpose`.
 

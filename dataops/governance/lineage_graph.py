@@ -4,7 +4,8 @@
    A run that never ended made nothing.
 2. A dataset is known by its name and the runs whose parts make it up, so a version that several runs made leads to
    each of them; a model version by the digest of its manifest.
-3. With columns given, the walk follows these alone: a step that made none of them of an input ends there.
+3. With columns given, the walk follows these alone: a step that made none of them of an input ends there. What a model
+   says is made of all its features: a feature carries over to its prediction.
 4. A step is told once in a walk; where it comes up again, it says so and ends.
 """
 
@@ -16,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from dataops.errors import NotFound, near_match
+from dataops.governance.lineage import PREDICTION_FIELD
 from dataops.records import Record
 
 DATASET, MODEL = "dataset", "model"
@@ -218,7 +220,7 @@ class Graph:
                 if name not in start.columns:
                     near = near_match(name, start.columns)
                     raise NotFound(f"{start.kind} '{start.reference}' has no column '{name}'.{near}")
-        followed = None if columns is None else dict.fromkeys(columns, False)
+        followed = None if columns is None else dict.fromkeys(_carried(start, direction, columns), False)
         return self._branch(Branch(place=start), direction, followed, seen=set())
 
     def around(self, run: str, direction: Direction) -> Link:
@@ -276,6 +278,13 @@ def _told(step: Step, place: Place | None, direction: Direction) -> tuple[Mappin
     if place is None:
         return step.readings
     return step.readings_of(place) if direction is Direction.DOWN else ()
+
+
+def _carried(start: Place, direction: Direction, columns: Collection[str]) -> Collection[str]:
+    """`columns` and what of `start` itself is made of them: the prediction of a model."""
+    if start.kind != MODEL or direction is Direction.UP:
+        return columns
+    return dict.fromkeys([*columns, PREDICTION_FIELD])
 
 
 def _followed(

@@ -37,6 +37,7 @@ class MaskKind(StrEnum):
     RARE = "rare"  # the value itself, for most rows
 
 
+KEYED = (MaskKind.PSEUDONYM, MaskKind.RARE)  # that can't be applied without a key
 VALUE_FREE = (MaskKind.DROP, MaskKind.NULL, MaskKind.REDACT, MaskKind.CONSTANT)  # where several apply, the first does
 
 _UNITS = ("day", "month", "quarter", "year")
@@ -94,6 +95,11 @@ class Mask:
         finding = _finding(self)
         if finding:
             raise InvalidInput(f"mask {self.kind}: {finding}")
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether it hashes values under a key."""
+        return self.kind in KEYED
 
     @property
     def digest(self) -> str:

@@ -9,20 +9,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from dataops.datasets.catalog import dataset_names
+from dataops.datasets.catalog import dataset_names, is_declared, require_dataset
 from dataops.declarations.catalog import read_principals
 from dataops.declarations.jobs import DeclaredJob, parse_job
 from dataops.declarations.loader import Document, read_yaml
+from dataops.declarations.policy_files import POLICIES, POLICY_TESTS, policy_files, read_policy_file, stray_files
 from dataops.errors import DataopsError, NotFound, near_match
 from dataops.governance.column_types import spell_type
 from dataops.governance.contract import Column
 from dataops.governance.grant import ColumnDecision, Grant
-from dataops.governance.keys import current_key_id
+from dataops.governance.keys import current_key_id, require_usable
 from dataops.governance.masking import output_type
 from dataops.governance.policy_check import check_policies, sort_findings
 from dataops.governance.policy_file import parse_policy
@@ -44,8 +46,6 @@ from dataops.runs.workspace import Workspace
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-TESTS_FOLDER = "policies/tests"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,17 +175,14 @@ def explain_policy(
     AccessDenied : nothing of it, and why.
     NotFound : no such dataset or user, with the near match.
     InvalidInput : a policy, contract or the principals file is wrong.
+    InvalidInput, Integrity, NotFound : a mask needs the current key, which can't be used.
     """
     root = workspace.settings.workspace
     principals = {name: one.roles for name, one in read_principals(root / "principals.yaml").principals.items()}
     if principal is not None and principal not in principals:
         raise NotFound(f"principals.yaml has no user '{principal}'.{near_match(principal, principals)}")
-    declared, made = dataset_names(workspace.settings, workspace.store)
-    if dataset not in (*declared, *made):
-        raise NotFound(
-            f"no dataset '{dataset}' in the catalog, and no job has made one.{near_match(dataset, [*declared, *made])}"
-        )
-    known = known_dataset(workspace, dataset, declared=dataset in declared)
+    require_dataset(workspace.settings, workspace.store, dataset)
+    known = known_dataset(workspace, dataset, declared=is_declared(workspace.settings, dataset))
     world = World(
         policies=workspace.policies(),
         principals=principals,
@@ -194,7 +191,10 @@ def explain_policy(
         at=now_utc(),
     )
     asks, holds = ("anyone", tuple(roles)) if principal is None else (principal, principals[principal])
-    return Explained(dataset=known, grant=world.decide(principal=asks, roles=holds, purpose=purpose, dataset=known))
+    grant = world.decide(principal=asks, roles=holds, purpose=purpose, dataset=known)
+    if grant.effect.needs_key:
+        require_usable(Path(workspace.settings.keys), world.key_id)
+    return Explained(dataset=known, grant=grant)
 
 
 def _world(workspace: Workspace, gathered: _Gathered) -> World:
@@ -206,7 +206,7 @@ def _world(workspace: Workspace, gathered: _Gathered) -> World:
         datasets=_datasets(workspace, gathered),
         uses=uses_of(gathered.jobs, lambda declared, key: _job_place(gathered, declared, key)),
         places=gathered.places,
-        key_id=gathered.attempt("keys", _key_id, workspace),
+        key_id=_checked_key_id(workspace, gathered),
         at=now_utc(),
     )
 
@@ -218,26 +218,40 @@ def _key_id(workspace: Workspace) -> str | None:
         return None
 
 
+def _checked_key_id(workspace: Workspace, gathered: _Gathered) -> str | None:
+    """The id of the current key; a finding where a mask asks for it and it can't be used."""
+    key_id = gathered.attempt("keys", _key_id, workspace)
+    masks = [rule.mask for policy in gathered.policies for rule in policy.rules]
+    if any(mask is not None and mask.needs_key for mask in masks):
+        gathered.attempt("keys", require_usable, Path(workspace.settings.keys), key_id)
+    return key_id
+
+
 def _job_place(gathered: _Gathered, declared: DeclaredJob, key: str) -> Place:
     return gathered.relative(declared.document.source), declared.document.line((key,))
 
 
-def _documents(gathered: _Gathered, folder: str) -> list[Document]:
-    """The documents of the YAML files right in `folder`."""
-    found: list[Document] = []
-    for path in sorted(gathered.root.glob(f"{folder}/*.yaml")):
-        name = str(path.relative_to(gathered.root))
-        try:
-            found += read_yaml(path)
-        except DataopsError as error:
-            gathered.fail(error, source=name)
-            gathered.unreadable_policy |= folder == "policies"
-    return found
+def _documents(
+    gathered: _Gathered, paths: Iterable[Path], read: Callable[[Path], list[Document]] = read_yaml
+) -> tuple[list[Document], bool]:
+    """The documents in `paths`, and whether all could be read."""
+    found = [gathered.attempt(str(path.relative_to(gathered.root)), read, path) for path in paths]
+    return [document for documents in found for document in documents or ()], None not in found
+
+
+def _read_strays(gathered: _Gathered) -> None:
+    strays = gathered.attempt(POLICIES, stray_files, gathered.root)
+    for stray in strays or ():
+        gathered.findings.append(finding_at((stray.name, None), Severity.ERROR, FindingKind.UNREADABLE, stray.reason))
+    gathered.unreadable_policy |= strays is None or not all(stray.is_test for stray in strays)
 
 
 def _read_policies(gathered: _Gathered) -> None:
+    _read_strays(gathered)
     names: dict[str, str] = {}
-    for document in _documents(gathered, "policies"):
+    documents, all_read = _documents(gathered, policy_files(gathered.root), read_policy_file)
+    gathered.unreadable_policy |= not all_read
+    for document in documents:
         source = gathered.relative(document.source)
         policy = gathered.attempt(source, parse_policy, document.value, source=source, lines=document.lines)
         if policy is None:
@@ -264,7 +278,7 @@ def _places(policy: Policy, document: Document, source: str) -> Mapping[tuple[st
 
 
 def _read_jobs(gathered: _Gathered) -> None:
-    for document in _documents(gathered, "jobs"):
+    for document in _documents(gathered, sorted(gathered.root.glob("jobs/*.yaml")))[0]:
         if isinstance(document.value, dict) and "rules" in document.value and "job" not in document.value:
             continue  # rules of promotion
         source = gathered.relative(document.source)
@@ -275,7 +289,8 @@ def _read_jobs(gathered: _Gathered) -> None:
 
 def _read_tests(gathered: _Gathered) -> list[PolicyTest]:
     found: list[PolicyTest] = []
-    for document in _documents(gathered, TESTS_FOLDER):
+    paths = policy_files(gathered.root, POLICY_TESTS)
+    for document in _documents(gathered, paths, partial(read_policy_file, what="policy test"))[0]:
         source = gathered.relative(document.source)
         tests = gathered.attempt(source, parse_policy_tests, document.value, source=source, lines=document.lines)
         found += tests or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -213,3 +214,83 @@ def test_a_dataset_that_a_job_made_is_explained_and_checked_too(workspace, datao
     explained = dataops("policy", "explain", "people_ready", "--purpose", "train", "--json")
     assert explained.json["zone"] == "historical"
     assert {one["column"] for one in explained.json["columns"]} >= {"age", "long_hours", "split"}
+
+
+@pytest.mark.parametrize("name", ["x.yml", "X.YAML", "sub/x.yaml", "x.json", "tests/x.yml"])
+def test_a_restriction_in_a_file_that_nobody_reads_stops_everything(workspace, dataops: Call, left_behind, name: str):
+    stray = Path("policies", name)
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_text("format: dataops/policy/1\nname: x\nrules:\n  - {id: none, effect: deny}\n")
+    called = dataops("policy", "check")
+    assert called.code == 2
+    assert f"error: policies/{name}: nobody reads it" in called.out
+    before = left_behind(workspace)
+    for verb in (("job", "run"), ("job", "explain")):
+        refused = dataops(*verb, "jobs/people.yaml", "people_ready")
+        assert refused.code == 2
+        assert f"policies/{name}: nobody reads it" in refused.err
+    assert left_behind(workspace) == before
+    assert dataops("policy", "explain", "people_old", "--purpose", "train").code == 2
+
+
+def test_files_without_content_and_links_to_nothing_are_said(workspace, dataops: Call, tests_file):
+    tests_file.write_text("# later\n")
+    Path("policies/empty.yaml").write_text("")
+    Path("policies/gone.yaml").symlink_to("nowhere.yaml")
+    called = dataops("policy", "check")
+    assert called.code == 2
+    assert "error: policies/empty.yaml: holds no policy: write one, or remove the file" in called.out
+    assert "error: policies/gone.yaml: a symbolic link to nothing" in called.out
+    assert "error: policies/tests/people.yaml: holds no policy test" in called.out
+    assert dataops("policy", "explain", "people_old", "--purpose", "train").code == 2
+
+
+def lose_mode(path: Path) -> None:
+    path.chmod(0o640)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def exchange(path: Path) -> None:
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"secret": "ab" * 32}))
+
+
+def link_to_nothing(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parent / "gone.json")
+
+
+@pytest.mark.parametrize("spoil", [lose_mode, empty, exchange, link_to_nothing])
+def test_a_key_that_cannot_be_used_is_found_before_a_worker_finds_it(workspace, dataops: Call, left_behind, spoil):
+    (key,) = Path("keys").glob("key-*.json")
+    secret = json.loads(key.read_text())["secret"]
+    spoil(key)
+    before = left_behind(workspace)
+    codes = set()
+    for verb in (
+        ("policy", "explain", "people_old", "--purpose", "train"),
+        ("job", "explain", "jobs/people.yaml", "people_ready"),
+        ("job", "run", "jobs/people.yaml", "people_ready"),
+    ):
+        called = dataops(*verb)
+        assert key.stem in called.err + called.out
+        assert secret not in called.err + called.out
+        codes.add(called.code)
+    assert len(codes) == 1
+    assert 0 not in codes
+    assert left_behind(workspace) == before
+    checked = dataops("policy", "check")
+    assert checked.code == 2
+    assert "error: keys" in checked.out
+
+
+def test_a_key_that_no_mask_asks_for_is_not_opened(workspace, dataops: Call):
+    (key,) = Path("keys").glob("key-*.json")
+    key.chmod(0o640)
+    text = POLICY.read_text()
+    POLICY.write_text(text.replace("mask: {pseudonym: {domain: person}}", "mask: redact"))
+    assert dataops("policy", "explain", "people_old", "--purpose", "train").code == 0
+    assert "error: keys" not in dataops("policy", "check").out

@@ -62,7 +62,8 @@ def rule(**changed: Any) -> Contract:
         (replace(OLD, roles=("a",)), {"roles": BREAKING}),
         (replace(OLD, roles=("b", "a")), {}),
         (replace(OLD, roles=("a", "b", "c")), {"roles": LOOSER}),
-        (replace(OLD, roles=()), {"roles": LOOSER}),
+        (replace(OLD, roles=None), {"roles": LOOSER}),
+        (replace(OLD, roles=()), {"roles": BREAKING}),
         (replace(OLD, retention_seconds=50), {"retention": TIGHTER}),
         (replace(OLD, retention_seconds=None), {"retention": LOOSER}),
         (replace(OLD, primary_key=("name",)), {"primary key": BREAKING}),
@@ -109,7 +110,36 @@ def test_what_cannot_be_compared_counts_as_tighter(kind: RuleKind, old: dict[str
 
 
 def test_a_contract_for_some_breaks_what_was_for_all() -> None:
-    assert difference(OLD, replace(OLD, roles=())) == {"roles": BREAKING}
+    assert difference(OLD, replace(OLD, roles=None)) == {"roles": BREAKING}
+
+
+def test_a_contract_that_nobody_may_read_is_told_from_one_for_all() -> None:
+    nobody, anybody = replace(OLD, roles=()), replace(OLD, roles=None)
+    assert difference(nobody, anybody) == {"roles": BREAKING}
+    assert difference(anybody, nobody) == difference(OLD, nobody) == {"roles": LOOSER}
+    found = next(change for change in changes(OLD, nobody) if change.subject == "roles")
+    assert (found.what, found.reason) == ("a, b -> nobody", "nobody may read it any more")
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        (RuleKind.UNIQUE, {"columns": ["age", "name"]}, {"columns": ["name", "age"]}),
+        (RuleKind.VALID_VALUES, {"values": ["a", "b"]}, {"values": ["b", "a"]}),
+        (RuleKind.NOT_MISSING, {"values": ["", "?"]}, {"values": ["?", ""]}),
+    ],
+)
+def test_another_order_asks_the_same(kind: RuleKind, one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert difference(of_kind(kind, one), of_kind(kind, other)) == {}
+
+
+def test_a_reordered_primary_key_is_one_change() -> None:
+    unique = replace(LIMIT, id="row.primary_key", kind=RuleKind.UNIQUE, column=None)
+    old, new = (
+        replace(OLD, primary_key=key, rules=(replace(unique, arguments={"columns": list(key)}),))
+        for key in (("age", "name"), ("name", "age"))
+    )
+    assert difference(new, old) == {"primary key": BREAKING}
 
 
 def test_a_rule_goes_with_its_column_without_a_word_of_its_own() -> None:

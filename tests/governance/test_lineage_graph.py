@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +20,7 @@ from dataops.governance.lineage import (
     DatasetFacts,
     DatasetId,
     EventType,
+    ModelFacts,
     Reading,
     RunFacts,
     Subtype,
@@ -62,8 +65,8 @@ def came_from(read: DatasetFacts, **columns: str) -> ColumnLineage:
 def ran(
     run: str,
     day: int,
-    inputs: list[DatasetFacts],
-    outputs: list[DatasetFacts],
+    inputs: Sequence[DatasetFacts | ModelFacts],
+    outputs: Sequence[DatasetFacts | ModelFacts],
     *,
     kind: EventType = EventType.COMPLETE,
     masked: dict[str, str] | None = None,
@@ -131,6 +134,27 @@ def test_a_step_that_makes_nothing_of_a_column_ends_its_walk() -> None:
     scores = dataset("scores", 1, ("r1",), columns="c", made_of=came_from(source(), c="a"))
     graph = Graph.of_events([ran("r1", 1, [source()], [scores])])
     assert graph.walk(graph.find("people"), Direction.DOWN, ["b"]).links == ()
+
+
+def test_a_feature_goes_on_into_what_its_model_predicts_wherever_the_walk_starts() -> None:
+    model = ModelFacts(
+        id=DatasetId(namespace="file:///r", name="income"),
+        features=(("a", "int32"), ("b", "int32")),
+        version=1,
+        digest="sha256:m",
+        made_of=came_from(source(), a="a", b="b", prediction="a"),
+    )
+    scores = dataset("scores", 1, ("r2",), columns="cp", made_of=came_from(source(), c="a"))
+    said = ColumnUse(dataset=model.id, column="prediction", subtype=Subtype.TRANSFORMATION, masking=False, why="model")
+    scores = replace(scores, made_of=ColumnLineage(fields={**came_from(source(), c="a").fields, "p": (said,)}))
+    graph = Graph.of_events([ran("r1", 1, [source()], [model]), ran("r2", 2, [source(), model], [scores])])
+    down = graph.walk(graph.find("income"), Direction.DOWN, ["b"])
+    assert names(down) == ["scores@1"]
+    assert down.columns == {"b": False, "prediction": False}
+    assert down.links[0].branches[0].columns == {"p": False}
+    assert graph.walk(graph.find("income"), Direction.UP, ["b"]).columns == {"b": False}
+    from_above = graph.walk(graph.find("people"), Direction.DOWN, ["a"]).links[0].branches[0]
+    assert (from_above.place.name, from_above.columns) == ("income", {"a": False, "prediction": False})
 
 
 def test_a_version_of_several_runs_leads_to_each_of_them() -> None:
