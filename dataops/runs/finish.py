@@ -3,8 +3,10 @@
 1. What it did is done: its manifest is part of its output, whatever contract, policy and data are by now. Only its end
    isn't on record: the audit's result, lineage, the state, the report.
 2. Nothing tells a driver that died from one that is just writing this itself. Both may: neither reads, publishes or
-   deletes anything. The audit takes a second result of an announced reading, the ledger's first `run_done` counts, and
+   deletes anything. The audit takes the same result twice (with a warning), the ledger's first `run_done` counts, and
    both say of lineage the same.
+3. A run that published and then failed for another reason has a result already, ``failed``, which closed its intent. So
+   it is announced once more before its other result.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapsho
 from dataops.declarations.jobs import INPUT
 from dataops.engine.progress import Progress
 from dataops.errors import Integrity, NotFound
-from dataops.governance.audit import record_result
+from dataops.governance.audit import record_intent, record_result
 from dataops.governance.audit_verdicts import RESULT
 from dataops.governance.lineage import EventType, completed_event
 from dataops.records import now_utc
@@ -85,10 +87,27 @@ def _figures(workspace: Workspace, run: Run, manifest: Manifest) -> dict[str, An
 def _record_result(workspace: Workspace, run: Run, manifest: Manifest) -> None:
     """The audit's result of the reading, if the run didn't write it."""
     pinned = run.inputs[INPUT]
+    last: Mapping[str, Any] = {}
     for entry in workspace.audit.entries():
-        body = entry.body
-        if (body.get("event"), body.get("run"), body.get("outcome")) == (RESULT, run.id, DONE):
-            return
+        if entry.body.get("run") == run.id:
+            last = entry.body
+    if last.get("outcome") == DONE:
+        return
+    if last.get("event") == RESULT:
+        grant = pinned["grant"]
+        record_intent(
+            workspace.audit,
+            run=run.id,
+            principal=grant["principal"],
+            roles=grant["roles"],
+            purpose=grant["purpose"],
+            dataset=pinned["dataset"],
+            snapshot=pinned["content_digest"],
+            effect_digest=grant["effect"]["digest"],
+            policy_digest=grant["policy_digest"],
+            min_group_size=grant["effect"].get("min_group_size", 1),
+            expires_at=grant["expires_at"],
+        )
     record_result(
         workspace.audit,
         run=run.id,
