@@ -21,6 +21,10 @@ def test_a_file_is_read_and_shown(dataops: Call, contract: Path) -> None:
     called = dataops("contract", "check", str(contract))
     assert called.code == 0
     assert "classification" in called.out
+    assert "age <= 120" in called.out
+    assert "in the files" not in called.out
+    assert "stored as" not in called.out
+    assert called.out.endswith("\nthe contract can be executed\n")
     record = dataops("contract", "check", str(contract), "--json").json
     assert record["findings"] == []
     assert record["columns"]
@@ -39,7 +43,9 @@ def declared(dataops: Call, folder: Path) -> Path:
     folder.mkdir()
     address = pa.array([{"street": "CANARY", "Postal Code": 7}, None])
     pq.write_table(pa.table({"id": [1, 2], "address": address}), folder / "a.parquet")
-    assert dataops("dataset", "add", "nested", str(folder), "--draft-contract").code == 0
+    added = dataops("dataset", "add", "nested", str(folder), "--draft-contract")
+    assert added.code == 0
+    assert added.out.endswith("Next: dataops contract check nested\n")
     return Path("contracts/nested.yaml")
 
 
@@ -49,6 +55,10 @@ def test_a_dataset_is_held_against_all_its_footers(dataops: Call, workspace: Pat
     assert called.code == 0
     assert [column["name"] for column in called.json["columns"]] == ["id", "address.street", "address.Postal_Code"]
     assert (called.json["files"], called.json["rows"]) == (1, 2)
+    assert called.json["found_types"] == {"id": "int64", "address.street": "string", "address.Postal_Code": "int64"}
+    text = dataops("contract", "check", "nested").out
+    assert "address.Postal Code" in text
+    assert text.endswith("\nthe files fit the contract\n")
     written = yaml.safe_load(drafted.read_text())
     del written["schema"][0]["properties"][1]["properties"][0]
     drafted.write_text(yaml.safe_dump(written))
@@ -78,3 +88,13 @@ def test_a_breaking_change_is_a_conflict(dataops: Call, contract: Path, tmp_path
     assert as_json.code == 5
     assert as_json.json["breaks"] is True
     assert as_json.json["changes"][0]["effect"] == "breaking"
+
+
+def test_a_looser_rule_says_how_rows_come_back(dataops: Call, contract: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer.yaml"
+    newer.write_text(contract.read_text().replace("maximum: 120", "maximum: 160").replace("1.0.0", "1.1.0"))
+    called = dataops("contract", "diff", str(contract), str(newer))
+    assert called.code == 0
+    assert "rule 'age.maximum': maximum 120 -> 160" in called.out
+    assert "dataops quarantine replay DATASET" in called.out
+    assert "replay" not in dataops("contract", "diff", str(newer), str(contract)).out

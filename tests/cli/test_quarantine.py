@@ -98,6 +98,13 @@ class TestShow:
         assert (result["purpose"], result["outcome"], result["counts"]) == ("steward", "done", {"read": 3})
         assert not [one for one in verify_audit(line.workspace.audit) if "intent" in str(one)]
 
+    def test_says_what_was_not_signed(self, line: Line, dataops: Call) -> None:
+        _be(line, "steward")
+        shutil.rmtree(line.folder / "keys")
+        called = dataops("quarantine", "show", "people_old", "--json")
+        assert called.json["total"] == ASIDE
+        assert called.err.startswith("note: no checkpoint of the audit was signed")
+
     def test_as_text_says_how_many_there_are(self, line: Line, dataops: Call) -> None:
         _be(line, "data_science", "steward")
         called = dataops("quarantine", "show", "people_old", "--rule", "age.maximum", "--run", _run(line))
@@ -106,7 +113,7 @@ class TestShow:
         said = dict(line.split(maxsplit=1) for line in facts.splitlines())
         assert said["reason"] == "age <= 120"
         assert (said["rule"], said["run"]) == ("age.maximum", _run(line))
-        assert table.split()[:2] == ["row", "person_id"]
+        assert table.split()[:2] == ["row", "age"]
         assert len(table.splitlines()) == ASIDE + 1
         assert "5 of 20 rows" in dataops("quarantine", "show", "people_old", "--limit", "5").out
 
