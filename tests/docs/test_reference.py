@@ -26,7 +26,7 @@ from dataops.governance.expression_operations import OPERATIONS
 from dataops.governance.expression_refusals import FUNCTIONS
 from dataops.governance.expressions import evaluate, parse_expression
 from dataops.governance.grant import Verdict
-from dataops.governance.masking import STRICTNESS, Mask, MaskKind, apply_mask, parse_mask
+from dataops.governance.masking import VALUE_FREE, Mask, MaskKind, apply_mask, parse_mask
 from dataops.governance.odcs import parse_contract
 from dataops.governance.policy import decide
 from dataops.governance.policy_file import parse_policy
@@ -168,7 +168,7 @@ def test_every_mask_is_documented_and_its_spelling_is_read() -> None:
     masks = [parse_mask(value, where="policies.md") for value in read]
     assert {mask.kind for mask in masks} == set(MaskKind)
     assert {name for mask in masks for name in mask.record()} == set(Mask.__slots__) - {"key_id", "purpose"}
-    order = [spans(section(POLICIES, "How it is decided")).index(kind) for kind in STRICTNESS]
+    order = [spans(section(POLICIES, "How it is decided")).index(kind) for kind in VALUE_FREE]
     assert order == sorted(order)
 
 

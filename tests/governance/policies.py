@@ -36,6 +36,7 @@ WIDER_CONTRACT = derived_contract("census", [*COLUMNS, column("share", pa.float6
 BANDS = Mask(kind=MaskKind.GENERALISE, width=5.0)
 WIDER = Mask(kind=MaskKind.GENERALISE, width=10.0)
 NULL, DROP, REDACT = (Mask(kind=kind) for kind in (MaskKind.NULL, MaskKind.DROP, MaskKind.REDACT))
+CONSTANT = Mask(kind=MaskKind.CONSTANT, value=0.0)
 PSEUDONYM = Mask(kind=MaskKind.PSEUDONYM, domain="person")
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dataops.errors import Integrity, InvalidInput
 from dataops.governance.hashing import keyed_hashes
-from dataops.governance.mask import STRICTNESS
+from dataops.governance.mask import overrules
 from dataops.governance.masking import Mask, MaskKind, apply_mask, output_type, parse_mask
 
 KEY = bytes(range(32))
@@ -338,8 +338,12 @@ def test_what_is_no_mask_is_refused_with_its_place(text: Any, finding: str) -> N
     assert str(caught.value).startswith("policies/x.yaml:3: ")
 
 
-def test_every_kind_has_its_place_in_the_order_of_strictness() -> None:
-    assert sorted(STRICTNESS) == sorted(MaskKind)
+def test_only_kinds_that_say_nothing_of_a_value_stand_in_for_others() -> None:
+    free = [MaskKind.DROP, MaskKind.NULL, MaskKind.REDACT, MaskKind.CONSTANT]
+    for number, kind in enumerate(MaskKind):
+        assert {other for other in MaskKind if overrules(kind, other)} == set(
+            [*free[number + 1 :], *set(MaskKind) - set(free)] if kind in free else []
+        )
 
 
 @given(

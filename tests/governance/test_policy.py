@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -13,16 +13,17 @@ from dataops.errors import AccessDenied, Format, InvalidInput
 from dataops.governance.contract import Column, Contract, derived_contract
 from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import Effect, Verdict
-from dataops.governance.marks import derived_marks, mark
+from dataops.governance.marks import derived_marks, mark, side_marks
 from dataops.governance.mask import Mask, MaskKind
 from dataops.governance.names import folded
 from dataops.governance.policy import decide, parse_policy
-from dataops.governance.rules import MadeFrom, Policy, Rule, RuleEffect
+from dataops.governance.rules import MadeFrom, Policy, RuleEffect
 from dataops.records import digest, format_time
 from tests.governance.policies import (
     AT,
     BANDS,
     COLUMNS,
+    CONSTANT,
     CONTRACT,
     DROP,
     KEY_ID,
@@ -108,15 +109,33 @@ def test_a_new_table_is_covered_by_its_classifications_on_arrival() -> None:
     assert list(seen(grant)) == ["sum"]
 
 
-def test_the_strictest_mask_is_applied() -> None:
-    order = [BANDS, PSEUDONYM, REDACT, NULL]
-    for weaker, stricter in pairwise(order):
+def test_a_mask_that_says_nothing_of_the_value_stands_in_for_the_others() -> None:
+    for weaker, stricter in pairwise([BANDS, CONSTANT, REDACT, NULL]):
         grant = ask(allow(), masks("a", weaker, **only("age")), masks("b", stricter, **only("age")))
-        mask = seen(grant)["age"]
-        assert mask is not None
-        assert mask.kind == stricter.kind
+        assert seen(grant)["age"] == stricter
         assert grant.decision("age").rules == ("p/b",)
     assert "age" not in seen(ask(allow(), masks("a", NULL, **only("age")), masks("b", DROP, **only("age"))))
+
+
+SHOWING = {
+    "pseudonym": PSEUDONYM,
+    "prefix": Mask(kind=MaskKind.GENERALISE, prefix=10),
+    "shorter": Mask(kind=MaskKind.GENERALISE, prefix=5),
+    "keep": Mask(kind=MaskKind.KEEP, first=1),
+    "rare": Mask(kind=MaskKind.RARE, min_count=2),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(SHOWING, 2)))
+def test_two_masks_that_both_show_something_deny_the_column_and_say_so(one: str, other: str) -> None:
+    asked = [masks(name, SHOWING[name], **only("race")) for name in (one, other)]
+    for more in ([], [masks("c", NULL, **only("race"))], [masks("c", DROP, **only("race"))]):
+        grant = ask(allow(), *asked, *more)
+        assert "race" not in seen(grant)
+        listed = ", ".join(sorted(str(SHOWING[name]) for name in (one, other)))
+        reason = grant.decision("race").reason
+        assert f"the policies ask for different masks ({listed}), and neither surely shows less" in reason
+        assert f"rule '{one}' of policy 'p'" in reason
 
 
 def test_a_dropped_column_is_refused_to_whoever_asks_for_it() -> None:
@@ -125,11 +144,11 @@ def test_a_dropped_column_is_refused_to_whoever_asks_for_it() -> None:
         grant.require_columns(["age"], what="job 'income'")
 
 
-@pytest.mark.parametrize("stronger", [[], [masks("c", NULL, **only("age"))], [masks("c", PSEUDONYM, **only("age"))]])
-def test_two_different_masks_of_one_kind_show_nothing_whatever_else_applies(stronger: list[Rule]) -> None:
-    grant = ask(allow(), masks("a", BANDS, **only("age")), masks("b", WIDER, **only("age")), *stronger)
+def test_two_different_constants_deny_the_column() -> None:
+    other = Mask(kind=MaskKind.CONSTANT, value=1.0)
+    grant = ask(allow(), masks("a", CONSTANT, **only("age")), masks("b", other, **only("age")))
     assert "age" not in seen(grant)
-    assert "generalise width 10, generalise width 5" in grant.decision("age").reason
+    assert "(constant value 0, constant value 1)" in grant.decision("age").reason
 
 
 def test_equal_masks_of_two_rules_are_one() -> None:
@@ -297,6 +316,12 @@ def test_the_contract_may_name_the_roles_that_have_access() -> None:
     assert seen(ask(allow(), contract=contract, roles=["analyst", "steward"]))
 
 
+def test_a_contract_whose_roles_may_only_write_lets_nobody_read() -> None:
+    with pytest.raises(AccessDenied, match="names roles, and none of them has access to read"):
+        ask(allow(), contract=replace(CONTRACT, roles=()))
+    assert seen(ask(allow(), contract=replace(CONTRACT, roles=None)))
+
+
 # What follows data
 
 RAW = MadeFrom(dataset="raw", zone="production")
@@ -347,16 +372,74 @@ def test_a_filter_of_an_ancestor_may_look_at_columns_that_are_gone() -> None:
     assert seen(ask(allow(), born, made_from=[replace(RAW, filters=(digest(born.where.sql),))]))
 
 
-def test_a_mask_weaker_than_what_the_values_carry_is_not_put_on_top() -> None:
+def made_under(mask: Mask, type_: pa.DataType | None = None) -> Contract:
+    return derived_contract("made", [column("person_id", type_ or pa.string(), "pii.direct", (mark(mask),))])
+
+
+def test_what_is_stored_carries_any_mask_if_it_says_nothing_of_the_value() -> None:
+    for asked in (PSEUDONYM, Mask(kind=MaskKind.KEEP, first=1), REDACT, CONSTANT):
+        assert seen(ask(allow(), masks("m", asked), contract=made_under(NULL))) == {"person_id": None}
+    assert seen(ask(allow(), masks("m", NULL), contract=made_under(REDACT))) == {"person_id": NULL}
+
+
+def test_another_mask_than_the_stored_one_is_put_on_what_is_stored() -> None:
+    prefix, keep = Mask(kind=MaskKind.GENERALISE, prefix=10), Mask(kind=MaskKind.KEEP, first=1)
     bound = replace(PSEUDONYM, key_id=KEY_ID, purpose="train")
-    contract = derived_contract("made", [column("person_id", pa.string(), "pii.direct", (mark(bound),))])
-    prefix = masks("prefix", Mask(kind=MaskKind.GENERALISE, prefix=2))
-    assert seen(ask(allow(), prefix, contract=contract)) == {"person_id": None}
-    assert seen(ask(allow(), prefix, masks("who", PSEUDONYM), contract=contract)) == {"person_id": None}
-    assert seen(ask(allow(), masks("no", NULL), contract=contract)) == {"person_id": NULL}
+    for stored, asked in ((prefix, keep), (keep, prefix), (bound, prefix), (prefix, NULL)):
+        assert seen(ask(allow(), masks("m", asked), contract=made_under(stored))) == {"person_id": asked}
+    with pytest.raises(AccessDenied, match="different masks"):
+        ask(allow(), masks("a", keep), masks("b", prefix), contract=made_under(prefix))
 
 
-def test_a_stricter_mask_on_one_origin_says_nothing_of_the_others() -> None:
+def test_masks_of_several_origins_agree_where_each_is_carried() -> None:
+    prefix = Mask(kind=MaskKind.GENERALISE, prefix=2)
+    sources = (
+        column("age", pa.int64(), "pii.quasi", (mark(BANDS),)),
+        column("zip", pa.string(), "geo", (mark(prefix),)),
+    )
+    contract = mixed_of(*sources)
+    rules = [allow(), masks("bands", BANDS, **only("age")), masks("zip", prefix, classifications=("geo",))]
+    grant = ask(*rules, contract=contract)
+    assert seen(grant) == {"mix": None}
+    assert grant.decision("mix").verdict == Verdict.MASKED
+    for more in (masks("more", WIDER, **only("age")), masks("more", prefix, **only("age"))):
+        with pytest.raises(AccessDenied, match="different masks"):
+            ask(*rules, more, contract=contract)
+    assert seen(ask(*rules, masks("null", NULL, **only("zip")), contract=contract)) == {"mix": NULL}
+
+
+def test_what_hides_nothing_of_one_source_is_not_said_of_both() -> None:
+    bare, masked = (Column(name=n, type=pa.int64(), origins=("age",), masks=m) for n, m in (("a", ()), ("b", ("x:1",))))
+    assert derived_marks([bare, masked]) == derived_marks([masked, bare]) == ()
+    assert derived_marks([masked, masked]) == ("x:1",)
+
+
+def test_the_side_of_a_split_satisfies_every_pseudonym_of_its_keys_and_nothing_else() -> None:
+    bound = replace(PSEUDONYM, key_id=KEY_ID, purpose="train")
+    keys = [column("person_id", pa.string(), "pii.direct", (mark(bound),)), column("home", pa.string(), "pii.direct")]
+    sides = {
+        name: derived_contract("made", [replace(keys[0], name="side", masks=marks, origins=origins)])
+        for name, marks, origins in (
+            ("one", side_marks(keys[:1], [bound, BANDS]), ("person_id",)),
+            ("both", side_marks(keys, [bound]), ("person_id", "home")),
+        )
+    }
+    who = masks("who", PSEUDONYM, **only("person_id"))
+    for contract in sides.values():
+        for request in ({}, {"purpose": "evaluate"}, {"key_id": None}):
+            assert seen(ask(allow(), who, contract=contract, **request)) == {"side": None}
+        with pytest.raises(AccessDenied):
+            ask(allow(), who, deny("no", **only("person_id")), contract=contract)
+        for other in (replace(PSEUDONYM, domain="account"), NULL):
+            assert seen(ask(allow(), masks("m", other, **only("person_id")), contract=contract))["side"] is not None
+    assert seen(ask(allow(), masks("home", PSEUDONYM, **only("home")), contract=sides["both"]))["side"] is not None
+    # what is made of the side and of the pseudonym itself shows the pseudonym
+    (side,) = sides["one"].columns
+    both = replace(side, masks=derived_marks([side, keys[0]]))
+    assert seen(ask(allow(), who, purpose="evaluate", contract=derived_contract("x", [both])))["side"] is not None
+
+
+def test_an_empty_mask_on_one_origin_says_nothing_of_the_others() -> None:
     mixed = Column(
         name="mix", type=pa.int64(), classification="finance+pii.quasi", masks=(mark(NULL),), origins=("age", "wage")
     )

@@ -17,6 +17,8 @@ from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.declarations.jobs import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput
 from dataops.governance.contract import Action, Contract, inherited_classification
+from dataops.governance.marks import mark
+from dataops.governance.mask import Mask, MaskKind
 from dataops.preparation.prepare import (
     PrepareContext,
     plan_prepare,
@@ -113,7 +115,10 @@ class TestPlan:
         (bands,) = columns["age"].masks
         assert columns["y"].masks == (f"{bands}#pii.quasi", f"{bands}@age")
         assert columns["y"].origins == ("age", "hours")
-        assert columns["split"].masks == columns["person_id"].masks
+        bound, of_any_key = columns["split"].masks
+        assert (bound,) == columns["person_id"].masks
+        assert of_any_key == mark(Mask(kind=MaskKind.PSEUDONYM, domain="person"))
+        assert columns["split"].origins == ("person_id",)
         assert columns["z"].classification == "public"
         assert columns["split"].classification == "pii.direct"
         assert columns["person_id"].masks

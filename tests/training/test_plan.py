@@ -100,10 +100,26 @@ class TestInput:
 
     def test_whose_split_is_masked_is_refused(self, tmp_path: Path) -> None:
         """No row would be on either side."""
-        workspace = _workspace(tmp_path, BY_CLASS)
-        _prepare(workspace, split={"by": "hash(person_id)", "test": 0.5})
+        workspace = _workspace(tmp_path, POLICY + _rule("evaluate", "region", "redact"))
+        _prepare(workspace, split={"by": "hash(region)", "test": 0.5})
         with pytest.raises(InvalidInput, match=r"the policy masks 'split'.*for purpose 'evaluate'"):
             _plan(workspace)
+
+    def test_whose_split_is_by_a_pseudonym_tells_the_sides_for_every_purpose(self, tmp_path: Path) -> None:
+        """The side shows less than a pseudonym, so another key need not be put on it."""
+        for number, policy in enumerate((POLICY, BY_CLASS)):
+            workspace = _workspace(tmp_path / str(number), policy)
+            _prepare(workspace, split={"by": "hash(person_id)", "test": 0.5})
+            plan = _plan(workspace)
+            assert plan.learn.split_column == "split"
+
+    def test_whose_split_key_is_denied_by_now_is_refused(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, split={"by": "hash(person_id)", "test": 0.5})
+        rules = f"{POLICY}  - {{id: nobody, effect: deny, columns: {{names: [person_id]}}}}\n"
+        (workspace.settings.workspace / "policies" / "people.yaml").write_text(rules)
+        with pytest.raises(AccessDenied, match=r"split .*denied by rule 'nobody'"):
+            _plan(open_workspace(str(workspace.settings.workspace), {}))
 
 
 class TestEvaluation:
