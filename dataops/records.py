@@ -84,6 +84,16 @@ def decode_record(data: bytes, kind: str, version: int) -> Record:
     return dict(record)
 
 
+def is_canonical(data: bytes, record: Mapping[str, Any]) -> bool:
+    """Whether `data` is exactly what `record` is written as: no key twice, no byte more. A digest of the record vouches
+    for no other bytes.
+    """
+    try:
+        return canonical_bytes(record) == data
+    except InvalidInput:  # NaN and the like: nothing that we ever wrote
+        return False
+
+
 def require_name(name: str, what: str) -> str:
     """`name`, if it may name a `what` (``dataset``, ``model`` ...): lower-case letters, digits, ``_`` and ``-``, 63 at
     most.

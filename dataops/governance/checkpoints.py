@@ -18,9 +18,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from dataops.errors import Conflict, Format, Integrity
+from dataops.errors import Conflict, Format, Integrity, InvalidInput
 from dataops.governance.signing import Signature, Signer, Trust, explain_trust, judge_signature, sign
-from dataops.records import Record, canonical_bytes, decode_record, encode_record, format_time, parse_time
+from dataops.records import (
+    Record,
+    canonical_bytes,
+    decode_record,
+    encode_record,
+    format_time,
+    is_canonical,
+    parse_time,
+)
 from dataops.storage.journal import Entry, Journal
 from dataops.storage.objects import Store
 
@@ -71,6 +79,8 @@ class Checkpoint:
         Format : not a checkpoint.
         """
         record = decode_record(data, "checkpoint", 1)
+        if not is_canonical(data, record):  # a key twice, bytes at the end: the signature speaks of the parsed fields
+            raise Format("its bytes are not those of the checkpoint that it holds")
         try:
             checkpoint = cls(
                 count=_whole(record["count"]),
@@ -87,10 +97,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What lies at one place for checkpoints: the count that its key says, and the bytes."""
+    """What lies at one place for checkpoints: the count that its key says, and the bytes, or why they aren't read."""
 
     count: int
     data: bytes
+    fault: str = ""
 
     def checkpoint(self) -> Checkpoint:
         """What is there.
@@ -99,6 +110,8 @@ class Kept:
         ------
         Format : no checkpoint, or that of another count.
         """
+        if self.fault:
+            raise Format(self.fault)
         checkpoint = Checkpoint.from_bytes(self.data)
         if checkpoint.count != self.count:
             raise Format(f"it is the checkpoint of record {checkpoint.count}")
@@ -185,11 +198,18 @@ def judge_checkpoint(checkpoint: Checkpoint, signers: Sequence[Signer]) -> Trust
 def read_kept(store: Store, prefix: str) -> dict[int, Kept]:
     """What lies below `prefix`, by the count that its key says; keys that no checkpoint has are passed over."""
     found = {}
-    for key in store.list(prefix):
+    for key in store.list_with_links(prefix):
         stem = key.removeprefix(f"{prefix}/").removesuffix(".json")
         if stem.isdecimal() and key == _key(prefix, int(stem)):
-            found[int(stem)] = Kept(count=int(stem), data=store.get(key))
+            found[int(stem)] = _kept(store, key, int(stem))
     return found
+
+
+def _kept(store: Store, key: str, count: int) -> Kept:
+    try:
+        return Kept(count=count, data=store.get(key))
+    except InvalidInput as error:  # a symbolic link
+        return Kept(count=count, data=b"", fault=str(error))
 
 
 def _require_continued(journal: Journal, tail: Entry | None, known: Sequence[Checkpoint]) -> None:

@@ -162,12 +162,12 @@ class Disk:
         sync_folder(folder.parent)
         self._durable.add(folder)
 
-    def walk(self, folder: Path, hidden: tuple[str, ...]) -> Iterator[Path]:
+    def walk(self, folder: Path, hidden: tuple[str, ...], *, links: bool = False) -> Iterator[Path]:
         """The files in and below `folder`, but nothing whose name starts with one of `hidden`.
 
         Raises
         ------
-        InvalidInput : a symbolic link among them.
+        InvalidInput : a symbolic link among them, unless `links` asks for them: none is followed.
         """
         try:
             with os.scandir(folder) as found:
@@ -178,9 +178,12 @@ class Disk:
             if entry.name.startswith(hidden):
                 continue
             if entry.is_symlink():
+                if links:
+                    yield Path(entry.path)
+                    continue
                 raise _link_refused(self.relative(Path(entry.path)))
             if entry.is_dir(follow_symlinks=False):
-                yield from self.walk(Path(entry.path), hidden)
+                yield from self.walk(Path(entry.path), hidden, links=links)
             elif entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
 

@@ -5,7 +5,8 @@
    found by doubling and halving: no head record that could be wrong, no listing.
 3. A record carries its own digest and its predecessor's: one that was edited, swapped or taken out of the middle shows.
    (Records cut off at the end don't show from inside: keep a digest elsewhere for that.)
-4. A record that doesn't match its digest is never returned, and nothing is appended to it.
+4. A record that doesn't match its digest, or whose bytes aren't the canonical ones of what it holds, is never returned,
+   and nothing is appended to it.
 5. Folders below a journal's own are somebody else's: it neither reads nor judges them.
 """
 
@@ -25,6 +26,7 @@ from dataops.records import (
     digest,
     encode_record,
     format_time,
+    is_canonical,
     new_nonce,
     now_utc,
     require_name,
@@ -250,13 +252,15 @@ class Journal:
         """What `data` holds, if it matches its own digest, whatever number it says."""
         record = decode_record(data, self._kind, _VERSION)
         fields = {name: record[name] for name in record if name not in ("format", "digest")}
+        if not is_canonical(data, record):  # a key twice, bytes at the end: others may read something else there
+            raise Integrity(f"{self._name(number)} was altered: its bytes are not those of the record that it holds")
         if set(record) != _FIELDS or not _matches(fields, record["digest"]):
             raise Integrity(f"{self._name(number)} was altered: it does not match its own digest")
         return Entry(**fields, digest=record["digest"])
 
     def _listed(self) -> tuple[list[str], list[int]]:
         """Findings about keys that no journal writes, and the numbers that are there."""
-        names = [key.removeprefix(self._prefix + "/") for key in self._store.list(self._prefix)]
+        names = [key.removeprefix(self._prefix + "/") for key in self._store.list_with_links(self._prefix)]
         names = [name for name in names if "/" not in name]
         matches = {name: _FILE.fullmatch(name) for name in names}
         strange = [f"{name} is not a record of this journal" for name, match in matches.items() if not match]

@@ -69,6 +69,10 @@ class Store(ABC):
     def list(self, prefix: str) -> Keys:
         """The keys below the folder `prefix` (``""``: all), at any depth, sorted; none when there is no folder."""
 
+    def list_with_links(self, prefix: str) -> Keys:
+        """As `list`, and where that refuses symbolic links, these too, which `get` refuses: for who judges all keys."""
+        return self.list(prefix)
+
     @abstractmethod
     def delete(self, key: str) -> None:
         """Nothing is under `key` any more; nothing there is fine. For leftovers and collected garbage only."""
@@ -116,9 +120,15 @@ class PosixStore(Store):
                 raise NotFound(f"there is no {key} in {self.url}") from None
 
     def list(self, prefix: str) -> Keys:  # noqa: D102
+        return self._listed(prefix, links=False)
+
+    def list_with_links(self, prefix: str) -> Keys:  # noqa: D102
+        return self._listed(prefix, links=True)
+
+    def _listed(self, prefix: str, *, links: bool) -> Keys:
         folder = self._disk.locate(_folder_of(prefix))
         with self._errors("listing", prefix):
-            found = self._disk.walk(folder, (".",)) if folder.is_dir() else ()
+            found = self._disk.walk(folder, (".",), links=links) if folder.is_dir() else ()
             return sorted(self._disk.relative(path) for path in found)
 
     def delete(self, key: str) -> None:  # noqa: D102
@@ -199,6 +209,9 @@ class ReadOnlyStore(Store):
 
     def list(self, prefix: str) -> Keys:  # noqa: D102
         return self._inner.list(prefix)
+
+    def list_with_links(self, prefix: str) -> Keys:  # noqa: D102
+        return self._inner.list_with_links(prefix)
 
     def delete(self, key: str) -> None:  # noqa: D102
         raise self._refusal(key)

@@ -19,7 +19,7 @@ from dataops.governance.checkpoints import ANCHORS_PREFIX, CHECKPOINTS_PREFIX, w
 from dataops.governance.signing import Signer, create_signing_key
 from dataops.records import canonical_bytes, digest
 from dataops.storage.journal import Journal
-from dataops.storage.objects import MemoryStore
+from dataops.storage.objects import MemoryStore, PosixStore
 
 RECORDS = 50
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -152,6 +152,19 @@ def other(value: Any) -> Any:
     return "sha256:" + "f" * 64
 
 
+def test_links_are_findings_of_their_own_and_the_rest_is_judged(audit: Audit, tmp_path: Path) -> None:
+    store = PosixStore(tmp_path / "store")
+    for name in audit.store.list(""):
+        store.put_if_absent(name, audit.store.get(name))
+    for number, name in enumerate(("audit/0000000003.json", checkpoint_key(RECORDS))):
+        (store.root / name).rename(tmp_path / str(number))
+        (store.root / name).symlink_to(tmp_path / str(number))
+    journal = Journal(store, "audit", "audit")
+    found = verify_audit(journal, read_signed(store, audit.anchors, audit.signers))
+    assert [(one.kind, one.number) for one in found] == [(Kind.ALTERED, 3), (Kind.ALTERED, RECORDS)]
+    assert all("symbolic link" in one.message for one in found)
+
+
 def test_what_nobody_touched_is_whole(audit: Audit) -> None:
     assert audit.verify() == []
     assert audit.verify(signed=False) == []
@@ -166,6 +179,15 @@ def test_an_edited_field_is_altered(audit: Audit, number: int) -> None:
         assert audit.kinds() == {Kind.ALTERED}, field
         assert [one.number for one in audit.verify() if one.kind is Kind.ALTERED] == [number]
         audit.put(number, whole)
+
+
+@pytest.mark.parametrize("number", EDGES)
+def test_a_key_twice_and_bytes_at_the_end_are_altered(audit: Audit, number: int) -> None:
+    whole = audit.get(number)
+    for data in (whole + b"\n", b'{"body":{"event":"intent"},' + whole[1:]):
+        audit.put(number, data)
+        assert audit.kinds() == {Kind.ALTERED}
+        assert [one.number for one in audit.verify() if one.kind is Kind.ALTERED] == [number]
 
 
 @pytest.mark.parametrize("number", EDGES)
@@ -383,6 +405,14 @@ class TestCheckpoints:
         audit.store.delete(checkpoint_key(RECORDS))
         audit.store.put_if_absent(checkpoint_key(RECORDS), data)
         assert audit.kinds() == {Kind.ALTERED, Kind.ANCHOR_DIFFERS}
+
+    @pytest.mark.parametrize("change", [lambda data: data + b" ", lambda data: b'{"count":1,' + data[1:]], ids=str)
+    def test_one_of_other_bytes_with_a_good_signature_is_altered(self, audit: Audit, change: Any) -> None:
+        data = change(audit.store.get(checkpoint_key(RECORDS)))
+        for store, prefix in ((audit.store, CHECKPOINTS_PREFIX), (audit.anchors, ANCHORS_PREFIX)):
+            store.delete(checkpoint_key(RECORDS, prefix))
+            store.put_if_absent(checkpoint_key(RECORDS, prefix), data)
+        assert audit.kinds() == {Kind.ALTERED, Kind.UNSIGNED_TAIL}
 
     def test_one_under_the_name_of_another_is_altered(self, make: Maker) -> None:
         audit = make(20, 50)

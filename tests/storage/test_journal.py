@@ -261,6 +261,20 @@ def nan(store: MemoryStore) -> None:
     overwrite(store, 4, store.get(key(4)).replace(b'"version":4', b'"version":NaN'))
 
 
+def say_twice(store: MemoryStore) -> None:
+    """A reader that takes the first of equal keys sees another version than one that takes the last."""
+    data = store.get(key(4))
+    overwrite(store, 4, data.replace(b'"body":{"version":4}', b'"body":{"version":9},"body":{"version":4}'))
+
+
+def append_spaces(store: MemoryStore) -> None:
+    overwrite(store, 4, store.get(key(4)) + b" \n")
+
+
+def indent(store: MemoryStore) -> None:
+    overwrite(store, 4, json.dumps(json.loads(store.get(key(4))), indent=1).encode())
+
+
 def far_away(store: MemoryStore) -> None:
     overwrite(store, 9_999_999_999, store.get(key(5)))
 
@@ -290,6 +304,9 @@ class TestVerifying:
             (empty, ["expected a record of format dataops/alias/1, found 0 bytes"]),
             (add_field, ["record 4 of income/aliases/champion was altered"]),
             (nan, ["record 4 of income/aliases/champion was altered"]),
+            (say_twice, ["record 4 of income/aliases/champion was altered: its bytes are not those"]),
+            (append_spaces, ["record 4 of income/aliases/champion was altered: its bytes are not those"]),
+            (indent, ["record 4 of income/aliases/champion was altered: its bytes are not those"]),
             (far_away, ["are missing: 6 to 9999999998", "holds record 5"]),
             (stranger, ["HEAD is not a record of this journal"]),
         ],
@@ -310,6 +327,21 @@ class TestVerifying:
         assert [one.place for one in journal.examine()] == [1, 2]
         assert len(list(journal.entries())) == 2
 
+    def test_a_link_in_a_records_place_is_a_finding_and_the_others_are_judged(self, tmp_path: Path) -> None:
+        store = PosixStore(tmp_path / "store")
+        journal = Journal(store, "audit", "audit")
+        filled(journal, 4)
+        record = tmp_path / "store/audit/0000000002.json"
+        record.rename(tmp_path / "moved.json")
+        record.symlink_to(tmp_path / "moved.json")
+        (tmp_path / "store/audit/more").symlink_to(tmp_path)
+        edited = tmp_path / "store/audit/0000000004.json"
+        edited.write_bytes(edited.read_bytes() + b"\n")
+        found = journal.verify()
+        assert all(
+            part in finding for part, finding in zip(("more is not", "symbolic link", "4 of"), found, strict=True)
+        )
+
     def test_a_store_that_fails_is_no_finding(self, journal: Journal, store: MemoryStore) -> None:
         filled(journal, 3)
         failing = FaultyStore(store, fail_at=3, mode="before", error=lambda: Storage("no reply"))
@@ -326,7 +358,9 @@ class TestVerifying:
         assert [one.entry for one in places] == [entries[0], entries[2], entries[1], None]
         assert [bool(one.fault) for one in places] == [False, True, True, True]
 
-    @pytest.mark.parametrize("tamper", [edit, edit_and_restamp, swap, swap_and_renumber, tear, add_field, nan])
+    @pytest.mark.parametrize(
+        "tamper", [edit, edit_and_restamp, swap, swap_and_renumber, tear, add_field, nan, say_twice, append_spaces]
+    )
     def test_a_reader_is_never_given_what_was_tampered_with_as_whole(
         self, journal: Journal, store: MemoryStore, tamper: Callable[[MemoryStore], None]
     ) -> None:

@@ -87,6 +87,8 @@ class TestPosixStore(SharedStoreSuite):
         for attempt in attempts:
             with pytest.raises(InvalidInput, match="symbolic link"):
                 attempt()
+        assert store.list_with_links("") == ["file", "folder"]
+        assert ReadOnlyStore(store).list_with_links("") == ["file", "folder"]
         assert files_below(outside) == ["secret"]
         assert (outside / "secret").read_bytes() == b"secret"
 
