@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataops.cli.explained import count, print_explained
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.output import (
-    RULE_COLUMNS,
-    headline,
-    print_facts,
-    print_json,
-    print_table,
-    printable,
-    spell_bytes,
-    spell_limit,
-)
+from dataops.cli.output import headline, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
@@ -202,73 +194,9 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
     if as_json:
         print_json(explained)
     else:
-        _print_explained(explained)
+        print_explained(explained)
     if explained["refused"]:
         click.get_current_context().exit(explained["exit_code"])
-
-
-def _print_explained(explained: dict[str, Any]) -> None:
-    for given in explained["inputs"]:
-        print_facts(_input_facts(given))
-        click.echo("")
-        columns = [
-            [c["column"], c["used"], c["verdict"], c["mask"], c["classification"], ", ".join(c["rules"]) or c["reason"]]
-            for c in given["columns"]
-        ]
-        print_table(["column", "used", "verdict", "mask", "classification", "decided by"], columns)
-        click.echo("")
-        rules = [
-            [r["rule"], r["asks"], r["action"], spell_limit(r["max_rows"], r["max_percent"])]
-            for r in given["contract_rules"]
-        ]
-        if rules:
-            print_table(RULE_COLUMNS, rules, rare=("tolerated",))
-            click.echo("")
-    for rule, reason in explained["reasons"].items():
-        click.echo(printable(f"{rule}: {reason}"))
-    if explained["reasons"]:
-        click.echo("")
-    if explained["output"]:
-        _print_output(explained["output"])
-    if explained["estimated_seconds"] is not None:
-        click.echo(_estimate(explained))
-    click.echo(f"refused: {printable(explained['refused'])}" if explained["refused"] else "this job may run")
-
-
-def _print_output(output: dict[str, Any]) -> None:
-    click.echo(printable(f"makes dataset {output['dataset']}"))
-    rows = [[c["column"], ", ".join(c["made_of"]), c["classification"], c["masked"]] for c in output["columns"]]
-    print_table(["column", "made of", "classification", "masked"], rows)
-    click.echo("")
-
-
-def _estimate(explained: dict[str, Any]) -> str:
-    seconds = f"{max(1, round(explained['estimated_seconds'])):,} s"
-    runs = f"{explained['past_runs']} run{'s' * (explained['past_runs'] > 1)}"
-    if explained["is_scaled"]:
-        return f"about {seconds}, by the time that earlier runs of this job took for a row ({runs})"
-    return f"earlier runs of this job took about {seconds} ({runs})"
-
-
-def _input_facts(given: dict[str, Any]) -> dict[str, object]:
-    rows = _count(given["rows"], "row")
-    if given["rows_at_most"] < given["rows"]:
-        rows += f", at most {given['rows_at_most']:,} pass the row filters by the files' statistics"
-    return {
-        given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
-        "read": f"to {given['purpose']}, as {given['as']}" + (f", until {given['until']}" if given["until"] else ""),
-        "size": f"{_count(given['units'], 'unit')}, {rows}",
-        "bytes": f"{spell_bytes(given['read_bytes'])} of {spell_bytes(given['stored_bytes'])} stored are read",
-        "row filters": "\n".join(given["row_filters"]) or "none",
-        "smallest group": f"figures about fewer than {given['min_group_size']} rows aren't shown"
-        if given["min_group_size"] > 1
-        else "any",
-        "contract": f"{given['contract']}, {_count(len(given['contract_rules']), 'rule')}",
-    }
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
@@ -279,7 +207,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     print_facts({**_facts(outcome.state), "report": outcome.report})
     aside = sum(read["counts"]["quarantined"] for read in outcome.state.result.get("reads", {}).values())
     if aside:
-        click.echo(f"{_count(aside, 'row')} set aside: dataops quarantine list")
+        click.echo(f"{count(aside, 'row')} set aside: dataops quarantine list")
 
 
 def _state_record(state: RunState) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class TestList:
             path.write_bytes(b"")
         assert dataops("quarantine", "list", "--json").json[0]["rows"] == ASIDE
 
+    def test_a_run_says_how_many_rows_it_set_aside(self, line: Line, dataops: Call) -> None:
+        called = dataops("job", "run", "jobs/people.yaml", "people_ready", "--quiet")
+        assert called.code == 0, called.err
+        assert called.out.endswith(f"\n{ASIDE} rows set aside: dataops quarantine list\n")
+
 
 class TestShow:
     def test_is_for_stewards_and_reads_nothing_for_others(self, line: Line, dataops: Call) -> None:
