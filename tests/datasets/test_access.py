@@ -13,7 +13,7 @@ import pytest
 from dataops.datasets.access import GovernedInput, govern, origins_of, require_same
 from dataops.datasets.catalog import open_dataset
 from dataops.datasets.snapshot import append_snapshot, manifest_key
-from dataops.errors import AccessDenied, Format
+from dataops.errors import AccessDenied, Format, NotFound
 from dataops.governance.contract import Column
 from dataops.governance.rules import MadeFrom
 from dataops.records import format_time, now_utc
@@ -78,6 +78,32 @@ class TestMadeFrom:
         keep(workspace, open_one(workspace, "people_old", "train"))
         add_rule(workspace, "{id: later, effect: deny, datasets: [people_old], columns: {names: [trade]}}")
         assert "trade" not in open_one(workspace, "people_made", "train").source.effect.columns
+
+    def test_a_column_that_is_tagged_anew_at_its_source_is_bound_in_what_was_made_before(
+        self, workspace: Workspace
+    ) -> None:
+        keep(workspace, open_one(workspace, "people_old", "train"))
+        keep(workspace, open_one(workspace, "people_made", "train"), "people_further")
+        before = open_one(workspace, "people_further", "train")
+        pinned = before.pinned()
+        path = workspace.settings.workspace / "contracts/people.yaml"
+        trade = "{name: trade, logicalType: string, physicalType: string, classification: "
+        assert f"{trade}work}}" in path.read_text()
+        path.write_text(path.read_text().replace(f"{trade}work}}", f"{trade}sensitive.union}}"))
+        for name in ("people_old", "people_made", "people_further"):
+            assert "trade" not in open_one(workspace, name, "train").source.effect.columns
+        after = open_one(workspace, "people_further", "train")
+        assert after.dataset.contract.column("trade").classification == "sensitive.union+work"
+        with pytest.raises(AccessDenied, match="changed since the run was planned"):
+            require_same(after, pinned, before.units)
+        (workspace.settings.workspace / "catalog/people_old.yaml").unlink()  # then what was stored with it counts
+        assert "trade" in open_one(workspace, "people_further", "train").source.effect.columns
+
+    def test_a_source_whose_contract_can_not_be_read_gives_nothing(self, workspace: Workspace) -> None:
+        keep(workspace, open_one(workspace, "people_old", "train"))
+        (workspace.settings.workspace / "contracts/people.yaml").unlink()
+        with pytest.raises(NotFound, match=r"people\.yaml"):
+            open_one(workspace, "people_made", "train")
 
     def test_rows_filtered_for_one_purpose_only_do_not_reach_another_one(self, workspace: Workspace) -> None:
         write_policy(workspace, adults_only_to("[evaluate, score]"))

@@ -9,6 +9,7 @@ import pytest
 from dataops.declarations.jobs import find_job
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.training.evaluate import OTHERS
+from tests.datasets.examples import open_one
 from tests.line.people import POLICY, make_workspace
 from tests.line.running import Line
 
@@ -39,6 +40,20 @@ def test_what_restricts_the_raw_data_binds_the_training_on_what_was_made_of_it(t
     town.run("people_ready")  # anew, from rows that are filtered so
     assert all(row["hours"] >= 35 for row in town.rows("people_ready"))
     assert town.workspace.open_inputs(find_job(town.folder / "jobs" / "people.yaml", "wealth").job)
+
+
+def test_a_deny_by_name_at_the_source_reaches_the_scores(town: Line) -> None:
+    town.run_all()
+    assert {"probability", "prediction", "age"} <= shown(town, "people_scores") | shown(town, "people_ready")
+    add_rule(town, "{id: no-trade, effect: deny, datasets: [people_new], columns: {names: [trade]}}")
+    assert shown(town, "people_scores") == {"person_id"}
+    assert "trade" in shown(town, "people_ready")  # which was made from people_old
+    add_rule(town, "{id: nobody, effect: deny, columns: {names: [person_id]}}")
+    assert "split" not in shown(town, "people_ready")
+
+
+def shown(town: Line, dataset: str) -> set[str]:
+    return set(open_one(town.workspace, dataset, "train").grant.effect.columns)
 
 
 def test_figures_about_fewer_people_than_the_policy_says_are_not_shown(town: Line) -> None:

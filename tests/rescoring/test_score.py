@@ -26,6 +26,7 @@ from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
 from dataops.features.program import FeatureProgram
 from dataops.features.steps import RowSteps
 from dataops.governance.expressions import parse_expression
+from dataops.governance.marks import mark
 from dataops.governance.masking import Mask, MaskKind
 from dataops.models.predictor import BOOSTED, LINEAR, LinearModel
 from dataops.registry.versions import LoadedVersion
@@ -131,6 +132,24 @@ class TestPlan:
     ) -> None:
         with pytest.raises(family, match=says):
             plan_rescore(_job(keep=keep), given, _register(workspace), where="jobs.yaml:3")
+
+    def test_gives_scores_all_that_the_model_reads(self, workspace: Workspace, given: GovernedInput) -> None:
+        person, *scores = plan_rescore(_job(), given, _register(workspace), where="j").columns
+        assert person.origins == ()
+        (bands,) = (mark(mask) for name, mask in given.generalisations() if name == "age")
+        for column in scores:
+            assert column.origins == ("age", "hours", "trade")
+            assert column.classification == "pii.quasi+work"
+            assert column.masks == (f"{bands}#pii.quasi", f"{bands}@age")
+
+    def test_of_what_was_derived_names_the_columns_that_it_came_from(
+        self, workspace: Workspace, given: GovernedInput
+    ) -> None:
+        contract = given.dataset.contract
+        columns = tuple(replace(one, origins=("a", "b")) if one.name == "hours" else one for one in contract.columns)
+        derived = replace(given, dataset=replace(given.dataset, contract=replace(contract, columns=columns)))
+        plan = plan_rescore(_job(), derived, _register(workspace), where="j")
+        assert plan.columns[-1].origins == ("a", "age", "b", "trade")
 
     def test_of_a_model_that_needs_a_denied_column_is_refused(self, workspace: Workspace, given: GovernedInput) -> None:
         ill = CategoricalColumn(name="diagnosis", categories=("flu",))
