@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from dataops.datasets.snapshot import append_snapshot, manifest_key, read_snapsh
 from dataops.storage.objects import Store, open_store
 from tests.cli.conftest import Call
 from tests.datasets.examples import make_manifest
+from tests.line.people import give_roles
 
 
 @pytest.fixture
 def store(workspace: Path) -> Store:
-    """The storage of a workspace with a dataset ``made``, whose first run another replaced; both are old."""
+    """The storage of a steward's workspace with a dataset ``made``, whose first run another replaced; both are old."""
+    give_roles(workspace, "steward")
     opened = open_store(str(workspace / "storage"))
     for run in ("job-a-1", "job-b-2"):
         manifest = make_manifest(run)
@@ -47,12 +50,28 @@ class TestExpire:
         done = dataops("dataset", "expire", "made", "--older-than", "30d", "--yes", "--json").json
         assert (done["done"], done["snapshot"], [one["run"] for one in done["manifests"]]) == (True, 3, ["job-b-2"])
         assert read_snapshot(store, "made").rows == 0  # type: ignore[union-attr]
-        assert audited(workspace) == 1
+        assert audited(workspace) == 2, "before and after"
         assert parts(workspace) == ["job-a-1", "job-b-2"], "files go by gc alone"
         again = dataops("dataset", "expire", "made", "--older-than", "30d", "--yes")
         assert (again.code, again.out) == (0, "nothing of 'made' is older than 30 days (asked for)\n")
         assert dataops("dataset", "show", "made").code == 0
         assert dataops("dataset", "list").code == 0
+
+    def test_is_for_stewards(self, store: Store, workspace: Path, dataops: Call) -> None:
+        give_roles(workspace, "data_science")
+        refused = dataops("dataset", "expire", "made", "--older-than", "30d", "--yes")
+        assert (refused.code, refused.out) == (7, "")
+        assert "for the role 'steward' alone" in refused.err
+        assert (read_snapshot(store, "made").number, audited(workspace)) == (2, 0)  # type: ignore[union-attr]
+        assert "Dry run" in dataops("dataset", "expire", "made", "--older-than", "30d").out
+
+    def test_says_what_was_not_signed_and_keeps_stdout_clean(
+        self, store: Store, workspace: Path, dataops: Call
+    ) -> None:
+        shutil.rmtree(workspace / "keys")
+        done = dataops("dataset", "expire", "made", "--older-than", "30d", "--yes", "--json")
+        assert done.json["done"] is True
+        assert done.err.startswith("note: no checkpoint of the audit was signed")
 
     @pytest.mark.parametrize(
         ("arguments", "code", "says"),
@@ -95,7 +114,22 @@ class TestGc:
         done = dataops("dataset", "gc", "made", "--grace", "0d", "--yes", "--json").json
         assert [one["run"] for one in done["delete"]] == ["job-a-1"]
         assert parts(workspace) == ["job-b-2"]
-        assert audited(workspace) == 1
+        assert audited(workspace) == 2, "before and after"
+        assert done["spare"] == []
+
+    def test_is_for_stewards(self, store: Store, workspace: Path, dataops: Call) -> None:
+        give_roles(workspace, "data_science")
+        refused = dataops("dataset", "gc", "--grace", "0d", "--yes")
+        assert (refused.code, refused.out) == (7, "")
+        assert "for the role 'steward' alone" in refused.err
+        assert (parts(workspace), store.list("tombstones")) == (["job-a-1", "job-b-2"], [])
+        assert "would be marked" in dataops("dataset", "gc").out
+
+    def test_says_what_was_not_signed(self, store: Store, workspace: Path, dataops: Call) -> None:
+        shutil.rmtree(workspace / "keys")
+        done = dataops("dataset", "gc", "--grace", "0d", "--yes")
+        assert (done.code, parts(workspace)) == (0, ["job-b-2"])
+        assert done.err.startswith("note: no checkpoint of the audit was signed")
 
     def test_of_an_unknown_dataset_is_refused(self, store: Store, dataops: Call) -> None:
         refused = dataops("dataset", "gc", "mad", "--yes")

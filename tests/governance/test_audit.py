@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataops.errors import InvalidInput, Storage
 from dataops.governance.audit import Asked, record_event, record_intent, record_result, select_records, verify_audit
@@ -84,6 +86,40 @@ def test_a_result_without_an_intent_is_found(journal: Journal) -> None:
     findings = verify_audit(journal)
     assert [(one.kind, one.number) for one in findings] == [(Kind.UNANNOUNCED, 2), (Kind.OPEN, 1)]
     assert ["run-1" in findings[0].message, "run-2" in findings[1].message] == [True, True]
+
+
+def test_a_second_result_needs_an_intent_of_its_own(journal: Journal) -> None:
+    announce(journal)
+    finish(journal)
+    finish(journal, outcome="failed")
+    (finding,) = verify_audit(journal)
+    assert (finding.kind, finding.number) == (Kind.UNANNOUNCED, 3)
+    announce(journal)
+    finish(journal)
+    assert [one.number for one in verify_audit(journal)] == [3]
+
+
+def test_the_same_result_again_is_a_warning_since_two_processes_may_end_one_run(journal: Journal) -> None:
+    announce(journal)
+    announce(journal)
+    finish(journal)
+    finish(journal)
+    (finding,) = verify_audit(journal)
+    assert (finding.kind, finding.number, finding.is_warning) == (Kind.REPEATED, 4, True)
+    finish(journal, purpose="score")
+    assert [one.kind for one in verify_audit(journal)] == [Kind.UNANNOUNCED, Kind.REPEATED]
+
+
+@given(attempts=st.lists(st.sampled_from(["killed", "failed", "done"]), max_size=8))
+def test_a_run_that_is_resumed_however_often_is_whole(attempts: list[str]) -> None:
+    """One result closes all intents that are open; a killed attempt leaves its own to the next."""
+    journal = Journal(MemoryStore(), "audit", "audit")
+    for outcome in attempts:
+        announce(journal)
+        if outcome != "killed":
+            finish(journal, outcome=outcome)
+    expected = [Kind.OPEN] if attempts and attempts[-1] == "killed" else []
+    assert [one.kind for one in verify_audit(journal)] == expected
 
 
 def test_of_two_readings_of_one_dataset_each_has_its_result(journal: Journal) -> None:
