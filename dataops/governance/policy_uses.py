@@ -1,7 +1,8 @@
 """What masks do to jobs: keys that no longer name anything, targets that are no longer what is to be predicted. Pure.
 
 1. A split key, and a kept column that names a row, must stay unique: of the masks only a pseudonym leaves them so.
-2. A target or a weight must not be masked at all: a model would learn the mask.
+2. A target or a weight must not be masked at all: a model would learn the mask. What a prepare job reads must not be
+   denied.
 3. What holds for everybody who may read the data is an error; what holds for some of them is a warning, since the
    others can run the job.
 4. A mask that the stored values carry already was judged where it was applied.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from dataops.errors import near_match
 from dataops.governance.contract import Column, Contract, RuleKind
 from dataops.governance.grant import ColumnDecision, Purpose
 from dataops.governance.masking import MaskKind
@@ -54,6 +56,10 @@ def _of_use(use: ColumnUse, contract: Contract, granted: Sequence[Situation]) ->
     unique = unique_columns(contract)
     for name in use.columns:
         if name not in columns:
+            if use.use == Use.COLUMN:
+                message = f"job '{use.job}' reads '{name}', and dataset '{use.dataset}' has no such column."
+                near = near_match(name, columns)
+                yield finding_at(use.place, Severity.ERROR, FindingKind.JOB, f"{message}{near}")
             continue
         harmed: dict[str, list[Situation]] = {}
         for situation in granted:
@@ -61,7 +67,9 @@ def _of_use(use: ColumnUse, contract: Contract, granted: Sequence[Situation]) ->
                 harmed.setdefault(harm, []).append(situation)
         count = sum(len(found) for found in harmed.values())
         for harm, found in harmed.items():
-            grave = count == len(granted) and not (use.use == Use.FEATURE or " is denied" in harm)
+            # who may read other columns can still train on them; a prepare job reads all of its own or none
+            lighter = use.use == Use.FEATURE or (" is denied" in harm and use.use != Use.COLUMN)
+            grave = count == len(granted) and not lighter
             readers = "" if count == len(granted) else f", for {_readers(found)}"
             message = f"job '{use.job}' reads '{name}' of dataset '{use.dataset}' as {use.use}, {harm}{readers}"
             yield finding_at(use.place, Severity.ERROR if grave else Severity.WARNING, FindingKind.JOB, message)
@@ -97,6 +105,7 @@ def _consequence(use: Use, kind: MaskKind, *, named: bool) -> str | None:
         Use.SPLIT: "keys that differ become one" if blurred else None,
         Use.KEEP: "it names a row no longer, so scores can't be joined by it" if named and blurred else None,
         Use.FEATURE: "every row has the same" if kind in _ONE_VALUE else None,
+        Use.COLUMN: None,
     }
     if kind == MaskKind.DROP:
         return "nothing of it is read, so the job is refused"

@@ -94,6 +94,7 @@ class Use(StrEnum):
     WEIGHT = "weight"
     KEEP = "kept column"
     FEATURE = "feature"
+    COLUMN = "column"  # that a prepare job passes on, or makes others of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

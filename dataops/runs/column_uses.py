@@ -30,13 +30,25 @@ def uses_of(jobs: Sequence[DeclaredJob], place: PlaceOf) -> tuple[ColumnUse, ...
 
 def _of_job(declared: DeclaredJob, prepared: Mapping[str, PrepareJob], place: PlaceOf) -> Iterator[ColumnUse]:
     job = declared.job
-    if isinstance(job, PrepareJob) and job.split is not None:
-        names = _sources(job.split.key_columns, job)
-        yield _use(declared, job.input, job.purpose, Use.SPLIT, names, place(declared, "split"))
+    if isinstance(job, PrepareJob):
+        yield from _of_preparing(declared, job, place)
     elif isinstance(job, RescoreJob) and job.keep:
         yield _use(declared, job.input, Purpose.SCORE, Use.KEEP, job.keep, place(declared, "keep"))
     elif isinstance(job, TrainJob):
         yield from _of_training(declared, job, prepared.get(job.input), place)
+
+
+def _of_preparing(declared: DeclaredJob, job: PrepareJob, place: PlaceOf) -> Iterator[ColumnUse]:
+    conditions = {"where": job.where, "labelled": job.labelled}
+    used: list[tuple[Use, str, tuple[str, ...]]] = [
+        (Use.COLUMN, "columns", job.columns or ()),
+        (Use.COLUMN, "derive", tuple(job.derive)),
+        *((Use.COLUMN, key, _columns(text)) for key, text in conditions.items() if text),
+        (Use.SPLIT, "split", job.split.key_columns if job.split else ()),
+    ]
+    for use, key, names in used:
+        if names:
+            yield _use(declared, job.input, job.purpose, use, _sources(names, job), place(declared, key))
 
 
 def _of_training(

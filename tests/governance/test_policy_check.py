@@ -453,6 +453,15 @@ def test_a_job_that_nobody_may_run_and_a_column_that_nobody_may_read_are_warning
     assert "reads dataset 'people_old' for 'train', and nobody may" in findings[1].message
 
 
+def test_a_prepare_job_over_a_denied_or_mistyped_column_is_an_error():
+    rules = [allow(), deny("no", names=("diagnosis",))]
+    findings = check_policies(world(*rules, uses=(use(Use.COLUMN, "diagnosis"), use(Use.COLUMN, "hourz"))))
+    findings = [one for one in findings if one.kind == FindingKind.JOB]
+    assert [one.severity for one in findings] == [Severity.ERROR] * 2
+    assert "reads 'diagnosis' of dataset 'people_old' as column, and it is denied" in findings[0].message
+    assert "has no such column. Did you mean 'hours'?" in findings[1].message
+
+
 def test_a_mask_that_is_stored_already_is_no_finding_where_it_is_read_again():
     stored = replace(PEOPLE.column("rich"), masks=(mark(NULL),))
     dataset = replace(OLD, contract=replace(PEOPLE, columns=(stored,)))
