@@ -216,7 +216,7 @@ def _columns(value: Mapping[str, Any], place: Place, findings: Findings) -> tupl
         return (), ()
     _check_keys(columns, place, known, (), findings)
     classifications, names = (_words(columns, key, place, findings, missing=()) for key in known)
-    if ANY in names:
+    if any(set(name) & set("*?[") for name in names):
         findings.add((*place, "names"), "names are written out; for any column use {classifications: ['*']}")
     return classifications, names
 

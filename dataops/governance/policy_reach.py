@@ -78,7 +78,7 @@ def _unknown_names(world: World) -> Iterator[PolicyFinding]:
                     saying.setdefault(word, []).append(rule)
         for word, rules in saying.items():
             said = f"{message} '{word}', which {_spell_rules(rules)} name{'s' if len(rules) == 1 else ''}"
-            yield _warn(world, rules[0], FindingKind.UNREACHABLE, key, f"{said}.{near_match(word, names)}")
+            yield _unknown(world, rules, key, said, near_match(word, names))
 
 
 def _unknown_columns(world: World, rule: Rule, met: Sequence[Situation]) -> Iterator[PolicyFinding]:
@@ -90,16 +90,31 @@ def _unknown_columns(world: World, rule: Rule, met: Sequence[Situation]) -> Iter
     own = [column for dataset in datasets.values() if dataset.contract for column in dataset.contract.columns]
     names = [name for column in own for name in (column.name, *column.origins)]
     names += [name for dataset in datasets.values() for name in dataset.promised]
-    known = set(map(folded, names))
+    known = {folded(around) for name in names for around in _with_all_around(name)}
     for name in rule.names:
         if folded(name) not in known:
-            message = f"{spell_rule(rule)} names '{name}', and no column {where} is called that."
-            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", f"{message}{near_match(name, names)}")
+            message = f"{spell_rule(rule)} names '{name}', and no column {where} is called that"
+            yield _unknown(world, [rule], "columns", message, near_match(name, names))
     tags = {tag for column in _may_be_inherited(world, datasets.values(), own) for tag in classifications_of(column)}
     for pattern in rule.classifications:
         if pattern != ANY and not any(fnmatchcase(tag, folded(pattern)) for tag in tags):
-            message = f"{spell_rule(rule)} says '{pattern}', and no column {where} is classified so."
-            yield _warn(world, rule, FindingKind.UNREACHABLE, "columns", f"{message}{near_match(pattern, tags)}")
+            message = f"{spell_rule(rule)} says '{pattern}', and no column {where} is classified so"
+            yield _unknown(world, [rule], "columns", message, near_match(pattern, tags))
+
+
+def _unknown(world: World, rules: Sequence[Rule], key: str, message: str, near: str) -> PolicyFinding:
+    """A word of `rules` that means nothing here: a slip, if another is near; else perhaps of what is to come."""
+    idle = [rule for rule in rules if rule.effect != RuleEffect.ALLOW]
+    severity = Severity.ERROR if idle and near.startswith(" Did you mean") else Severity.WARNING
+    consequence = " So written, the word restricts nothing." if idle else ""
+    place = world.place((idle or rules)[0], key)
+    return finding_at(place, severity, FindingKind.UNREACHABLE, f"{message}.{near}{consequence}")
+
+
+def _with_all_around(name: str) -> list[str]:
+    """A column's name, and those of the structs that it lies in: a rule that restricts may name them."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
 
 
 def _may_be_inherited(world: World, datasets: Iterable[KnownDataset], own: Sequence[Column]) -> Sequence[Column]:

@@ -103,11 +103,19 @@ def test_a_target_is_traced_through_what_a_job_derives(workspace, dataops: Call)
 
 
 def test_warnings_are_errors_only_where_that_is_asked_for(workspace, dataops: Call):
-    append("id: typo, effect: deny, datasets: [poeple_old], columns: {names: [age]}")
+    append("id: later, effect: deny, datasets: [warehouse], columns: {names: [age]}")
     called = dataops("policy", "check")
     assert called.code == 0
-    assert "no dataset is called 'poeple_old', which rule 'typo' of policy 'people' names. Did you mean" in called.out
+    assert "no dataset is called 'warehouse', which rule 'later' of policy 'people' names." in called.out
     assert dataops("policy", "check", "--strict").code == 2
+
+
+def test_a_slip_in_what_restricts_is_an_error(workspace, dataops: Call):
+    append("id: typo, effect: deny, datasets: [poeple_old], columns: {names: [age]}")
+    called = dataops("policy", "check")
+    assert called.code == 2
+    assert "no dataset is called 'poeple_old', which rule 'typo' of policy 'people' names. Did you mean" in called.out
+    assert "So written, the word restricts nothing." in called.out
 
 
 def test_a_test_that_fails_is_an_error_at_its_line(workspace, dataops: Call, tests_file):

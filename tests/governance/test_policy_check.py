@@ -184,6 +184,12 @@ def test_people_whom_no_rule_can_tell_apart_are_one_subject():
     assert [one.principal for one in subjects_of(world(*rules, principals=principals))] == ["ana", "cleo", "dan"]
 
 
+def test_the_name_of_a_struct_restricts_all_that_is_in_it():
+    town = replace(PEOPLE.column("age"), name="address.town")
+    dataset = replace(OLD, contract=replace(PEOPLE, columns=(*PEOPLE.columns, town)))
+    assert found(allow(), deny("home", names=("address",)), datasets={"people_old": dataset}) == []
+
+
 def test_a_dataset_that_a_job_promises_is_known_by_its_names():
     promised = KnownDataset(name="people_ready", zone="historical", promised=("age", "age_band"))
     datasets = {one.name: one for one in (OLD, promised)}
@@ -455,11 +461,11 @@ def test_a_job_that_nobody_may_run_and_a_column_that_nobody_may_read_are_warning
 
 def test_a_prepare_job_over_a_denied_or_mistyped_column_is_an_error():
     rules = [allow(), deny("no", names=("diagnosis",))]
-    findings = check_policies(world(*rules, uses=(use(Use.COLUMN, "diagnosis"), use(Use.COLUMN, "hourz"))))
+    findings = check_policies(world(*rules, uses=(use(Use.COLUMN, "diagnosis"), use(Use.COLUMN, "dignosis"))))
     findings = [one for one in findings if one.kind == FindingKind.JOB]
     assert [one.severity for one in findings] == [Severity.ERROR] * 2
     assert "reads 'diagnosis' of dataset 'people_old' as column, and it is denied" in findings[0].message
-    assert "has no such column. Did you mean 'hours'?" in findings[1].message
+    assert "has no such column. Did you mean 'diagnosis'?" in findings[1].message
 
 
 def test_a_mask_that_is_stored_already_is_no_finding_where_it_is_read_again():
