@@ -21,23 +21,26 @@ from hypothesis import strategies as st
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.catalog import Dataset
+from dataops.datasets.garbage import find_garbage
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.source import read_fragments
 from dataops.datasets.survey import asked_of, read_survey
+from dataops.datasets.tombstones import Reason, mark
 from dataops.datasets.units import plan_units
 from dataops.engine import survey as engine
 from dataops.engine import survey_tasks
 from dataops.engine.progress import Progress
 from dataops.engine.survey import surveyed
 from dataops.engine.work import Work
-from dataops.errors import AccessDenied, ContractViolation, Integrity, NotFound
+from dataops.errors import AccessDenied, Conflict, ContractViolation, Integrity, NotFound
 from dataops.governance.contract import Action, Column, Rule, RuleKind
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.keys import create_key
 from dataops.governance.masking import Mask, MaskKind
 from dataops.records import format_time, now_utc
 from dataops.storage.files import open_files
+from dataops.storage.objects import open_store
 from tests.datasets.examples import make_contract, make_source, write
 from tests.engine.inline import InlineWork
 
@@ -355,6 +358,26 @@ class TestResult:
         again = surveyed(given, InlineWork().work, storage=str(storage), at=AT)
         assert ids(read_all(again)) == [1, 2, None, None]
         assert not list(storage.rglob("*.bin"))
+
+    def test_whose_files_were_taken_for_garbage_while_it_was_made_is_given_to_nobody(
+        self, tmp_path: Path, keys: Path
+    ) -> None:
+        given = make_input(write_files(tmp_path / "data", FILES), keys, rules=[UNIQUE])
+        storage, make = str(tmp_path / "storage"), engine._Making.survey
+
+        def collected_meanwhile(making: Any, content: str) -> Any:
+            made = make(making, content)
+            store, at = open_store(storage), now_utc() + timedelta(days=2)
+            found = find_garbage(
+                store, open_files(storage), sign=lambda _: None, grace=timedelta(), at=at, dataset="people"
+            )
+            assert {mark(store, one, at=at).reason for one in found} == {Reason.SURVEY}
+            return made
+
+        with patch.object(engine._Making, "survey", collected_meanwhile), pytest.raises(Conflict, match="garbage"):
+            surveyed(given, InlineWork().work, storage=storage, at=AT)
+        assert not list((tmp_path / "storage").rglob("survey.json"))
+        assert ids(read_all(surveyed(given, InlineWork().work, storage=storage, at=AT))) == [1, 2, None, None]
 
     def test_that_was_tampered_with_is_refused(self, tmp_path: Path, keys: Path) -> None:
         given = make_input(write_files(tmp_path / "data", FILES), keys, rules=[UNIQUE])
