@@ -45,13 +45,18 @@ Place = tuple[str | int, ...]
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORDS: Mapping[str, bool | None] = {"null": None, "true": True, "false": False}
-# What PyYAML says of the commonest slips, and what they are.
+_OTHERWISE_THAN_ITEMS = (
+    "indented otherwise than the items of this list: begin it where they begin, or where the keys of the item above do"
+)
+_OTHERWISE_THAN_KEYS = "indented otherwise than the keys beside it"
+# What libyaml and PyYAML say of the commonest slips, and what they are.
 _SYNTAX_HINTS: Mapping[str, str] = {
     "cannot start any token": "indent with spaces, not tabs; text that begins with @, % or ` needs quotes",
     "mapping values are not allowed": "the line is indented too far, or text with ': ' in it needs quotes",
-    "did not find expected '-' indicator": "indented otherwise than the items of this list: begin it where they begin, "
-    "or where the keys of the item above do",
-    "did not find expected key": "indented otherwise than the keys beside it",
+    "did not find expected '-' indicator": _OTHERWISE_THAN_ITEMS,
+    "found '<block sequence start>'": _OTHERWISE_THAN_ITEMS,
+    "did not find expected key": _OTHERWISE_THAN_KEYS,
+    "found '<block mapping start>'": _OTHERWISE_THAN_KEYS,
     "while scanning an alias": 'write "*" in quotes',
 }
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
