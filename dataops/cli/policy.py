@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def policy() -> None:
-    """Check, test and explain policies."""
+    """Check policies with their tests, explain them."""
 
 
 @policy.command()
@@ -161,7 +161,7 @@ def _explained_record(explained: Explained) -> dict[str, Any]:
 
 
 def _print_explained(explained: Explained) -> None:
-    from dataops.governance.grant import who
+    from dataops.governance.grant import Verdict, who
 
     grant, size = explained.grant, explained.grant.effect.min_group_size
     print_facts(
@@ -171,16 +171,30 @@ def _print_explained(explained: Explained) -> None:
             "purpose": grant.purpose,
             "rows": "\n".join(f"only where {sql}" for sql in grant.effect.filters) or "all",
             "figures": "all" if size <= 1 else f"only about {size} rows or more",
-            "until": grant.expires_at or "no end",
+            **({"until": grant.expires_at} if grant.expires_at else {}),
         }
     )
     click.echo("")
-    columns = ["column", "type", "classification", "verdict", "mask", "because"]
+    shown = explained.columns()
+    columns = ["column", "type", "classification", "verdict", "mask", "decided by"]
     rows = [
-        [one["column"], one["type"] or "-", one["classification"], one["verdict"], one["mask"] or "", one["reason"]]
-        for one in explained.columns()
+        [
+            one["column"],
+            one["type"] or "-",
+            one["classification"],
+            one["verdict"],
+            one["mask"] or "",
+            ", ".join(one["rules"]) or "no rule",
+        ]
+        for one in shown
     ]
     print_table(columns, rows)
+    denied: dict[str, list[str]] = {}
+    for one in shown:
+        if one["verdict"] == Verdict.DENIED:
+            denied.setdefault(one["reason"], []).append(one["column"])
+    for reason, names in denied.items():
+        click.echo(printable(f"{', '.join(names)}: {reason}"))
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:
