@@ -292,7 +292,7 @@ def _(clinic: Clinic) -> None:
     rules = (ALLOW.replace("effect: allow", f'effect: allow, expires: "{moment}"'),)
     clinic.build(with_note(clinic), columns=NOTE, rules=rules)
     given = clinic.given("train")
-    with patch("dataops.datasets.scan.now_utc", return_value=now_utc() + timedelta(hours=2)):
+    with patch("dataops.datasets.allowed.now_utc", return_value=now_utc() + timedelta(hours=2)):
         read = read_unit(given.source, given.units[0], ["note"])
     clinic.hear("read", repr(read.table.to_pylist()))
 
