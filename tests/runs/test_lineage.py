@@ -27,7 +27,8 @@ Told = dict[str, list[dict[str, Any]]]
 def told(line: Line) -> Told:
     """The events of each job, in the order in which they were said."""
     events: Told = {}
-    for event in read_events(line.workspace.store):
+    # by their own times: two runs of one second are kept in the order of their ids
+    for event in sorted(read_events(line.workspace.store), key=lambda event: str(event["eventTime"])):
         events.setdefault(event["job"]["name"], []).append(event)
     return events
 
