@@ -203,9 +203,10 @@ class Clinic:
         """The outcome of the newest run, taken up again."""
         self._expect(self.output[0])
         with inline(), self._progress() as progress:
-            return resume(
-                self.workspace, self.workspace.ledger.ids()[-1], options=Options(cluster=CLUSTER), progress=progress
-            )
+            ledger = self.workspace.ledger
+            # two runs may begin in one second: ids don't tell which came first
+            newest = max(ledger.ids(), key=lambda run: ledger.read(run).created_at)
+            return resume(self.workspace, newest, options=Options(cluster=CLUSTER), progress=progress)
 
     def replay(self) -> Outcome | None:
         """The outcome of a replay of all that waits in quarantine."""

@@ -158,10 +158,11 @@ class TestReplay:
         assert dataops("quarantine", "replay", "people_old", "--json").json == {"dataset": "people_old", "run": None}
 
     def test_that_frees_nothing_says_so(self, line: Line, dataops: Call) -> None:
+        (run,) = line.workspace.ledger.ids()
         called = dataops("quarantine", "replay", "people_old", "--quiet")
         assert called.code == 0, called.err
         assert "still in quarantine" in called.out
-        assert dataops("quarantine", "list", "--json").json[0]["run"] == line.workspace.ledger.ids()[0]
+        assert dataops("quarantine", "list", "--json").json[0]["run"] == run
 
     def test_of_a_changed_file_without_a_key_ends_with_a_conflict(self, line: Line, dataops: Call) -> None:
         path = line.folder / "data/people_old/part-000.parquet"
