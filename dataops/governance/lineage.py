@@ -345,45 +345,32 @@ def _statistics(one: DatasetFacts | ModelFacts) -> Record:
 
 
 def _dataset_facets(one: DatasetFacts) -> Record:
-    fields = [{"name": column.name, "type": spell_type(column.type)} for column in one.columns]
     columns = [
         {"name": column.name, "classification": column.classification, "masks": list(column.masks)}
         for column in one.columns
     ]
-    facets = {
-        "schema": _facet("schema", fields=fields),
-        "datasetType": _facet("datasetType", datasetType="FILE"),
-        "dataops_dataset": _own_facet(
-            "DatasetFacet",
-            snapshot=one.snapshot,
-            zone=one.zone,
-            origin=one.origin,
-            runs=list(one.runs),
-            columns=columns,
-        ),
-    }
-    if one.version is not None:
-        facets["version"] = _facet("version", datasetVersion=one.version)
-    return facets
+    own = _own_facet(
+        "DatasetFacet", snapshot=one.snapshot, zone=one.zone, origin=one.origin, runs=list(one.runs), columns=columns
+    )
+    fields = {column.name: spell_type(column.type) for column in one.columns}
+    return {**_described(fields, "FILE", one.version), "dataops_dataset": own}
 
 
 def _model_facets(one: ModelFacts) -> Record:
-    known = dict(one.features) | {PREDICTION_FIELD: "probability"}
-    fields = [{"name": name, "type": kind} for name, kind in known.items()]
+    own = _own_facet(
+        "DatasetFacet", version=one.version, digest=one.digest, modelFormat=one.model_format, metrics=list(one.metrics)
+    )
+    fields = dict(one.features) | {PREDICTION_FIELD: "probability"}
+    return {**_described(fields, "MODEL", one.digest), "dataops_model": own}
+
+
+def _described(fields: Mapping[str, str], kind: str, version: str | None) -> Record:
+    """The facets that a dataset and a model have both: names and types, what it is, and its digest."""
     facets = {
-        "schema": _facet("schema", fields=fields),
-        "datasetType": _facet("datasetType", datasetType="MODEL"),
-        "dataops_model": _own_facet(
-            "DatasetFacet",
-            version=one.version,
-            digest=one.digest,
-            modelFormat=one.model_format,
-            metrics=list(one.metrics),
-        ),
+        "schema": _facet("schema", fields=[{"name": name, "type": type_} for name, type_ in fields.items()]),
+        "datasetType": _facet("datasetType", datasetType=kind),
     }
-    if one.digest is not None:
-        facets["version"] = _facet("version", datasetVersion=one.digest)
-    return facets
+    return facets if version is None else {**facets, "version": _facet("version", datasetVersion=version)}
 
 
 def _assertion(tested: RuleOutcome) -> Record:

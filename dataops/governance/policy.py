@@ -105,13 +105,7 @@ def decide(
         (rule for policy in policies for rule in policy.rules if rule.concerns(request)),
         key=lambda rule: rule.qualified,
     )
-    alike: dict[str, list[str]] = {}
-    for column in contract.columns:
-        alike.setdefault(folded(column.name), []).append(column.name)
-    decisions = tuple(
-        _decide_column(column, rules, sorted(alike[folded(column.name)]), purpose, key_id)
-        for column in contract.columns
-    )
+    decisions = _decide_columns(contract, rules, purpose, key_id)
     _require_any(request, decisions, rules, policies)
     require_filtered_before(request, rules)
     return Grant(
@@ -162,6 +156,18 @@ def _require_contract_role(request: Request, contract: Contract) -> None:
             f"{asked} '{contract.name}' gives access to the roles {spell_names(sorted(contract.roles))} only. "
             "Ask whoever keeps principals.yaml for one of them, or the dataset's owner to name yours."
         )
+
+
+def _decide_columns(
+    contract: Contract, rules: Sequence[Rule], purpose: str, key_id: str | None
+) -> tuple[ColumnDecision, ...]:
+    alike: dict[str, list[str]] = {}
+    for column in contract.columns:
+        alike.setdefault(folded(column.name), []).append(column.name)
+    return tuple(
+        _decide_column(column, rules, sorted(alike[folded(column.name)]), purpose, key_id)
+        for column in contract.columns
+    )
 
 
 def _decide_column(

@@ -137,6 +137,17 @@ def _first(town: Line) -> str:
     return _snapshot(town).manifests[0].run
 
 
+def _died_before_it_published(town: Line) -> str:
+    """The id of a replay whose driver died with all its units done."""
+    with (
+        patch("dataops.preparation.prepare.publish", side_effect=Died),
+        patch.object(execute, "_record_failure"),
+        pytest.raises(Died),
+    ):
+        _replay(town)
+    return _replay_begun(town)
+
+
 def _replay_begun(town: Line) -> str:
     ledger = town.workspace.ledger
     (run,) = (run for run in ledger.ids() if ledger.read(run).replay_of)
@@ -482,13 +493,7 @@ class TestExactlyOnce:
 
     def test_one_that_died_before_it_published_is_resumed(self, town: Line) -> None:
         _contract(town, _loosened())
-        with (
-            patch("dataops.preparation.prepare.publish", side_effect=Died),
-            patch.object(execute, "_record_failure"),
-            pytest.raises(Died),
-        ):
-            _replay(town)
-        died = _replay_begun(town)
+        died = _died_before_it_published(town)
         assert len(_snapshot(town).manifests) == 1
         assert town.resume(died).state.state is State.DONE
         assert _counts(Outcome(state=town.workspace.ledger.state(died))) == {
@@ -499,13 +504,7 @@ class TestExactlyOnce:
 
     def test_one_that_died_and_was_overtaken_takes_nothing(self, town: Line) -> None:
         _contract(town, _loosened())
-        with (
-            patch("dataops.preparation.prepare.publish", side_effect=Died),
-            patch.object(execute, "_record_failure"),
-            pytest.raises(Died),
-        ):
-            _replay(town)
-        died = _replay_begun(town)
+        died = _died_before_it_published(town)
         _replayed(town)
         assert f"run {died} began to replay these rows and published nothing (running)" in town.said.getvalue()
         snapshot = _snapshot(town)
