@@ -77,6 +77,7 @@ def _require_text(text: str) -> str:
 
 JobName = Annotated[str, _named("job")]
 ModelName = Annotated[str, _named("model")]
+ChallengerName = Annotated[str, _named("challenger")]
 DatasetName = Annotated[str, _named("dataset")]
 TrainerName = Annotated[str, _named("trainer")]
 RoleName = Annotated[str, _named("role")]

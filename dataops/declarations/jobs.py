@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from dataops.declarations.declaration import (
+    ChallengerName,
     ColumnName,
     DatasetName,
     Declaration,
@@ -279,12 +280,84 @@ class TrainJob(Declaration):
                 yield Finding(place=("candidates", position), message="the same trainer and params are listed twice")
 
 
+class Output(StrEnum):
+    """A column that a model gives for each row."""
+
+    PROBABILITY = "probability"
+    PREDICTION = "prediction"
+    MARGIN = "margin"
+    DECILE = "decile"
+
+
+class DriftMetric(StrEnum):
+    """How far rows are from those that a model was judged on."""
+
+    PSI = "psi"
+    JS = "js"
+    KS = "ks"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
 class ErrorBudget(Declaration):
     """How many rows may fail before a rescore fails."""
 
     max_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the rows that may be quarantined, 0 to 1, of those that the policies' filters let through; more fails
+    """Share of the rows that may be set aside, 0 to 1, of those that the policies' filters let through; more fails
     the run, and nothing is published. Default: 0."""
+    max_rows: Annotated[int, Field(ge=0)] | None = None
+    """Rows that may be set aside, at least 0; more fails the run, whatever `max_rate` says. Default: no such limit."""
+
+
+class DriftLimit(Declaration):
+    """A limit on how far rows may be from those that the model was judged on."""
+
+    metric: DriftMetric
+    """`psi` (population stability index), `js` (Jensen-Shannon distance, 0 to 1), `ks` (Kolmogorov-Smirnov, 0 to 1),
+    `missing` (change of the share of missing values) or `unknown` (share of values that the model doesn't know)."""
+    of: tuple[ColumnName, ...] = ()
+    """The features that it holds for; `scores` are the model's scores. Default: all features and the scores."""
+    warn: Annotated[float, Field(ge=0)] | None = None
+    """From this value on the run warns, and publishes. Default: it doesn't."""
+    stop: Annotated[float, Field(ge=0)] | None = None
+    """From this value on the run fails, and nothing is published. Default: it doesn't."""
+
+    def check(self) -> Iterator[Finding]:
+        """Repeated features, a limit that does nothing, a stop below the warning."""
+        yield from find_repeats(self.of, ("of",))
+        if self.warn is None and self.stop is None:
+            yield Finding(place=(), message="does nothing: give warn, stop, or both")
+        if self.warn is not None and self.stop is not None and self.stop < self.warn:
+            yield Finding(place=("stop",), message="stops before it warns: give a stop that is not below warn")
+
+
+class Monitor(Declaration):
+    """What is counted of the rows while they are scored."""
+
+    drift: bool = True
+    """Whether features and scores are counted and compared with those that the model was judged on. Default: true."""
+    slices: tuple[ColumnName, ...] = ()
+    """Columns by whose values drift is told as well, of those that the model was judged by (`evaluate.slices`).
+    Default: none."""
+    limits: tuple[DriftLimit, ...] | None = None
+    """What warns and what stops a run. Default: warnings at values that are commonly taken for drift."""
+
+    def check(self) -> Iterator[Finding]:
+        """Repeated columns, slices or limits of nothing."""
+        yield from find_repeats(self.slices, ("slices",))
+        for key in ("slices", "limits"):
+            if getattr(self, key) and not self.drift:
+                yield Finding(place=(key,), message="nothing is counted where drift is false")
+
+
+class Timeouts(Declaration):
+    """How long a run may take."""
+
+    run_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that the scoring may take in all; a longer one fails and can be resumed. Default: no such limit."""
+    stalled_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """Seconds without any unit done after which the units in hand are given out once more, and the second time the run
+    fails and can be resumed. Default: 1800."""
 
 
 class RescoreJob(Declaration):
@@ -296,12 +369,27 @@ class RescoreJob(Declaration):
     """The kind of job: `rescore`."""
     model: Annotated[str, AfterValidator(_require_reference)]
     """The model version: `income@champion` (an alias), `income@3` (a version) or `income` (its champion)."""
+    challengers: dict[ChallengerName, Annotated[str, AfterValidator(_require_reference)]] = Field(default_factory=dict)
+    """More versions to score in the same pass, each with a name in which its columns end: `next: income@3` gives
+    `probability_next`. How they differ from `model` is counted. Default: none."""
     input: DatasetName
     """The dataset to score: the raw one, or one that the model's prepare declaration made."""
     keep: tuple[ColumnName, ...] = ()
     """Columns of the input to write beside the score, if the policies give them. Default: none."""
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = (Output.PROBABILITY, Output.PREDICTION)
+    """What each model gives: `probability` (of the positive class), `prediction` (whether it reaches `threshold`),
+    `margin` (log odds), `decile` (1 to 10, by edges fixed when the model was judged). Default:
+    `[probability, prediction]`."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """The probability from which on a prediction is true, 0 to 1. Default: 0.5."""
+    sort_by: tuple[ColumnName, ...] = ()
+    """Columns of the output by which the rows of each part are sorted, the first one first. Default: as they came."""
     errors: ErrorBudget = ErrorBudget()
     """How many rows may fail. Default: none."""
+    monitor: Monitor = Monitor()
+    """What is counted of the rows. Default: drift of features and scores, with warnings."""
+    timeouts: Timeouts = Timeouts()
+    """How long it may take. Default: as long as units get done."""
     output: DatasetName
     """The dataset of scores to publish."""
 
@@ -317,7 +405,8 @@ class RescoreJob(Declaration):
 
     def check(self) -> Iterator[Finding]:
         """Repeated columns, an output that is the input."""
-        yield from find_repeats(self.keep, ("keep",))
+        for key in ("keep", "outputs", "sort_by"):
+            yield from find_repeats(getattr(self, key), (key,))
         yield from _find_same_dataset(self.input, self.output)
 
 

@@ -42,6 +42,10 @@ class Predictor(Protocol):
         """``(n_rows,)`` float32, the probability of the positive class."""
         ...
 
+    def margins(self, encoded: Encoded) -> npt.NDArray[np.float32]:
+        """``(n_rows,)`` float32, the log odds of the positive class."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearModel:
@@ -68,12 +72,21 @@ class LinearModel:
 
         Summed in float64, column after column: to the bit the same for any batch that a row is in, as BLAS isn't.
         """
+        return self._by_block(encoded, _logistic)
+
+    def margins(self, encoded: Encoded) -> npt.NDArray[np.float32]:
+        """``(n_rows,)`` float32, the log odds of the positive class, summed as for `predict`."""
+        return self._by_block(encoded, lambda margins: margins)
+
+    def _by_block(
+        self, encoded: Encoded, finish: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+    ) -> npt.NDArray[np.float32]:
         _require_shape(encoded, len(self.numeric), len(self.categorical))
         tables = [np.array(weights) for weights in self.categorical]
         result = np.empty(encoded.rows, np.float32)
         for start in range(0, encoded.rows, _BLOCK):
             block = slice(start, start + _BLOCK)
-            result[block] = _logistic(self._margins(encoded.numeric[block], encoded.codes[block], tables))
+            result[block] = finish(self._margins(encoded.numeric[block], encoded.codes[block], tables))
         return result
 
     def _margins(
@@ -154,6 +167,13 @@ class BoostedModel:
 
     def predict(self, encoded: Encoded) -> Probabilities:
         """``(n_rows,)`` float32, the probability of the positive class."""
+        return self._predict(encoded, "value")
+
+    def margins(self, encoded: Encoded) -> npt.NDArray[np.float32]:
+        """``(n_rows,)`` float32, the log odds of the positive class."""
+        return self._predict(encoded, "margin")
+
+    def _predict(self, encoded: Encoded, kind: str) -> npt.NDArray[np.float32]:
         matrix = encoded.matrix()
         columns = self._booster.num_features()
         if matrix.shape[1] != columns:
@@ -162,7 +182,7 @@ class BoostedModel:
             )
         if not len(matrix):
             return np.empty(0, np.float32)
-        return np.asarray(self._booster.inplace_predict(matrix), np.float32)
+        return np.asarray(self._booster.inplace_predict(matrix, predict_type=kind), np.float32)
 
     def __reduce__(self) -> tuple[Callable[..., BoostedModel], tuple[bytes, int]]:
         return type(self).from_bytes, (self._data, self._threads)

@@ -19,7 +19,8 @@ from dataops.governance.contract import Action
 from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.lineage import PREDICTION_FIELD, ColumnLineage, ColumnUse, DatasetId, Subtype
 from dataops.preparation.prepare import PreparePlan
-from dataops.rescoring.score import PREDICTION, PROBABILITY, ScorePlan
+from dataops.rescoring.outputs import column_name
+from dataops.rescoring.plan import ScoredModel, ScorePlan
 
 if TYPE_CHECKING:
     from dataops.training.plan import TrainPlan
@@ -107,14 +108,24 @@ def learnt_from(plan: TrainPlan, given: GovernedInput, dataset: DatasetId) -> Co
     return ColumnLineage(fields=fields, rows=_distinct(rows))
 
 
-def scored_from(plan: ScorePlan, given: GovernedInput, dataset: DatasetId, model: DatasetId) -> ColumnLineage:
-    """Of kept columns and scores."""
-    columns = InputColumns(given=given, id=dataset, derive=dict(plan.program.steps.derive))
-    said = ColumnUse(dataset=model, column=PREDICTION_FIELD, subtype=Subtype.TRANSFORMATION, why="model")
-    score = (*columns.uses(plan.program.source_columns(), Subtype.TRANSFORMATION, "scored"), said)
+def scored_from(plan: ScorePlan, given: GovernedInput, dataset: DatasetId, registry: str) -> ColumnLineage:
+    """Of kept columns and scores; models are datasets of the namespace `registry`."""
     kept = InputColumns(given=given, id=dataset, derive={})
-    fields = {**{name: kept.kept(name) for name in plan.job.keep}, PROBABILITY: score, PREDICTION: score}
-    return ColumnLineage(fields=fields, rows=_distinct([*columns.rows(), *_conditions(columns, plan.program.steps)]))
+    fields = {name: kept.kept(name) for name in plan.job.keep}
+    for model in plan.models:
+        score = _scored_from(model, given, dataset, DatasetId(namespace=registry, name=model.version.model))
+        fields |= {column_name(output, model.name): score for output in plan.job.outputs}
+    steps = plan.models[0].program.steps  # all models of a pass keep the same rows
+    columns = InputColumns(given=given, id=dataset, derive=dict(steps.derive))
+    return ColumnLineage(fields=fields, rows=_distinct([*columns.rows(), *_conditions(columns, steps)]))
+
+
+def _scored_from(
+    model: ScoredModel, given: GovernedInput, dataset: DatasetId, artefact: DatasetId
+) -> tuple[ColumnUse, ...]:
+    columns = InputColumns(given=given, id=dataset, derive=dict(model.program.steps.derive))
+    said = ColumnUse(dataset=artefact, column=PREDICTION_FIELD, subtype=Subtype.TRANSFORMATION, why="model")
+    return (*columns.uses(model.program.source_columns(), Subtype.TRANSFORMATION, "scored"), said)
 
 
 def _conditions(columns: InputColumns, steps: RowSteps) -> tuple[ColumnUse, ...]:

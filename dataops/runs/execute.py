@@ -32,8 +32,10 @@ from dataops.governance.lineage import EventType
 from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc, parse_time
 from dataops.registry.aliases import resolve_reference
-from dataops.registry.versions import ModelVersion
-from dataops.rescoring.score import ScorePlan, plan_rescore, run_rescore
+from dataops.registry.versions import LoadedVersion, ModelVersion
+from dataops.rescoring.outputs import OWN
+from dataops.rescoring.plan import ScorePlan, plan_rescore
+from dataops.rescoring.run import run_rescore
 from dataops.runs.audit import sign_audit
 from dataops.runs.ledger import Run, RunState, State, job_of, new_run_id
 from dataops.runs.lineage import tell_lineage
@@ -85,6 +87,11 @@ class Planned:
         """The version that a rescore applies."""
         return self.plan.model if isinstance(self.plan, ScorePlan) else None
 
+    @property
+    def challengers(self) -> Mapping[str, ModelVersion]:
+        """The versions that a rescore applies beside it, by their names in the job."""
+        return self.plan.challengers if isinstance(self.plan, ScorePlan) else {}
+
     def columns_read(self) -> dict[str, tuple[str, ...]]:
         """The columns that reach the job, by the name of the input."""
         if isinstance(self.plan, PreparePlan | ScorePlan):
@@ -100,6 +107,8 @@ class Planned:
         }
         version = self.model.digest if self.model else None
         work = {"job": job_record(self.job), "inputs": inputs, "model": version, "code": code_identity()["digest"]}
+        if self.challengers:
+            work["challengers"] = {name: one.digest for name, one in self.challengers.items()}
         return digest({**work, "replay_of": self.replay_of} if self.replay_of else work)
 
 
@@ -132,12 +141,18 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
 
             plan = plan_train(job, inputs, where=source)
         case RescoreJob():
-            version = resolve_reference(workspace.registry, job.model)
-            loaded = workspace.registry.read(version.model, version.version)
-            if loaded.version != version:
-                raise Integrity(f"{version.reference} changed while it was read")
-            plan = plan_rescore(job, given, loaded, where=source)
+            references = {OWN: job.model, **job.challengers}
+            versions = {name: _load_version(workspace, reference) for name, reference in references.items()}
+            plan = plan_rescore(job, given, versions, where=source)
     return Planned(source=source, inputs=inputs, plan=plan)
+
+
+def _load_version(workspace: Workspace, reference: str) -> LoadedVersion:
+    version = resolve_reference(workspace.registry, reference)
+    loaded = workspace.registry.read(version.model, version.version)
+    if loaded.version != version:
+        raise Integrity(f"{version.reference} changed while it was read")
+    return loaded
 
 
 def _require_own_output(workspace: Workspace, job: Job, source: str) -> None:
@@ -191,6 +206,7 @@ def start_run(workspace: Workspace, planned: Planned, *, options: Options, progr
         roles=grant.roles,
         inputs={name: given.pinned() for name, given in planned.inputs.items()},
         model=pinned_model(planned.model),
+        challengers=pinned_challengers(planned),
         code=code_identity(),
         work_digest=planned.work_digest,
         created_at=format_time(at),
@@ -238,7 +254,7 @@ def _replan(workspace: Workspace, run: Run) -> Planned:
     job = job_of_run(run)
     require_resumable(workspace, run, job)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
-    if pinned_model(planned.model) != run.model:
+    if not applies_same_models(planned, run):
         raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")
     inputs = {
         name: require_same(given, run.inputs[name], workspace.ledger.plan(run.id, name))
@@ -250,11 +266,21 @@ def _replan(workspace: Workspace, run: Run) -> Planned:
 
 
 def job_of_run(run: Run) -> Job:
-    """The declaration of `run`, of a rescore with the very version that it began with: an alias may have moved."""
+    """The declaration of `run`, of a rescore with the very versions that it began with: an alias may have moved."""
     job = job_from_record(run.declaration)
     if isinstance(job, RescoreJob) and run.model is not None:
-        return job.model_copy(update={"model": f"{run.model['model']}@{run.model['version']}"})
+        challengers = {name: _reference(pinned) for name, pinned in run.challengers.items()}
+        return job.model_copy(update={"model": _reference(run.model), "challengers": challengers})
     return job
+
+
+def _reference(pinned: Mapping[str, Any]) -> str:
+    return f"{pinned['model']}@{pinned['version']}"
+
+
+def applies_same_models(planned: Planned, run: Run) -> bool:
+    """Whether `planned` applies the versions that `run` began with, bit for bit."""
+    return (pinned_model(planned.model), pinned_challengers(planned)) == (run.model, run.challengers)
 
 
 def with_quarantine(workspace: Workspace, given: GovernedInput) -> GovernedInput:
@@ -268,6 +294,11 @@ def pinned_model(model: ModelVersion | None) -> Mapping[str, Any] | None:
     if model is None:
         return None
     return {"model": model.model, "version": model.version, "digest": model.digest}
+
+
+def pinned_challengers(planned: Planned) -> dict[str, Mapping[str, Any] | None]:
+    """What a run's record keeps of the versions beside it, by their names in the job."""
+    return {name: pinned_model(version) for name, version in planned.challengers.items()}
 
 
 def _carry_out(

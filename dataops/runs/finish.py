@@ -23,7 +23,7 @@ from dataops.governance.audit import record_intent, record_result
 from dataops.governance.audit_verdicts import RESULT
 from dataops.governance.lineage import EventType, completed_event
 from dataops.records import now_utc
-from dataops.rescoring.score import score_figures
+from dataops.rescoring.figures import score_figures
 from dataops.runs.execute import Outcome, published_result, try_report, try_sign_audit
 from dataops.runs.ledger import Run, State
 from dataops.runs.lineage import read_events_of, write_event

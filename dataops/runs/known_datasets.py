@@ -9,7 +9,7 @@ from dataops.datasets.catalog import open_dataset, read_contract, read_entry
 from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob
 from dataops.governance.policy_world import KnownDataset
 from dataops.preparation.split import SPLIT_COLUMN
-from dataops.rescoring.score import PREDICTION, PROBABILITY
+from dataops.rescoring.outputs import score_names
 from dataops.runs.workspace import Workspace
 
 
@@ -46,7 +46,7 @@ def with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dic
 def _promised_names(job: PrepareJob | RescoreJob, given: KnownDataset) -> tuple[str, ...]:
     """The columns that `job` writes, as far as they are read from `given`."""
     if isinstance(job, RescoreJob):
-        return (*job.keep, PROBABILITY, PREDICTION)
+        return (*job.keep, *score_names(job))
     columns = [column.name for column in given.contract.columns] if given.contract else given.promised
     kept = job.columns if job.columns is not None else (*columns, *job.derive)
     return (*kept, SPLIT_COLUMN) if job.split else tuple(kept)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -38,7 +38,8 @@ class State(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The record of one run; `inputs` are what `GovernedInput.pinned` says, by role (``input``,
-    ``evaluate:<dataset>``); `replay_of` is the run whose quarantine it takes, None for a run over whole data.
+    ``evaluate:<dataset>``); `replay_of` is the run whose quarantine it takes, None for a run over whole data;
+    `challengers` are the model versions that a rescore applies beside `model`, by their names in the job.
     """
 
     id: str
@@ -54,12 +55,14 @@ class Run:
     work_digest: str
     created_at: str
     replay_of: str | None = None
+    challengers: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The stored record."""
         body = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if self.replay_of is None:  # no key for what most runs aren't
-            del body["replay_of"]
+        for name in ("replay_of", "challengers"):
+            if not body[name]:  # no key for what most runs aren't
+                del body[name]
         return encode_record("run", 1, {**body, "roles": list(self.roles)})
 
     @classmethod

@@ -34,7 +34,7 @@ from dataops.preparation.prepare import PreparePlan
 from dataops.records import Record, canonical_bytes, now_utc, parse_time
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
-from dataops.rescoring.score import ScorePlan
+from dataops.rescoring.plan import ScorePlan
 from dataops.runs.column_lineage import learnt_from, prepared_from, scored_from
 from dataops.runs.ledger import Run, job_of
 from dataops.runs.workspace import Workspace
@@ -145,8 +145,8 @@ def event_of(
     """The event as JSON."""
     reads = result.get("reads", {})
     inputs: list[DatasetFacts | ModelFacts] = list(_inputs(workspace, planned.inputs, reads))
-    if planned.model is not None:
-        inputs.append(_model_read(workspace, planned.model))
+    versions = [planned.model, *planned.challengers.values()] if planned.model else []
+    inputs += [_model_read(workspace, version) for version in dict.fromkeys(versions)]
     outputs = () if kind is EventType.FAIL else _outputs(workspace, run, planned, result)
     family = None if error is None else type(error).__name__
     return run_event(
@@ -249,8 +249,7 @@ def _outputs(
             made = prepared_from(plan, given, source)
             return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
         case ScorePlan():
-            model = DatasetId(namespace=_registry(workspace), name=plan.model.model)
-            made = scored_from(plan, given, source, model)
+            made = scored_from(plan, given, source, _registry(workspace))
             return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
         case _:
             facts = ModelFacts(

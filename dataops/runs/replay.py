@@ -28,13 +28,13 @@ from dataops.errors import Conflict, Integrity, NotFound
 from dataops.governance.contract import Column
 from dataops.preparation.prepare import PreparePlan
 from dataops.records import Record, digest
-from dataops.rescoring.score import ScorePlan
+from dataops.rescoring.plan import ScorePlan
 from dataops.runs.execute import (
     Options,
     Outcome,
     Planned,
+    applies_same_models,
     job_of_run,
-    pinned_model,
     plan_job,
     start_run,
     with_quarantine,
@@ -132,7 +132,7 @@ def plan_replay(workspace: Workspace, held: Held) -> Planned:
     run = workspace.ledger.read(held.run)
     job = job_of_run(run)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
-    if pinned_model(planned.model) != run.model:
+    if not applies_same_models(planned, run):
         raise Integrity(f"run {run.id} used a model version that has other contents by now; {AGAIN}")
     given = planned.inputs[INPUT]
     _require_same_kind(read_manifest(workspace.store, held.output, held.run), planned)
@@ -208,7 +208,7 @@ def replay_units(
 
 def _replayed(unit: Unit, aside: Fragment | None, there: Mapping[str, Fragment], key: tuple[str, ...]) -> Unit | None:
     fragment = there.get(unit.fragment.path)
-    if fragment == unit.fragment:
+    if fragment is not None and fragment.identity == unit.fragment.identity:
         return replace(unit, aside=aside, aside_key=())
     if fragment is None or not key:
         return None

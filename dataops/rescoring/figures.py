@@ -1,0 +1,47 @@
+"""Figures of a rescore: what each unit counted, and what a report shows of all units together.
+
+1. A unit counts whole rows, by model (see `dataops.rescoring.plan.OWN`); counts of units add up exactly, in any order.
+2. Counts hold no value of a row: bins and columns, never what is in them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dataops.datasets.commit import UnitRecord
+from dataops.records import Record
+from dataops.rescoring.outputs import OWN, Floats32
+
+SCORE_BINS = 20
+
+
+def score_histogram(probability: Floats32) -> list[int]:
+    """Rows in each of `SCORE_BINS` equal bins of [0, 1]."""
+    counts, _ = np.histogram(probability, bins=SCORE_BINS, range=(0.0, 1.0))
+    return [int(count) for count in counts]
+
+
+def score_figures(records: Sequence[UnitRecord]) -> dict[str, Any]:
+    """What a report shows of the scores of all units together: of the job's own model, and by challenger."""
+    names = dict.fromkeys(name for record in records for name in record.summary["scores"])
+    figures = {name: _of_model(records, name) for name in names or (OWN,)}
+    own = figures.pop(OWN)
+    return {**own, "challengers": figures} if figures else own
+
+
+def _of_model(records: Sequence[UnitRecord], name: str) -> Record:
+    histograms = [record.summary["scores"][name] for record in records if name in record.summary["scores"]]
+    unknown: Counter[str] = Counter()
+    for record in records:
+        unknown.update(_unknown(record.summary, name))
+    counts = np.sum(histograms or [[0] * SCORE_BINS], axis=0)
+    return {"scores": [int(count) for count in counts], "unknown_categories": dict(unknown)}
+
+
+def _unknown(summary: Mapping[str, Any], name: str) -> Mapping[str, int]:
+    found: Mapping[str, int] = summary["unknown"].get(name, {})
+    return found

@@ -1,0 +1,164 @@
+"""What a rescore does, decided before it runs: the models, what is read for them, what columns come out.
+
+1. A model version carries its feature program: raw data goes through the very preparation that made the training set.
+   Data that this preparation made goes straight to the encoder; data prepared otherwise is refused.
+2. All models of one pass score the same rows: their programs keep rows by the same condition.
+3. A score is derived from every column that its program reads: it has their classifications, names and marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dataops.datasets.access import GovernedInput
+from dataops.declarations.jobs import Output, RescoreJob
+from dataops.errors import InvalidInput, near_match
+from dataops.features.program import FeatureProgram
+from dataops.governance.contract import Column, inherited_classification
+from dataops.governance.marks import derived_marks, derived_origins
+from dataops.records import Record
+from dataops.registry.versions import LoadedVersion, ModelVersion
+from dataops.rescoring.outputs import OWN, TYPES, column_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredModel:
+    """A model version that is applied, as the input needs it.
+
+    Attributes
+    ----------
+    name : a challenger's name in the job; `OWN` for the job's own model.
+    program : whole for raw data, without steps for data that the model's preparation made.
+    program_digest : of `program`; models of equal programs share their encoded rows.
+    decile_edges : nine rising probabilities; None where the version has none.
+    """
+
+    name: str
+    version: ModelVersion
+    program: FeatureProgram
+    program_digest: str
+    decile_edges: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePlan:
+    """A rescore job, resolved against the model versions and what may be read; the job's own model comes first."""
+
+    job: RescoreJob
+    models: tuple[ScoredModel, ...]
+    read: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def model(self) -> ModelVersion:
+        """The version of the job's own model."""
+        return self.models[0].version
+
+    @property
+    def challengers(self) -> Mapping[str, ModelVersion]:
+        """The versions of the other models, by their names in the job."""
+        return {one.name: one.version for one in self.models[1:]}
+
+
+def plan_rescore(
+    job: RescoreJob, given: GovernedInput, versions: Mapping[str, LoadedVersion], *, where: str
+) -> ScorePlan:
+    """`job` over `given` with `versions`, by their names in the job (`OWN` and the challengers').
+
+    Raises
+    ------
+    AccessDenied : a model or `keep` needs a column that the policies deny for scoring, or a model one that they mask
+        otherwise than it learnt.
+    InvalidInput : the data lacks a column or was prepared by another declaration than a model's training set; models
+        that don't score the same rows; columns of one name; a model without decile edges.
+    """
+    models = tuple(_scored(name, versions[name], job, given, where) for name in (OWN, *job.challengers))
+    given.require_columns(job.keep, where=f"{where}: keep")
+    _require_same_rows(models, where)
+    granted = {column.name: column for column in given.masked_columns()}
+    scored = tuple(column for model in models for column in _outputs(model, job, granted))
+    columns = (*(granted[name] for name in job.keep), *scored)
+    _require_own_names(job, scored, where)
+    needed = {name for model in models for name in model.program.source_columns()}
+    read = tuple(name for name in granted if name in needed or name in job.keep)
+    return ScorePlan(job=job, models=models, read=read, columns=columns)
+
+
+def _scored(name: str, version: LoadedVersion, job: RescoreJob, given: GovernedInput, where: str) -> ScoredModel:
+    program = program_for(given, version, where=where)
+    place = f"{where}: model {version.version.reference}"
+    given.require_columns(program.source_columns(), where=place)
+    given.grant.require_masks(program.source_columns(), version.package.program.steps.generalise, what=place)
+    edges = decile_edges(version)
+    if Output.DECILE in job.outputs and edges is None:
+        raise InvalidInput(
+            f"{place} has no edges for deciles: it was made by an earlier release, or judged on no rows. Train it "
+            "anew, or leave decile out of outputs"
+        )
+    return ScoredModel(
+        name=name, version=version.version, program=program, program_digest=program.digest, decile_edges=edges
+    )
+
+
+def decile_edges(version: LoadedVersion) -> tuple[float, ...] | None:  # noqa: ARG001  # what it was judged on follows
+    """Nine rising probabilities that part the scores which `version` was judged on; None where it has none."""
+    return None
+
+
+def _require_same_rows(models: Sequence[ScoredModel], where: str) -> None:
+    """Nothing, if all models keep rows by one condition."""
+    own, *others = [(model, _condition(model.program)) for model in models]
+    for model, condition in others:
+        if condition != own[1]:
+            raise InvalidInput(
+                f"{where}: challengers.{model.name}: model {model.version.reference} keeps rows by another condition "
+                f"than {own[0].version.reference}, so the two don't score the same rows; score it in a job of its own"
+            )
+
+
+def _condition(program: FeatureProgram) -> Record:
+    """The steps that decide which rows there are."""
+    return program.steps.needed_for(()).record()
+
+
+def _outputs(model: ScoredModel, job: RescoreJob, granted: Mapping[str, Column]) -> Iterator[Column]:
+    """Columns of scores, derived from what the model reads: what restricts one of those restricts them."""
+    sources = [granted[name] for name in model.program.source_columns()]
+    for output in job.outputs:
+        yield Column(
+            name=column_name(output, model.name),
+            type=TYPES[output],
+            required=True,
+            classification=inherited_classification(sources),
+            masks=derived_marks(sources),
+            origins=derived_origins(sources),
+        )
+
+
+def _require_own_names(job: RescoreJob, scored: Sequence[Column], where: str) -> None:
+    names = [column.name for column in scored]
+    clash = sorted(set(names) & set(job.keep))
+    if clash:
+        raise InvalidInput(f"{where}: keep: '{clash[0]}' is a column that scores have themselves")
+    unknown = [name for name in job.sort_by if name not in (*job.keep, *names)]
+    if unknown:
+        raise InvalidInput(
+            f"{where}: sort_by: '{unknown[0]}' is no column of the output.{near_match(unknown[0], [*job.keep, *names])}"
+        )
+
+
+def program_for(given: GovernedInput, version: LoadedVersion, *, where: str) -> FeatureProgram:
+    """The model's program as `given` needs it: whole for raw data, without steps for data that its own preparation
+    made.
+    """
+    trained_on = version.package.lineage.get("preparation_digest")
+    made_by = given.dataset.lineage.get("preparation_digest")
+    if made_by is None:
+        return version.package.program
+    if made_by != trained_on:
+        raise InvalidInput(
+            f"{where}: dataset '{given.dataset.name}' was prepared by another declaration than the training set of "
+            f"{version.version.reference}; rescore the raw data, or prepare it as the model's training set was"
+        )
+    return version.package.program.after_preparation()
