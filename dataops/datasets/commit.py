@@ -4,6 +4,8 @@
    equal rows give equal files.
 2. The unit's record is put if absent: the first complete attempt wins, whoever else wrote the same unit deletes its
    own file. So zombies, retries and speculative copies are harmless, and a resume needs nothing but the records.
+3. A record has a key of what most units haven't (rows that failed, a part of another run) only where a unit has it:
+   what is read and written again has the bytes that it had.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.error_rows import ERRORS_FOLDER, RULE, rows_by_reason
 from dataops.datasets.quarantine import QUARANTINE_FOLDER, rows_by_rule
 from dataops.datasets.receipt import Receipt
 from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment, RowGroup
 from dataops.errors import Integrity, NotFound
-from dataops.records import decode_record, encode_record, new_nonce
+from dataops.records import Record, decode_record, encode_record, new_nonce
 from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
 
@@ -30,7 +33,15 @@ ROWS_PER_GROUP = 131_072
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitRecord:
     """What the winning attempt at a unit left behind: its receipt, its part (None when no row passed), its quarantine
-    file; `set_aside` counts the rows of that file by the rule that set them aside.
+    file.
+
+    Attributes
+    ----------
+    set_aside : rows of the quarantine file by the rule that set them aside.
+    errors : the file that tells which rows came to no score, set aside or failed; None where there are none, and of
+        jobs that score nothing.
+    failed : rows that broke no rule and failed, by their reason.
+    linked : the run that did the unit, in whose folder its files lie; None: the record's own run.
     """
 
     unit: str
@@ -40,10 +51,17 @@ class UnitRecord:
     quarantine: Fragment | None
     summary: Mapping[str, Any]
     set_aside: Mapping[str, int] = field(default_factory=dict)
+    errors: Fragment | None = None
+    failed: Mapping[str, int] = field(default_factory=dict)
+    linked: str | None = None
+
+    def reasons(self) -> dict[str, int]:
+        """Rows that came to no part and were meant to, by their reason: ``rule:<id>`` or what they raised."""
+        return {**{f"{RULE}{rule}": rows for rule, rows in self.set_aside.items()}, **self.failed}
 
     def to_bytes(self) -> bytes:
         """The stored record."""
-        body = {
+        body: Record = {
             "unit": self.unit,
             "attempt": self.attempt,
             "receipt": self.receipt.record(),
@@ -52,6 +70,12 @@ class UnitRecord:
             "summary": dict(self.summary),
             "set_aside": dict(self.set_aside),
         }
+        if self.errors is not None:
+            body["errors"] = self.errors.record()
+        if self.failed:
+            body["failed"] = dict(self.failed)
+        if self.linked is not None:
+            body["linked"] = self.linked
         return encode_record("unit", 1, body)
 
     @classmethod
@@ -66,6 +90,9 @@ class UnitRecord:
             quarantine=Fragment.from_record(body["quarantine"]) if body["quarantine"] else None,
             summary=body["summary"],
             set_aside=body.get("set_aside", {}),
+            errors=Fragment.from_record(body["errors"]) if body.get("errors") else None,
+            failed=body.get("failed", {}),
+            linked=body.get("linked"),
         )
 
 
@@ -116,6 +143,7 @@ def commit_unit(
     quarantined: pa.Table | None,
     receipt: Receipt,
     summary: Mapping[str, Any] | None = None,
+    errors: pa.Table | None = None,
 ) -> UnitRecord:
     """The unit's record: ours, or that of the attempt that came first (our files are deleted then).
 
@@ -124,16 +152,10 @@ def commit_unit(
     table : the rows of the part; one per passed row.
     quarantined : rows set aside, written below the steward's prefix of `input_dataset`.
     summary : small JSON figures to keep with the unit (score histogram and the like).
+    errors : the error rows (`error_rows`) of a job that scores: one per row that was quarantined or failed.
     """
-    if table.num_rows != receipt.passed:
-        raise Integrity(
-            f"unit {receipt.unit}: {table.num_rows} rows to write, its receipt says {receipt.passed} passed"
-        )
-    n_aside = 0 if quarantined is None else quarantined.num_rows
-    if n_aside != receipt.quarantined:
-        raise Integrity(
-            f"unit {receipt.unit}: {n_aside} rows to set aside, its receipt says {receipt.quarantined} quarantined"
-        )
+    failed = {reason: rows for reason, rows in rows_by_reason(errors).items() if not reason.startswith(RULE)}
+    _require_accounted(receipt, table, quarantined, errors, sum(failed.values()))
     key = unit_key(dataset, run, receipt.unit)
     earlier = _earlier(store, key)
     if earlier is not None:
@@ -142,8 +164,10 @@ def commit_unit(
     home = f"{DATASETS_FOLDER}/{dataset}"
     part_path = f"{run_folder(dataset, run)}/data/part-{receipt.unit}-{attempt}.parquet"
     aside_path = f"{QUARANTINE_FOLDER}/{input_dataset}/{run}/part-{receipt.unit}-{attempt}.parquet"
+    errors_path = f"{run_folder(dataset, run)}/{ERRORS_FOLDER}/errors-{receipt.unit}-{attempt}.parquet"
     part = _write(files, part_path, home, table) if table.num_rows else None
     aside = None if quarantined is None else _write(files, aside_path, QUARANTINE_FOLDER, quarantined)
+    told = None if errors is None else _write(files, errors_path, home, errors)
     mine = UnitRecord(
         unit=receipt.unit,
         attempt=attempt,
@@ -152,13 +176,33 @@ def commit_unit(
         quarantine=aside,
         summary=summary or {},
         set_aside=rows_by_rule(quarantined),
+        errors=told,
+        failed=failed,
     )
     if store.put_if_absent(key, mine.to_bytes()):
         return mine
-    for path, written in ((part_path, part), (aside_path, aside)):
+    for path, written in ((part_path, part), (aside_path, aside), (errors_path, told)):
         if written is not None:
             files.delete(path)
     return UnitRecord.from_bytes(store.get(key))
+
+
+def _require_accounted(
+    receipt: Receipt, table: pa.Table, quarantined: pa.Table | None, errors: pa.Table | None, failed: int
+) -> None:
+    """Nothing, if what is to be written is what the receipt counts."""
+    for rows, what, expected, word in (
+        (table.num_rows, "write", receipt.passed, "passed"),
+        (0 if quarantined is None else quarantined.num_rows, "set aside", receipt.quarantined, "quarantined"),
+        (failed, "tell of as failed", receipt.failed, "failed"),
+    ):
+        if rows != expected:
+            raise Integrity(f"unit {receipt.unit}: {rows} rows to {what}, its receipt says {expected} {word}")
+    if errors is not None and errors.num_rows != receipt.quarantined + receipt.failed:
+        raise Integrity(
+            f"unit {receipt.unit}: {errors.num_rows} error rows, its receipt says {receipt.quarantined} quarantined "
+            f"and {receipt.failed} failed"
+        )
 
 
 def _earlier(store: Store, key: str) -> UnitRecord | None:

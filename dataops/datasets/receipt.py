@@ -1,7 +1,9 @@
 """Receipts: what became of the rows of a unit, so that no row is lost unseen.
 
-1. ``read = passed + filtered + dropped + quarantined``: a receipt that doesn't add up can't be made.
+1. ``read = passed + filtered + dropped + quarantined + failed``: a receipt that doesn't add up can't be made.
 2. A receipt holds counts and names of rules, never a value.
+3. Rows fail where a model is applied, and seldom: a receipt without any has no key for them, so that receipts of
+   releases that knew none have the digests that they had.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from dataops.records import Record, digest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of the rows of one unit. `broken` counts rows by contract rule (a row may break several)."""
+    """What became of the rows of one unit. `broken` counts rows by contract rule (a row may break several), `failed`
+    those that broke no rule and that no model could score.
+    """
 
     unit: str
     read: int
@@ -25,10 +29,12 @@ class Receipt:
     filtered_by_job: int = 0
     dropped: int = 0
     quarantined: int = 0
+    failed: int = 0
     broken: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        accounted = self.passed + self.filtered_by_policy + self.filtered_by_job + self.dropped + self.quarantined
+        filtered = self.filtered_by_policy + self.filtered_by_job
+        accounted = self.passed + filtered + self.dropped + self.quarantined + self.failed
         if accounted != self.read:
             raise Integrity(f"unit {self.unit}: {self.read} rows were read but {accounted} are accounted for")
 
@@ -36,9 +42,13 @@ class Receipt:
         """The receipt after the job's own conditions set aside `rows` of the rows that had passed."""
         return replace(self, passed=self.passed - rows, filtered_by_job=self.filtered_by_job + rows)
 
+    def with_failed(self, rows: int) -> Receipt:
+        """The receipt after `rows` of the rows that had passed couldn't be scored."""
+        return replace(self, passed=self.passed - rows, failed=self.failed + rows)
+
     def record(self) -> Record:
         """JSON types; `from_record` reads them."""
-        return {
+        record: Record = {
             "unit": self.unit,
             "read": self.read,
             "passed": self.passed,
@@ -48,6 +58,7 @@ class Receipt:
             "quarantined": self.quarantined,
             "broken": dict(sorted(self.broken.items())),
         }
+        return {**record, "failed": self.failed} if self.failed else record
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Receipt:
@@ -69,17 +80,19 @@ COUNTED = ("read", "passed", "filtered_by_policy", "filtered_by_job", "dropped",
 
 
 def merge_receipts(receipts: Sequence[Receipt]) -> dict[str, int]:
-    """Row counts of all `receipts` together, by the names in `COUNTED`, and ``broken:<rule>`` for each rule that was
-    broken.
+    """Row counts of all `receipts` together, by the names in `COUNTED`, ``broken:<rule>`` for each rule that was
+    broken, and ``failed`` where a row did.
     """
     totals = {name: sum(getattr(receipt, name) for receipt in receipts) for name in COUNTED}
+    if failed := sum(receipt.failed for receipt in receipts):
+        totals["failed"] = failed
     for rule in sorted({rule for receipt in receipts for rule in receipt.broken}):
         totals[f"broken:{rule}"] = sum(receipt.broken.get(rule, 0) for receipt in receipts)
     return totals
 
 
 def spell_rows(counts: Mapping[str, int]) -> str:
-    """What became of rows: ``10 read = 8 passed + 0 filtered + 2 quarantined``, and what was dropped, if any.
+    """What became of rows: ``10 read = 8 passed + 0 filtered + 2 quarantined``, and what was dropped or failed, if any.
 
     `counts` are those of `merge_receipts`, or have both kinds of filtered rows together as ``filtered``.
     """
@@ -88,4 +101,6 @@ def spell_rows(counts: Mapping[str, int]) -> str:
     if counts["dropped"]:
         parts.append(f"{counts['dropped']:,} dropped")
     parts.append(f"{counts['quarantined']:,} quarantined")
+    if counts.get("failed"):
+        parts.append(f"{counts['failed']:,} failed")
     return f"{counts['read']:,} read = {' + '.join(parts)}"
