@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dataops.datasets.allowed import read_allowed
-from dataops.datasets.quarantine import aside_columns, rows_aside
+from dataops.datasets.allowed import AllowedRows, read_allowed
+from dataops.datasets.quarantine import QUARANTINE_ROW, aside_columns, rows_aside
 from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt
 from dataops.datasets.replayed import with_carried
@@ -50,16 +50,23 @@ class GovernedRead:
     quarantined : rows set aside: position, rule and the columns that rules look at; None where there are none.
         Stewards only.
     receipt : the counts.
+    keys_aside : the columns that were asked for of rows set aside, masked; one row per row of `quarantined` that was
+        read now, in its order.
     """
 
     table: pa.Table
     positions: np.ndarray
     quarantined: pa.Table | None
     receipt: Receipt
+    keys_aside: pa.Table
 
 
-def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRead:
+def read_unit(source: Source, unit: Unit, columns: Sequence[str], *, keys: Sequence[str] = ()) -> GovernedRead:
     """`columns` of `unit`, filtered, checked and masked as `source.effect` and `source.contract` say.
+
+    Parameters
+    ----------
+    keys : those of `columns` by which rows that are set aside are told.
 
     Raises
     ------
@@ -68,7 +75,7 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
         and wasn't.
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
-    _require_granted(source, columns)
+    _require_granted(source, (*columns, *keys))
     survey = require_survey(source)
     looked_at = aside_columns(source.contract)
     rows = read_allowed(source, unit, {*columns, *looked_at}, encoded=True)
@@ -99,7 +106,17 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str]) -> GovernedRea
         positions=rows.positions[keep],
         quarantined=quarantined,
         receipt=receipt,
+        keys_aside=_keys_aside(source, rows, aside, keys, survey),
     )
+
+
+def _keys_aside(
+    source: Source, rows: AllowedRows, aside: pa.Table | None, keys: Sequence[str], survey: Surveyed | None
+) -> pa.Table:
+    if aside is None or not keys:
+        return pa.table({})
+    bad = np.isin(rows.positions, aside.column(QUARANTINE_ROW).to_numpy())
+    return _masked(source, rows.table.filter(pa.array(bad)), keys, survey)
 
 
 def _require_granted(source: Source, columns: Sequence[str]) -> None:

@@ -13,10 +13,12 @@ import pytest
 
 from dataops.datasets.commit import UnitRecord, commit_unit, committed_units
 from dataops.datasets.error_rows import failed_rows, joined, key_columns, quarantined_rows, rows_by_reason
-from dataops.errors import Integrity
+from dataops.datasets.scan import GovernedRead, read_unit
+from dataops.errors import AccessDenied, Integrity
+from dataops.governance.masking import Mask, MaskKind
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
-from tests.datasets.examples import TABLE, make_contract, make_receipt
+from tests.datasets.examples import TABLE, make_contract, make_receipt, make_rule, make_source, units_of, write
 
 KEYS = pa.table({"person": ["ann", "bob", "cid", "dan"]})
 POSITIONS = np.array([10, 12, 13, 17])
@@ -75,6 +77,31 @@ def test_a_key_is_what_is_kept_of_the_primary_key(
     primary_key: tuple[str, ...], keep: list[str], keys: tuple[str, ...]
 ) -> None:
     assert key_columns(replace(make_contract(), primary_key=primary_key), keep) == keys
+
+
+class TestKeysOfRowsSetAside:
+    CONTRACT = make_contract(rules=[make_rule()])
+
+    def _read(self, folder: Path, keys: tuple[str, ...], **masks: Mask | None) -> GovernedRead:
+        write(folder / "a.parquet", pa.concat_tables([TABLE, TABLE]))
+        columns = {"person": None, "age": None, "trade": None} | masks
+        source = make_source(folder, contract=self.CONTRACT, columns=columns)
+        return read_unit(source, units_of(folder)[0], ["person", "age"], keys=keys)
+
+    def test_are_masked_as_those_of_rows_that_pass(self, tmp_path: Path) -> None:
+        read = self._read(tmp_path, ("person",), person=Mask(kind=MaskKind.REDACT))
+        masked = read.table.column("person").to_pylist()[0]
+        assert masked not in ("bob", None)
+        assert read.keys_aside.to_pydict() == {"person": [masked, masked]}
+        assert read.quarantined is not None
+        assert read.quarantined.column("quarantine_row").to_pylist() == [1, 5]
+
+    def test_are_none_where_none_are_asked_for(self, tmp_path: Path) -> None:
+        assert self._read(tmp_path, ()).keys_aside.num_columns == 0
+
+    def test_that_were_not_granted_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(AccessDenied, match="doesn't hold secret"):
+            self._read(tmp_path, ("secret",))
 
 
 class TestCommit:
