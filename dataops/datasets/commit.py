@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +22,15 @@ import pyarrow.parquet as pq
 from dataops.datasets.error_rows import ERRORS_FOLDER, RULE, rows_by_reason
 from dataops.datasets.quarantine import QUARANTINE_FOLDER, rows_by_rule
 from dataops.datasets.receipt import Receipt
-from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment, RowGroup
+from dataops.datasets.row_groups import row_groups_of
+from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment
 from dataops.errors import Integrity, NotFound
 from dataops.records import Record, decode_record, encode_record, new_nonce
 from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
 
 ROWS_PER_GROUP = 131_072
+RECORD_READERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +126,11 @@ def _write(files: DataFiles, path: str, below: str, table: pa.Table) -> Fragment
     if metadata.num_rows != table.num_rows:
         raise Integrity(f"{path}: {table.num_rows} rows were given, its footer says {metadata.num_rows}")
     files.write(path, lambda sink: sink.write(data))
-    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
     return Fragment(
         path=path.removeprefix(below + "/"),
         size_bytes=data.size,
         digest="sha256:" + hashlib.sha256(data).hexdigest(),
-        row_groups=tuple(RowGroup(rows=group.num_rows, size_bytes=group.total_byte_size) for group in groups),
+        row_groups=row_groups_of(metadata),
     )
 
 
@@ -220,5 +222,6 @@ def unit_key(dataset: str, run: str, unit: str) -> str:
 def committed_units(store: Store, dataset: str, run: str) -> dict[str, UnitRecord]:
     """The records of the units that are done, by unit."""
     keys = store.list(f"{run_folder(dataset, run)}/units")
-    records = (UnitRecord.from_bytes(store.get(key)) for key in keys)
-    return {record.unit: record for record in records}
+    with ThreadPoolExecutor(RECORD_READERS) as pool:
+        records = pool.map(lambda key: UnitRecord.from_bytes(store.get(key)), keys)
+        return {record.unit: record for record in records}

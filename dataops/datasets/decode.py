@@ -54,7 +54,7 @@ def decode_unit(
     columns = [column for column in source.contract.columns if column.name in names]
     stored = [column for column in columns if folder_name(column, partition) is None]
     read, groups = _read_columns(source, unit, stored, encoded=encoded, filters=filters)
-    rows = sum(unit.fragment.row_groups[group].rows for group in groups)
+    rows = sum(unit.rows_of(group) for group in groups)
     arrays, fields = [], []
     for column in columns:
         folder = folder_name(column, partition)

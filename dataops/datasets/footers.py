@@ -57,22 +57,30 @@ def expect(
     known = {column.name: column for column in contract.columns}
     paths = {known[name].path for name in columns if name in known}
     files = open_files(url)
+    by_file: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_file.setdefault(unit.fragment.path, []).append(unit)
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        looked = list(pool.map(lambda unit: _expected(files, contract, unit, paths, filters), units))
+        looked = list(pool.map(lambda of_one: _expected(files, contract, of_one, paths, filters), by_file.values()))
     return Expected(**{name: sum(getattr(one, name) for one in looked) for name in Expected.__slots__})
 
 
 def _expected(
-    files: DataFiles, contract: Contract, unit: Unit, paths: Collection[tuple[str, ...]], filters: Sequence[Expression]
+    files: DataFiles,
+    contract: Contract,
+    units: Sequence[Unit],
+    paths: Collection[tuple[str, ...]],
+    filters: Sequence[Expression],
 ) -> Expected:
-    fragment = unit.fragment
+    """What the units of one file will touch: its footer is read once for all of them."""
+    fragment = units[0].fragment
     with files.open(fragment.path) as opened:
         if fragment.modified_ns is not None and footer_digest(opened, fragment.path) != fragment.digest:
             raise Integrity(f"{fragment.shown} changed after it was looked at; try again")
         metadata = pq.read_metadata(opened)
-    groups = range(unit.start_group, unit.stop_group)
+    groups = [group for unit in units for group in range(unit.start_group, unit.stop_group)]
     wanted = {leaf.index for path, leaf in _leaves(metadata).items() if path in paths}
-    read = groups_that_may_pass(metadata, unit.fragment, contract, groups, filters)
+    read = groups_that_may_pass(metadata, fragment, contract, groups, filters)
     return Expected(
         rows=sum(metadata.row_group(group).num_rows for group in read),
         stored_bytes=sum(_stored_bytes(metadata.row_group(group), None) for group in groups),

@@ -119,8 +119,8 @@ def reason_of(rule: Rule) -> str:
 
 def group_of_rows(unit: Unit, rows: np.ndarray) -> np.ndarray:
     """The row group of each of `rows` (offsets in the file of `unit`), int64 (n_rows,)."""
-    ends = np.cumsum([group.rows for group in unit.fragment.row_groups])
-    return np.searchsorted(ends, rows, side="right")
+    ends = unit.first_row + np.cumsum([group.rows for group in unit.groups])
+    return unit.start_group + np.searchsorted(ends, rows, side="right")
 
 
 def rows_by_rule(quarantined: pa.Table | None) -> dict[str, int]:

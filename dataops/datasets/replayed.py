@@ -146,23 +146,26 @@ def _kept(carried: pa.Table, field: pa.Field) -> pa.ChunkedArray:
 def _decoded(source: Source, unit: Unit, names: Collection[str], rows: np.ndarray) -> pa.Table:
     parts = []
     for part in _groups(unit, np.unique(group_of_rows(unit, rows))):
-        inside = rows[(rows >= part.first_row) & (rows < part.first_row + part.rows)] - part.first_row
-        parts.append(decode_unit(source, part, names).table.take(pa.array(inside)))
+        first, stop = np.searchsorted(rows, [part.first_row, part.first_row + part.rows])
+        parts.append(decode_unit(source, part, names).table.take(pa.array(rows[first:stop] - part.first_row)))
     nothing = schema_of(column for column in source.contract.columns if column.name in names).empty_table()
     return pa.concat_tables(parts) if parts else nothing
 
 
 def _groups(unit: Unit, wanted: Collection[int]) -> Iterator[Unit]:
     """A plain unit for each of the row groups `wanted`, in their order."""
-    first_row = unit.first_row
-    for number in range(unit.start_group, unit.stop_group):
+    first_row, wanted = unit.first_row, set(wanted)
+    for number, group in enumerate(unit.groups, unit.start_group):
         if number in wanted:
-            yield replace(unit, start_group=number, stop_group=number + 1, first_row=first_row, aside=None)
-        first_row += unit.fragment.row_groups[number].rows
+            alone = replace(unit.fragment, row_groups=(group,))
+            yield replace(
+                unit, fragment=alone, start_group=number, stop_group=number + 1, first_row=first_row, aside=None
+            )
+        first_row += group.rows
 
 
 def _require_inside(unit: Unit, rows: np.ndarray) -> None:
-    stop = unit.first_row + sum(group.rows for group in unit.groups)
+    stop = unit.first_row + unit.fragment.rows
     if len(np.unique(rows)) != len(rows) or (len(rows) and not unit.first_row <= rows[0] <= rows[-1] < stop):
         raise Integrity(f"unit {unit.id}: its quarantine file names rows that {unit.fragment.shown} doesn't have there")
 

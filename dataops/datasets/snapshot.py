@@ -31,7 +31,7 @@ DATASETS_FOLDER = "datasets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroup:
-    """Rows and uncompressed bytes of one row group, from the footer."""
+    """Rows of one row group, and bytes of its columns once decoded (`row_groups_of`), from the footer."""
 
     rows: int
     size_bytes: int

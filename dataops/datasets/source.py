@@ -17,10 +17,10 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.row_groups import row_groups_of
 from dataops.datasets.snapshot import (
     Fragment,
     Manifest,
-    RowGroup,
     Snapshot,
     append_snapshot,
     manifest_key,
@@ -89,15 +89,11 @@ def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
         raise Integrity(
             f"{hide_values(stat.path)}: {type(error).__name__} in its footer ({stat.size_bytes} bytes)"
         ) from None
-    groups = tuple(
-        RowGroup(rows=metadata.row_group(i).num_rows, size_bytes=metadata.row_group(i).total_byte_size)
-        for i in range(metadata.num_row_groups)
-    )
     return Fragment(
         path=stat.path,
         size_bytes=stat.size_bytes,
         digest=digest_of_footer,
-        row_groups=groups,
+        row_groups=row_groups_of(metadata),
         modified_ns=stat.mtime_ns,
         partition=_partition(stat.path),
     )

@@ -44,8 +44,10 @@ def test_every_row_group_with_rows_is_planned_exactly_once(planned: tuple[Fragme
 def test_ids_are_in_order_and_first_row_is_the_place_in_the_file(planned: tuple[Fragment, ...], target: int) -> None:
     units = plan_units(planned, target)
     assert [unit.id for unit in units] == sorted({unit.id for unit in units})
+    whole = {fragment.path: fragment.row_groups for fragment in planned}
     for unit in units:
-        assert unit.first_row == sum(group.rows for group in unit.fragment.row_groups[: unit.start_group])
+        assert unit.first_row == sum(group.rows for group in whole[unit.fragment.path][: unit.start_group])
+        assert unit.groups == whole[unit.fragment.path][unit.start_group : unit.stop_group]
 
 
 @given(fragments(), st.integers(1, 1000))
