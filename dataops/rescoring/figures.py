@@ -14,6 +14,7 @@ import numpy as np
 
 from dataops.datasets.commit import UnitRecord
 from dataops.records import Record
+from dataops.rescoring.impact import ImpactCounts, impact_figures, merge_impact
 from dataops.rescoring.outputs import OWN, Floats32
 
 SCORE_BINS = 20
@@ -25,12 +26,25 @@ def score_histogram(probability: Floats32) -> list[int]:
     return [int(count) for count in counts]
 
 
-def score_figures(records: Sequence[UnitRecord]) -> dict[str, Any]:
-    """What a report shows of the scores of all units together: of the job's own model, and by challenger."""
+def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> dict[str, Any]:
+    """What a report shows of the scores of all units together: of the job's own model, and by challenger.
+
+    Parameters
+    ----------
+    min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
+    """
     names = dict.fromkeys(name for record in records for name in record.summary["scores"])
     figures = {name: _of_model(records, name) for name in names or (OWN,)}
     own = figures.pop(OWN)
-    return {**own, "challengers": figures} if figures else own
+    if not figures:
+        return own
+    impact = {name: impact_figures(_impact(records, name), min_group_size=min_group_size) for name in figures}
+    return {**own, "challengers": {name: {**one, "impact": impact[name]} for name, one in figures.items()}}
+
+
+def _impact(records: Sequence[UnitRecord], name: str) -> ImpactCounts:
+    found = (record.summary.get("impact", {}).get(name) for record in records)
+    return merge_impact([ImpactCounts.from_record(one) for one in found if one is not None])
 
 
 def _of_model(records: Sequence[UnitRecord], name: str) -> Record:

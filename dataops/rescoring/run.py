@@ -51,7 +51,7 @@ def run_rescore(
             lineage={"kind": "rescore", **given.lineage(), **_models(plan)},
             replay_of=replay_of,
         )
-    return manifest, snapshot, score_figures(records)
+    return manifest, snapshot, score_figures(records, min_group_size=given.grant.effect.min_group_size)
 
 
 def _models(plan: ScorePlan) -> Record:

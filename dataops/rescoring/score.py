@@ -26,7 +26,8 @@ from dataops.features.encoder import Encoded
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.rescoring.figures import score_histogram
-from dataops.rescoring.outputs import score_columns
+from dataops.rescoring.impact import count_impact
+from dataops.rescoring.outputs import OWN, Floats32, score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
@@ -101,20 +102,30 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     encoded = {digest: program.run(table) for digest, program in runs.items()}
     kept, _ = encoded[plan.models[0].program_digest]
     columns = {name: kept.column(name) for name in plan.job.keep}
-    summary: dict[str, Any] = {"scores": {}, "unknown": {}}
+    probabilities, unknown = {}, {}
     for model in plan.models:
         _, rows = encoded[model.program_digest]
-        scores, counted = _score_model(plan, model, predictors[model.name], rows)
+        probabilities[model.name], scores = _score_model(plan, model, predictors[model.name], rows)
         columns |= scores
-        for key, value in counted.items():
-            summary[key][model.name] = value
-    return Scored(table=pa.table(columns), summary=summary)
+        unknown[model.name] = dict(rows.unknown)
+    return Scored(table=pa.table(columns), summary={"unknown": unknown, **_counted(plan, probabilities)})
+
+
+def _counted(plan: ScorePlan, probabilities: Mapping[str, Floats32]) -> dict[str, Any]:
+    """What a unit's record keeps of the scores of its rows."""
+    own, threshold = probabilities[OWN], plan.job.threshold
+    counted: dict[str, Any] = {"scores": {name: score_histogram(scores) for name, scores in probabilities.items()}}
+    if plan.job.challengers:
+        counted["impact"] = {
+            name: count_impact(own, probabilities[name], threshold=threshold).record() for name in plan.job.challengers
+        }
+    return counted
 
 
 def _score_model(
     plan: ScorePlan, model: ScoredModel, predictor: Predictor, rows: Encoded
-) -> tuple[dict[str, pa.Array], dict[str, Any]]:
-    """The columns of one model, and what it counts."""
+) -> tuple[Floats32, dict[str, pa.Array]]:
+    """The probabilities of one model, and its columns."""
     job = plan.job
     probability = predictor.predict(rows)
     if len(probability) != rows.rows:
@@ -129,7 +140,7 @@ def _score_model(
         threshold=job.threshold,
         decile_edges=model.decile_edges,
     )
-    return columns, {"scores": score_histogram(probability), "unknown": dict(rows.unknown)}
+    return probability, columns
 
 
 def _sorted(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:

@@ -11,10 +11,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dataops.datasets.commit import committed_units
+from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapshot, snapshot_journal
 from dataops.declarations.jobs import INPUT
 from dataops.engine.progress import Progress
@@ -81,7 +81,11 @@ def _figures(workspace: Workspace, run: Run, manifest: Manifest) -> dict[str, An
     missing = [unit for unit in manifest.units if unit not in records]
     if missing:
         raise Integrity(f"run {run.id}: {len(missing)} of {len(manifest.units)} units have no record any more")
-    return {**score_figures([records[unit] for unit in manifest.units]), "model": run.model}
+    return {**_score_figures(run, [records[unit] for unit in manifest.units]), "model": run.model}
+
+
+def _score_figures(run: Run, records: Sequence[UnitRecord]) -> dict[str, Any]:
+    return score_figures(records, min_group_size=run.inputs[INPUT]["grant"]["effect"].get("min_group_size", 1))
 
 
 def _record_result(workspace: Workspace, run: Run, manifest: Manifest) -> None:

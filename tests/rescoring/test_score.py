@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from dataops.datasets.access import GovernedInput
@@ -16,6 +18,7 @@ from dataops.errors import ContractViolation, Integrity
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring import score
+from dataops.rescoring.figures import score_figures
 from dataops.rescoring.outputs import OWN
 from dataops.rescoring.score import score_unit
 from dataops.runs.workspace import Workspace
@@ -115,6 +118,18 @@ class TestSeveralModels:
             assert together.column("person_id").equals(scores.column("person_id"))
             assert together.column(f"probability{ending}").equals(scores.column("probability"))
             assert record.summary["scores"][name] == one.summary["scores"][OWN]
+
+    def test_are_compared_with_the_jobs_own(self, workspace: Workspace, given: GovernedInput, tmp_path: Path) -> None:
+        linear, boosted = register(workspace), register(workspace, BOOSTED)
+        job = make_job(challengers={"next": boosted.version.reference})
+        context = make_context(workspace, given, make_plan(given, linear, job=job, next=boosted), tmp_path)
+        records = [score_unit(context, unit) for unit in given.units]
+        rows = pa.concat_tables([read_part(tmp_path, record) for record in records])
+        flipped = pc.xor(rows.column("prediction"), rows.column("prediction_next"))
+        impact = score_figures(records)["challengers"]["next"]["impact"]
+        assert impact["rows"] == rows.num_rows
+        assert impact["flipped_up"] + impact["flipped_down"] == pytest.approx(pc.mean(pc.cast(flipped, "int8")).as_py())
+        assert impact["flipped_up"] + impact["flipped_down"] > 0
 
     def test_margins_are_the_log_odds(self, workspace: Workspace, given: GovernedInput, tmp_path: Path) -> None:
         for kind in (LINEAR, BOOSTED):
