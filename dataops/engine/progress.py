@@ -1,4 +1,8 @@
-"""Progress on stderr: a bar per phase in a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+"""Progress on stderr: a bar per phase in a terminal, plain lines elsewhere, nothing when asked to be quiet.
+
+1. What is left is told by rows where their number is known: units differ in size.
+2. A bar is drawn a few times a second at most, however fast units land.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_BARS = 0.1
 
 
 class Progress:
@@ -21,7 +26,7 @@ class Progress:
         self._quiet = quiet
         self._bars: Bars | None = None
         self._task: TaskID | None = None
-        self._phase, self._total, self._units, self._rows = "", 0, 0, 0
+        self._phase, self._total, self._all_rows, self._units, self._rows = "", 0, 0, 0, 0
         self._started = self._spoken = 0.0
 
     def say(self, line: str) -> None:
@@ -29,40 +34,48 @@ class Progress:
         if not self._quiet:
             self._console.print(line, markup=False)
 
-    def start(self, phase: str, total: int) -> None:
-        """Show that `phase` begins; `total` is its number of units (0: unknown)."""
-        self._phase, self._total, self._units, self._rows = phase, total, 0, 0
+    def start(self, phase: str, total: int, rows: int = 0) -> None:
+        """Show that `phase` begins.
+
+        Parameters
+        ----------
+        total : its units; 0: unknown.
+        rows : rows of the units that have yet to be done; 0: unknown.
+        """
+        self._phase, self._total, self._all_rows, self._units, self._rows = phase, total, rows, 0, 0
         self._started = self._spoken = time.monotonic()
         if self._quiet or not self._console.is_terminal:
             return
         self._bars = Bars(
             TextColumn("  {task.description:<12}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             console=self._console,
             transient=True,
         )
         self._bars.start()
-        self._task = self._bars.add_task(phase, total=total or None, rate="")
+        self._task = self._bars.add_task(phase, total=rows or total or None, figures=self._figures(self._started))
 
     def advance(self, units: int, rows: int) -> None:
         """Count `units` and `rows` as done."""
         self._units += units
         self._rows += rows
+        now = time.monotonic()
+        if now - self._spoken < (SECONDS_BETWEEN_LINES if self._bars is None else SECONDS_BETWEEN_BARS):
+            return
+        self._spoken = now
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=self._units, rate=self._rate())
-        elif time.monotonic() - self._spoken > SECONDS_BETWEEN_LINES:
-            self._spoken = time.monotonic()
-            self.say(f"  {self._phase:<12} {self._units} of {self._total} units {self._rate()}")
+            done = self._rows if self._all_rows else self._units
+            self._bars.update(self._task, completed=done, figures=self._figures(now))
+        else:
+            self.say(f"  {self._phase:<12} {self._figures(now)}")
 
     def stop(self, *, ok: bool) -> None:
         """Show that the phase ended."""
         self._close()
         seconds = time.monotonic() - self._started
-        units = f"{self._units} units, " if self._total else ""
+        units = f"{self._units:,} units, " if self._total else ""
         rows = f"{self._rows:,} rows, " if self._rows else ""
         self.say(f"  {self._phase:<12} {units}{rows}{seconds:.1f} s{'' if ok else ', failed'}")
 
@@ -71,9 +84,20 @@ class Progress:
             self._bars.stop()
             self._bars = self._task = None
 
-    def _rate(self) -> str:
-        seconds = time.monotonic() - self._started
-        return f"{self._rows / seconds:,.0f} rows/s" if self._rows and seconds > 0 else ""
+    def _figures(self, now: float) -> str:
+        """Units, rows, rate and time left, as far as they are known."""
+        if not self._total:
+            return ""
+        figures = [f"{self._units:,} of {self._total:,} units"]
+        seconds = now - self._started
+        if self._all_rows:
+            figures.append(f"{self._rows:,} of {self._all_rows:,} rows")
+        if self._rows and seconds > 0:
+            rate = self._rows / seconds
+            figures.append(f"{rate:,.0f} rows/s")
+            if self._all_rows:
+                figures.append(f"{_clock((self._all_rows - self._rows) / rate)} left")
+        return ", ".join(figures)
 
     def __enter__(self) -> Self:
         return self
@@ -82,3 +106,10 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+
+
+def _clock(seconds: float) -> str:
+    """``h:mm:ss``, or ``m:ss`` below an hour."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -50,7 +50,8 @@ from dataops.engine.survey_tasks import (
     write_answer,
     write_repeats,
 )
-from dataops.engine.work import Task, Work
+from dataops.engine.tasks import Task
+from dataops.engine.work import Work
 from dataops.errors import Conflict, ContractViolation, DataopsError, NotFound
 from dataops.governance.contract import Action
 from dataops.governance.keys import current_key_id

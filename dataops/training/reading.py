@@ -22,7 +22,8 @@ from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
-from dataops.engine.work import Failure, Work, attempt
+from dataops.engine.tasks import Failure, attempt
+from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.features.encoder import Encoder, encode
 from dataops.features.steps import RowSteps

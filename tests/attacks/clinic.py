@@ -31,7 +31,8 @@ from dataops.declarations.clusters import ClusterFile
 from dataops.declarations.jobs import read_jobs
 from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
-from dataops.engine.work import Failure, Phase, Work, attempt
+from dataops.engine.tasks import Failure, attempt_all
+from dataops.engine.work import Work
 from dataops.runs.execute import Options, Outcome, resume, run_job
 from dataops.runs.init import init_workspace
 from dataops.runs.replay import replay_quarantine
@@ -69,15 +70,12 @@ CLUSTER = ClusterFile.model_validate({"kind": "local"})
 class Inline(Work):
     """Work that is done here, unit after unit, as a worker does it."""
 
-    def _run(
-        self, phase: str, function: Any, context: Any, waiting: list[Unit], results: dict[str, Any], shown: Phase
-    ) -> None:
+    def _run(self, phase: str, function: Any, context: Any, waiting: Sequence[Unit], land: Any, on_killed: Any) -> None:
         for unit in waiting:
-            outcome = attempt(function, context, unit)
+            (outcome,) = attempt_all(function, context, [unit])
             if isinstance(outcome, Failure):
                 raise outcome.error()
-            results[unit.id] = outcome
-            shown.advance(1, unit.rows)
+            land(unit, outcome)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from dataops.cli.main import main
 from dataops.datasets.units import Unit
-from dataops.engine.work import Failure, attempt
+from dataops.engine.tasks import Failure, attempt
 from dataops.errors import ContractViolation, DataopsError, Integrity
 from tests.attacks.canaries import (
     CONTRACT,

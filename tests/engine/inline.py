@@ -10,13 +10,15 @@ from typing import Any, cast
 import numpy as np
 
 from dataops.datasets.units import Unit
+from dataops.engine.handing_out import Landed, OnKilled
 from dataops.engine.progress import Progress
-from dataops.engine.work import Task, Work
+from dataops.engine.tasks import Later, Task
+from dataops.engine.work import Work
 
 
 @dataclass(slots=True, kw_only=True)
 class InlineWork:
-    """What `surveyed` needs of a `Work`; `phases` and `events` are what it was asked for."""
+    """What jobs need of a `Work`; `phases` and `events` are what it was asked for. Nothing kills a worker here."""
 
     run: str = "run-1"
     seed: int = 0
@@ -40,14 +42,25 @@ class InlineWork:
         self.events.append({"event": event, **fields})
 
     def map_units(
-        self, phase: str, function: Task, context: Any, units: Sequence[Unit], *, done: Mapping[str, Any] | None = None
+        self,
+        phase: str,
+        function: Task,
+        context: Any,
+        units: Sequence[Unit],
+        *,
+        done: Mapping[str, Any] | None = None,
+        landed: Landed | None = None,
+        on_killed: OnKilled | None = None,
     ) -> list[Any]:
-        assert done is None
         self.phases.append(phase)
         self.seconds[phase] = 0.0
-        shuffled = [units[place] for place in np.random.default_rng(self.seed).permutation(len(units))]
-        results = {}
-        for unit in shuffled:
+        results = dict(done or {})
+        waiting = [unit for unit in units if unit.id not in results]
+        for place in np.random.default_rng(self.seed).permutation(len(waiting)):
+            unit = waiting[place]
             for _ in range(2 if self.twice else 1):
-                results[unit.id] = function(context, unit)
+                result = function(context, unit)
+                results[unit.id] = result.finish() if isinstance(result, Later) else result
+            if landed is not None:
+                landed(unit, results[unit.id])
         return [results[unit.id] for unit in units]

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from dataops.engine import work as engine
+from dataops.engine import handing_out as engine
 from dataops.engine.progress import Progress
-from dataops.engine.work import Failure, Work, attempt
+from dataops.engine.tasks import Failure, attempt
+from dataops.engine.work import Work
 from dataops.errors import Compute, ContractViolation, Integrity, Storage
 from tests.datasets.examples import make_unit
 from tests.engine import jobs

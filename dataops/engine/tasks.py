@@ -1,0 +1,161 @@
+"""What a worker does with the units it is handed: one after the other, failures as values, writing beside reading.
+
+1. A task never raises: what goes wrong comes back as a `Failure` by family, for its unit alone, so that no traceback
+   with arguments reaches a worker's log.
+2. A function may leave the writing of its result for later (`Later`). It is done on one thread beside the task while
+   the next unit is read, one unit at a time: not more than two units of a thread are in memory.
+3. What is left to be written at the end of a task is waited for outside Dask's pool of threads, so that the next task
+   begins; not more tasks wait so than the worker has threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import BoundedSemaphore
+from typing import Any, Self
+
+from dataops import errors
+from dataops.datasets.units import Unit
+from dataops.errors import Compute, DataopsError
+
+Task = Callable[[Any, Unit], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a task failed: a family of `dataops.errors` and its message."""
+
+    family: str
+    message: str
+
+    def error(self) -> DataopsError:
+        """The error to raise on the driver's side."""
+        family = getattr(errors, self.family, Compute)
+        return family(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A unit's result that has yet to be written: `finish` writes it and returns it.
+
+    `finish` runs on another thread, while the next unit is read on this one: it only writes.
+    """
+
+    finish: Callable[[], Any]
+
+
+def attempt(function: Task, context: Any, unit: Unit) -> Any:
+    """The result of `function(context, unit)`, or a `Failure`."""
+    return _outcome(unit, lambda: function(context, unit))
+
+
+def attempt_batch(function: Task, packed: bytes, units: Sequence[Unit]) -> list[Any]:
+    """`attempt_all`, with the context as it travels."""
+    try:
+        context = _unpacked(packed)
+    except Exception as error:  # noqa: BLE001  # its text may hold what was packed
+        reason = f"its task can't be unpacked on a worker ({type(error).__name__}); does the worker have this code?"
+        return [Failure(family="Compute", message=f"unit {unit.id}: {reason}") for unit in units]
+    return attempt_all(function, context, units)
+
+
+def attempt_all(function: Task, context: Any, units: Sequence[Unit]) -> list[Any]:
+    """The result of `function(context, unit)`, or a `Failure`, for each of `units`, in their order."""
+    with _Writing() as writing:
+        outcomes = []
+        for unit in units:
+            outcome = attempt(function, context, unit)
+            outcomes.append(writing.begin(unit, outcome) if isinstance(outcome, Later) else outcome)
+        with writing.left_to_do():
+            return [outcome.result() if isinstance(outcome, Future) else outcome for outcome in outcomes]
+
+
+def _outcome(unit: Unit, do: Callable[[], Any]) -> Any:
+    """What `do` returns for `unit`, or a `Failure`."""
+    try:
+        return do()
+    except DataopsError as error:
+        return Failure(family=type(error).__name__, message=str(error))
+    except MemoryError:
+        return Failure(
+            family="Compute", message=f"unit {unit.id}: out of memory on its worker ({unit.size_bytes} bytes decoded)"
+        )
+    except OSError as error:
+        return Failure(family="Storage", message=f"unit {unit.id}: {type(error).__name__}, errno {error.errno}")
+    except Exception as error:  # noqa: BLE001  # its text may hold values, and must not leave the worker
+        return Failure(family="Compute", message=f"unit {unit.id}: {type(error).__name__}{_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    """Where in our code an unexpected error came from: file name and line, no values."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        if f"{__package__.split('.')[0]}/" in trace.tb_frame.f_code.co_filename:
+            name = trace.tb_frame.f_code.co_filename.rsplit("dataops/", 1)[-1]
+            place = f" at {name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+@lru_cache(maxsize=4)
+def _unpacked(packed: bytes) -> Any:
+    from distributed.protocol.pickle import loads
+
+    return loads(packed)
+
+
+class _Writing:
+    """The thread that writes what the units of one task left for later; started when the first one does."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._last: Future[Any] | None = None
+
+    def begin(self, unit: Unit, later: Later) -> Future[Any]:
+        """The outcome of `later`, begun once the one before is done."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="write")
+        if self._last is not None:
+            self._last.result()  # a third unit would wait in memory
+        self._last = self._thread.submit(_outcome, unit, later.finish)
+        return self._last
+
+    @contextmanager
+    def left_to_do(self) -> Iterator[None]:
+        """Whatever is left may be waited for here: the worker's next task begins meanwhile."""
+        worker = None if self._last is None or self._last.done() else _worker()
+        if worker is None:
+            yield
+            return
+        from distributed import secede
+
+        with _places(worker.state.nthreads):
+            secede()
+            yield
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+
+
+def _worker() -> Any:
+    """The Dask worker whose task this is; None where there is none."""
+    from distributed import get_worker
+
+    try:
+        return get_worker()
+    except ValueError:
+        return None
+
+
+@lru_cache
+def _places(threads: int) -> BoundedSemaphore:
+    """Room for tasks of this process that wait for their writing outside the pool."""
+    return BoundedSemaphore(threads)
