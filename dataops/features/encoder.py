@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from dataops.features.columns import column_of, read_categories, read_numbers, r
 from dataops.features.summary import NumericSummary, Summary
 from dataops.records import Record
 
+_Absent: TypeAlias = npt.NDArray[np.bool_] | None
 _LARGEST_CODE = 2**24  # the integers that a float32 of a tree's matrix holds exactly
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -127,11 +128,13 @@ class Encoded:
     numeric : ``(n_rows, n_numeric)`` float32, C order, finite.
     codes : ``(n_rows, n_categorical)`` int32, C order, each below its column's code count.
     unknown : rows by categorical column whose category has no code of its own; null isn't counted.
+    missing : by a column's place in `matrix`, which rows had no value, bool (n_rows,); only columns with such rows.
     """
 
     numeric: npt.NDArray[np.float32]
     codes: npt.NDArray[np.int32]
     unknown: Mapping[str, int]
+    missing: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -184,13 +187,17 @@ def encode(encoder: Encoder, table: pa.Table) -> Encoded:
     require_columns(table.column_names, encoder.source_columns(), what="the encoder")
     numeric = np.empty((table.num_rows, len(encoder.numeric)), np.float32)
     codes = np.empty((table.num_rows, len(encoder.categorical)), np.int32)
+    unknown, missing = {}, {}
     for place, column in enumerate(encoder.numeric):
-        _encode_numbers(column, column_of(table, column.name), numeric[:, place])
-    unknown = {
-        column.name: _encode_categories(column, column_of(table, column.name), codes[:, place])
-        for place, column in enumerate(encoder.categorical)
-    }
-    return Encoded(numeric=numeric, codes=codes, unknown=unknown)
+        absent = _encode_numbers(column, column_of(table, column.name), numeric[:, place])
+        if absent is not None:
+            missing[place] = absent
+    for place, category in enumerate(encoder.categorical):
+        n_unknown, absent = _encode_categories(category, column_of(table, category.name), codes[:, place])
+        unknown[category.name] = n_unknown
+        if absent is not None:
+            missing[len(encoder.numeric) + place] = absent
+    return Encoded(numeric=numeric, codes=codes, unknown=unknown, missing=missing)
 
 
 def _fit_numeric(
@@ -242,28 +249,36 @@ def _fit_categorical(
         yield CategoricalColumn(name=name, categories=categories)
 
 
-def _encode_numbers(column: NumericColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]) -> None:
+def _encode_numbers(column: NumericColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]) -> _Absent:
+    """Fill `out`; gives which rows had no value."""
     values = read_numbers(column.name, source)
     usable = np.isfinite(values)
-    if not usable.all():
+    whole = bool(usable.all())
+    if not whole:
         values = np.where(usable, values, column.fill)
     if (column.mean, column.scale) != (0.0, 1.0):
         with np.errstate(over="ignore"):  # clipped below
             values = values - column.mean
             values /= column.scale
     np.clip(values, -_LARGEST_FLOAT32, _LARGEST_FLOAT32, out=out, casting="same_kind")
+    return None if whole else ~usable
 
 
-def _encode_categories(column: CategoricalColumn, source: pa.ChunkedArray, out: npt.NDArray[np.int32]) -> int:
-    """Fill `out` with codes; gives how many rows hold a category without a code of its own."""
+def _encode_categories(
+    column: CategoricalColumn, source: pa.ChunkedArray, out: npt.NDArray[np.int32]
+) -> tuple[int, _Absent]:
+    """Fill `out` with codes; gives how many rows hold a category without a code of its own, and which had no value."""
     stored = read_categories(column.name, source)
     known = pc.index_in(stored.texts, value_set=pa.array(column.categories, pa.string()), skip_nulls=True)
     code_of = np.zeros(len(stored.texts) + 1, np.int32)  # the last is null's
     code_of[:-1] = pc.add(pc.fill_null(known, -1), 1).to_numpy()
     out[:] = code_of[stored.indices]
     is_unknown = np.zeros(len(code_of), np.bool_)
-    is_unknown[:-1] = (code_of[:-1] == 0) & stored.texts.is_valid().to_numpy(zero_copy_only=False)
-    return int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
+    is_null = np.append(~stored.texts.is_valid().to_numpy(zero_copy_only=False), True)
+    is_unknown[:-1] = (code_of[:-1] == 0) & ~is_null[:-1]
+    n_unknown = int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
+    absent = is_null[stored.indices]
+    return n_unknown, absent if absent.any() else None
 
 
 def _numeric_column(record: Mapping[str, Any]) -> NumericColumn:

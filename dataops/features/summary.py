@@ -30,6 +30,7 @@ Keys = npt.NDArray[np.int32]
 
 _CUT_BITS = 40  # of the 52 stored mantissa bits; 12 stay, 13 with the implicit one
 _WITHOUT_SIGN = 0x7FFF_FFFF_FFFF_FFFF
+_LARGEST = float(np.finfo(np.float64).max)
 _BLOCK = 1 << 14  # values: what is computed on them stays in a core's cache
 
 
@@ -89,7 +90,7 @@ class NumericSummary:
 
     def _order_statistic(self, rank: int) -> float:
         place = int(np.searchsorted(np.cumsum(self.counts), rank))
-        value = float(_values_of(self.keys[place : place + 1])[0])
+        value = float(values_of(self.keys[place : place + 1])[0])
         return float(np.clip(value, self.minimum, self.maximum))  # rounding may have gone past the ends
 
     def _require_values(self) -> int:
@@ -252,9 +253,17 @@ def _keys_of(values: Floats) -> Keys:
     return keys
 
 
-def _values_of(keys: Keys) -> Floats:
+def values_of(keys: Keys) -> Floats:
+    """The values that `keys` stand for, float64."""
     size = (np.abs(keys).astype(np.int64) << _CUT_BITS).view(np.float64)
     return np.copysign(size, keys)
+
+
+def starts_of(keys: Keys) -> Floats:
+    """The least value that is rounded to each of `keys`, float64; finite, also where that of the last key isn't."""
+    away = np.where(keys > 0, keys, 1 - keys.astype(np.int64)).astype(np.int64)  # -5 begins where 6 does, mirrored
+    size = ((away << _CUT_BITS) - (1 << (_CUT_BITS - 1))).view(np.float64)
+    return np.clip(np.where(keys > 0, size, -size), -_LARGEST, _LARGEST)
 
 
 def _merge_numbers(parts: Sequence[NumericSummary]) -> NumericSummary:

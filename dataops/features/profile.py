@@ -1,0 +1,343 @@
+"""Profiles: how many rows fall into which cell of each feature and of the score, counted where rows are scored.
+
+1. Cells are fixed when a model is judged (see `binning` and `reference`); counting only adds whole rows. So the counts
+   of any split of the rows, added up in any order, are those of all rows.
+2. A number's cells are intervals of what the encoder gives, float32; one cell may hold a single value. What was missing
+   is counted apart, not where its fill lies. An infinity is missing, as it is to the encoder.
+3. A category's cells are codes, the rare ones together; code 0 is told apart into what was missing and what is unknown.
+4. A slice is counted by the place of its value among those that the reference knows, all others together, and in the
+   coarser cells that drift is told by.
+5. Counts are one vector of integers: first the score and the columns of all rows, cell by cell, then each slice's
+   values with the coarse cells of score and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Self, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dataops.errors import Format
+from dataops.features.columns import Ints
+from dataops.features.encoder import Encoded
+from dataops.records import Record
+
+Floats32: TypeAlias = npt.NDArray[np.float32]
+Fold: TypeAlias = npt.NDArray[np.int64]
+
+MISSING, UNKNOWN = 0, 1
+"""The cells of what was missing, of any column, and of a category that the model doesn't know."""
+SCORES = "scores"
+"""What the cells of the score are called."""
+
+_BLOCK = 1 << 16  # rows: a column of them is sorted within a core's cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NumberCells:
+    """The cells of a number: cell 0 is what was missing, cell ``b + 1`` holds ``edges[b - 1] <= x < edges[b]``.
+
+    Parameters
+    ----------
+    name : the column, or `SCORES`.
+    edges : float32, strictly rising; the first bin has no lower end, the last no upper one.
+    fill : the bin that the encoder's fill lies in.
+    points : the cells that hold one value of the training rows, as those are summarised.
+    coarse : ``(n_cells,)``, the coarse cell of each cell.
+    """
+
+    name: str
+    edges: Floats32
+    fill: int
+    points: tuple[int, ...]
+    coarse: Fold
+
+    @property
+    def n_cells(self) -> int:
+        """How many cells there are."""
+        return len(self.edges) + 2
+
+    def record(self) -> Record:
+        """The cells as JSON; edges keep every bit."""
+        edges = [float(edge) for edge in self.edges]
+        rest = {"fill": self.fill, "points": list(self.points), "coarse": self.coarse.tolist()}
+        return {"name": self.name, "edges": edges, **rest}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CategoryCells:
+    """The cells of a category: cell 0 is what was missing, 1 what is unknown.
+
+    Parameters
+    ----------
+    name : the column.
+    of_code : the cell of each code of the encoder, from code 1 on.
+    coarse : ``(n_cells,)``, the coarse cell of each cell.
+    """
+
+    name: str
+    of_code: Fold
+    coarse: Fold
+
+    @property
+    def n_cells(self) -> int:
+        """How many cells there are."""
+        return int(self.of_code.max(initial=UNKNOWN)) + 1
+
+    def record(self) -> Record:
+        """The cells as JSON."""
+        return {"name": self.name, "of_code": self.of_code.tolist(), "coarse": self.coarse.tolist()}
+
+
+Cells: TypeAlias = NumberCells | CategoryCells
+OneKind = TypeVar("OneKind", NumberCells, CategoryCells)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: where counts lie is worked out once
+class ProfileSpec:
+    """What is counted of scored rows.
+
+    Parameters
+    ----------
+    scores : the cells of the score.
+    columns : those of the features, in the encoder's order.
+    slices : column -> its values; the last place, behind them, is that of all other values.
+    """
+
+    scores: NumberCells
+    columns: tuple[Cells, ...]
+    slices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def all_cells(self) -> tuple[Cells, ...]:
+        """The cells of the score, then of the columns."""
+        return (self.scores, *self.columns)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where the cells of the score and of each column begin among those of all rows, and where the last end."""
+        return tuple(accumulate((cells.n_cells for cells in self.all_cells), initial=0))
+
+    @cached_property
+    def coarse_starts(self) -> tuple[int, ...]:
+        """Where the coarse cells of the score and of each column begin, and where the last end."""
+        return tuple(accumulate((int(cells.coarse.max()) + 1 for cells in self.all_cells), initial=0))
+
+    @cached_property
+    def coarse(self) -> Fold:
+        """The coarse cell, among those of score and columns together, of each cell."""
+        parts = zip(self.coarse_starts, self.all_cells, strict=False)
+        return np.concatenate([start + cells.coarse for start, cells in parts])
+
+    @cached_property
+    def slice_starts(self) -> tuple[int, ...]:
+        """Where the counts of each slice begin, and where the last end."""
+        sizes = ((len(values) + 1) * self.coarse_starts[-1] for _, values in self.slices)
+        return tuple(accumulate(sizes, initial=self.starts[-1]))
+
+    @property
+    def size(self) -> int:
+        """How many counts there are."""
+        return self.slice_starts[-1]
+
+    def of_slice(self, counts: Ints, place: int) -> Ints:
+        """The counts of the slice at `place`: ``(n_values + 1, n_coarse_cells)``, a view."""
+        start, stop = self.slice_starts[place : place + 2]
+        return counts[start:stop].reshape(-1, self.coarse_starts[-1])
+
+    def with_slices(self, names: Sequence[str]) -> ProfileSpec:
+        """The spec that counts no other slices than `names`, in their order."""
+        known = dict(self.slices)
+        return ProfileSpec(
+            scores=self.scores, columns=self.columns, slices=tuple((name, known[name]) for name in names)
+        )
+
+    def record(self) -> Record:
+        """The spec as JSON."""
+        return {
+            "scores": self.scores.record(),
+            "columns": [cells.record() for cells in self.columns],
+            "slices": [{"column": name, "values": list(values)} for name, values in self.slices],
+        }
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """The spec that `record()` wrote.
+
+        Raises
+        ------
+        Format : it didn't.
+        """
+        try:
+            return cls(
+                scores=_number_cells(record["scores"]),
+                columns=tuple(
+                    _number_cells(one) if "edges" in one else _category_cells(one) for one in record["columns"]
+                ),
+                slices=tuple((str(one["column"]), tuple(map(str, one["values"]))) for one in record["slices"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise Format(f"not what rows are counted by: {type(error).__name__} while reading it") from None
+
+
+def count_profile(
+    spec: ProfileSpec, encoded: Encoded, scores: Floats32, slices: Sequence[npt.NDArray[np.integer[Any]]] = ()
+) -> Ints:
+    """The counts of the rows, int64 ``(spec.size,)``.
+
+    Parameters
+    ----------
+    encoded : the rows as the model takes them, by the encoder that `spec` was made for.
+    scores : float32 (n_rows,).
+    slices : for each slice of `spec`, (n_rows,) places among its values; see `dataops.features.slices`.
+    """
+    counts = np.zeros(spec.size, np.int64)
+    whole = counts[: spec.starts[-1]]
+    for start in range(0, encoded.rows, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        rows, likely = _rows_of(encoded, block), scores[block]
+        if not spec.slices:
+            whole += _count_cells(spec, rows, likely)
+        for place in range(len(spec.slices)):
+            by_value = spec.of_slice(counts, place)
+            for value, some in _by_value(slices[place][block], len(by_value)):
+                cells = _count_cells(spec, rows.taken(some), likely[some])
+                by_value[value] += folded(cells, spec.coarse, by_value.shape[1])
+                if place == 0:  # each row has one value of a slice, so these are all rows
+                    whole += cells
+    return counts
+
+
+def _by_value(places: npt.NDArray[np.integer[Any]], n_values: int) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Each value that there is, with its rows."""
+    small = places.astype(np.uint16)
+    order = np.argsort(small, kind="stable")  # 16 bits: by radix
+    ends = np.cumsum(np.bincount(small, minlength=n_values))
+    for value, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if end > start:
+            yield value, order[start:end]
+
+
+def count_columns(columns: Sequence[Cells], encoded: Encoded) -> Ints:
+    """The counts of the features alone, int64, column after column."""
+    return _count_columns(columns, _rows_of(encoded, slice(None)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rows:
+    """Some encoded rows; `missing` as `Encoded` has it."""
+
+    numeric: Floats32
+    codes: npt.NDArray[np.int32]
+    missing: Mapping[int, npt.NDArray[np.bool_]]
+
+    def taken(self, rows: npt.NDArray[np.intp]) -> _Rows:
+        missing = {place: mask[rows] for place, mask in self.missing.items()}
+        return _Rows(numeric=self.numeric[rows], codes=self.codes[rows], missing=missing)
+
+
+def _rows_of(encoded: Encoded, rows: slice) -> _Rows:
+    missing = {place: mask[rows] for place, mask in encoded.missing.items()}
+    return _Rows(numeric=encoded.numeric[rows], codes=encoded.codes[rows], missing=missing)
+
+
+def _count_columns(columns: Sequence[Cells], rows: _Rows) -> Ints:
+    counted = [np.zeros(0, np.int64)]
+    numbers = rows.numeric.shape[1]
+    for place, cells in enumerate(columns):
+        absent = rows.missing.get(place)
+        n_missing = 0 if absent is None else int(np.count_nonzero(absent))
+        if isinstance(cells, NumberCells):
+            counted.append(_count_numbers(cells, rows.numeric[:, place], n_missing))
+        else:
+            counted.append(_count_codes(cells, rows.codes[:, place - numbers], n_missing))
+    return np.concatenate(counted)
+
+
+def _count_cells(spec: ProfileSpec, rows: _Rows, scores: Floats32) -> Ints:
+    return np.concatenate([_count_numbers(spec.scores, scores, 0), _count_columns(spec.columns, rows)])
+
+
+def _count_numbers(cells: NumberCells, values: Floats32, n_missing: int) -> Ints:
+    # to sort a block and look the edges up in it takes a tenth of the time of looking up each value
+    below = np.searchsorted(np.sort(values), cells.edges)
+    counts = np.empty(cells.n_cells, np.int64)
+    counts[MISSING] = n_missing
+    counts[1:] = np.diff(below, prepend=0, append=len(values))
+    counts[1 + cells.fill] -= n_missing
+    return counts
+
+
+def _count_codes(cells: CategoryCells, codes: npt.NDArray[np.int32], n_missing: int) -> Ints:
+    by_code = np.bincount(codes, minlength=len(cells.of_code) + 1)
+    counts = np.zeros(cells.n_cells, np.int64)
+    counts[MISSING], counts[UNKNOWN] = n_missing, by_code[0] - n_missing
+    np.add.at(counts, cells.of_code, by_code[1:])
+    return counts
+
+
+def folded(counts: Ints, fold: Fold, n_cells: int | None = None) -> Ints:
+    """`counts` of shape ``(..., n)``, added up by the cell that `fold`, ``(n,)``, gives each."""
+    size = int(fold.max(initial=-1)) + 1 if n_cells is None else n_cells
+    result = np.zeros((*counts.shape[:-1], size), np.int64)
+    np.add.at(result.T, fold, counts.T)
+    return result
+
+
+def sparse_counts(counts: Ints) -> list[int]:
+    """`counts` for a record: for each that isn't zero, how many zeros stand before it, then the count."""
+    places = np.flatnonzero(counts)
+    pairs = np.empty((len(places), 2), np.int64)
+    pairs[:, 0], pairs[:, 1] = np.diff(places, prepend=-1) - 1, counts[places]
+    flat: list[int] = pairs.ravel().tolist()
+    return flat
+
+
+def dense_counts(record: Sequence[int], size: int) -> Ints:
+    """The `size` counts that `sparse_counts` wrote.
+
+    Raises
+    ------
+    Format : it wrote another number of them.
+    """
+    counts = np.zeros(size, np.int64)
+    pairs = np.array(record, np.int64)
+    if len(pairs) % 2:
+        raise Format("counts of a profile come in pairs, and these don't")
+    places = np.cumsum(pairs[::2] + 1) - 1
+    if len(places) and not 0 <= places.min() <= places.max() < size:
+        raise Format(f"counts of a profile that has {size} cells lie beyond them")
+    counts[places] = pairs[1::2]
+    return counts
+
+
+def _number_cells(record: Mapping[str, Any]) -> NumberCells:
+    edges = np.array(record["edges"], np.float32)
+    cells = NumberCells(
+        name=str(record["name"]),
+        edges=edges,
+        fill=int(record["fill"]),
+        points=tuple(map(int, record["points"])),
+        coarse=np.array(record["coarse"], np.int64),
+    )
+    if not (np.diff(edges) > 0).all() or not 0 <= cells.fill <= len(edges):
+        raise ValueError(cells.name)
+    return _checked(cells)
+
+
+def _category_cells(record: Mapping[str, Any]) -> CategoryCells:
+    of_code, coarse = (np.array(record[key], np.int64) for key in ("of_code", "coarse"))
+    if (of_code <= UNKNOWN).any():
+        raise ValueError(record["name"])
+    return _checked(CategoryCells(name=str(record["name"]), of_code=of_code, coarse=coarse))
+
+
+def _checked(cells: OneKind) -> OneKind:
+    if len(cells.coarse) != cells.n_cells or (cells.coarse < 0).any() or (cells.coarse >= cells.n_cells).any():
+        raise ValueError(cells.name)
+    return cells
