@@ -35,6 +35,9 @@ MISSING, UNKNOWN = 0, 1
 SCORES = "scores"
 """What the cells of the score are called."""
 
+SCORE_BINS = 20
+"""Equal bins of 0 to 1, in which scores are shown."""
+
 _BLOCK = 1 << 16  # rows: a column of them is sorted within a core's cache
 
 
@@ -200,13 +203,13 @@ def count_profile(
     whole = counts[: spec.starts[-1]]
     for start in range(0, encoded.rows, _BLOCK):
         block = slice(start, start + _BLOCK)
-        rows, likely = _rows_of(encoded, block), scores[block]
+        rows, likely = encoded.of_rows(block), scores[block]
         if not spec.slices:
             whole += _count_cells(spec, rows, likely)
         for place in range(len(spec.slices)):
             by_value = spec.of_slice(counts, place)
             for value, some in _by_value(slices[place][block], len(by_value)):
-                cells = _count_cells(spec, rows.taken(some), likely[some])
+                cells = _count_cells(spec, rows.of_rows(some), likely[some])
                 by_value[value] += folded(cells, spec.coarse, by_value.shape[1])
                 if place == 0:  # each row has one value of a slice, so these are all rows
                     whole += cells
@@ -225,42 +228,19 @@ def _by_value(places: npt.NDArray[np.integer[Any]], n_values: int) -> Iterator[t
 
 def count_columns(columns: Sequence[Cells], encoded: Encoded) -> Ints:
     """The counts of the features alone, int64, column after column."""
-    return _count_columns(columns, _rows_of(encoded, slice(None)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Rows:
-    """Some encoded rows; `missing` as `Encoded` has it."""
-
-    numeric: Floats32
-    codes: npt.NDArray[np.int32]
-    missing: Mapping[int, npt.NDArray[np.bool_]]
-
-    def taken(self, rows: npt.NDArray[np.intp]) -> _Rows:
-        missing = {place: mask[rows] for place, mask in self.missing.items()}
-        return _Rows(numeric=self.numeric[rows], codes=self.codes[rows], missing=missing)
-
-
-def _rows_of(encoded: Encoded, rows: slice) -> _Rows:
-    missing = {place: mask[rows] for place, mask in encoded.missing.items()}
-    return _Rows(numeric=encoded.numeric[rows], codes=encoded.codes[rows], missing=missing)
-
-
-def _count_columns(columns: Sequence[Cells], rows: _Rows) -> Ints:
     counted = [np.zeros(0, np.int64)]
-    numbers = rows.numeric.shape[1]
     for place, cells in enumerate(columns):
-        absent = rows.missing.get(place)
+        absent = encoded.missing.get(place)
         n_missing = 0 if absent is None else int(np.count_nonzero(absent))
         if isinstance(cells, NumberCells):
-            counted.append(_count_numbers(cells, rows.numeric[:, place], n_missing))
+            counted.append(_count_numbers(cells, encoded.values[:, place], n_missing))
         else:
-            counted.append(_count_codes(cells, rows.codes[:, place - numbers], n_missing))
+            counted.append(_count_codes(cells, encoded.values[:, place], n_missing))
     return np.concatenate(counted)
 
 
-def _count_cells(spec: ProfileSpec, rows: _Rows, scores: Floats32) -> Ints:
-    return np.concatenate([_count_numbers(spec.scores, scores, 0), _count_columns(spec.columns, rows)])
+def _count_cells(spec: ProfileSpec, rows: Encoded, scores: Floats32) -> Ints:
+    return np.concatenate([_count_numbers(spec.scores, scores, 0), count_columns(spec.columns, rows)])
 
 
 def _count_numbers(cells: NumberCells, values: Floats32, n_missing: int) -> Ints:
@@ -273,12 +253,18 @@ def _count_numbers(cells: NumberCells, values: Floats32, n_missing: int) -> Ints
     return counts
 
 
-def _count_codes(cells: CategoryCells, codes: npt.NDArray[np.int32], n_missing: int) -> Ints:
-    by_code = np.bincount(codes, minlength=len(cells.of_code) + 1)
+def _count_codes(cells: CategoryCells, codes: Floats32, n_missing: int) -> Ints:
+    by_code = np.bincount(codes.astype(np.int64), minlength=len(cells.of_code) + 1)
     counts = np.zeros(cells.n_cells, np.int64)
     counts[MISSING], counts[UNKNOWN] = n_missing, by_code[0] - n_missing
     np.add.at(counts, cells.of_code, by_code[1:])
     return counts
+
+
+def score_histogram(scores: Floats32) -> list[int]:
+    """Rows in each of `SCORE_BINS` equal bins of [0, 1]."""
+    counts, _ = np.histogram(scores, bins=SCORE_BINS, range=(0.0, 1.0))
+    return [int(count) for count in counts]
 
 
 def folded(counts: Ints, fold: Fold, n_cells: int | None = None) -> Ints:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataops.features.program import FeatureProgram
+from dataops.features.reference import Reference
 from dataops.governance.grant import ColumnDecision, Grant
 from dataops.models.markdown import number, plain, table
 
@@ -40,6 +41,7 @@ def write_card(
     grant: Grant,
     program: FeatureProgram,
     metrics: Mapping[str, Any],
+    reference: Reference | None = None,
     purpose: str = "",
     limits: Sequence[str] = (),
 ) -> str:
@@ -57,6 +59,8 @@ def write_card(
         The features.
     metrics
         In the shape of a package's metrics.
+    reference
+        What later rows are compared with.
     purpose, limits
         The author's words: what it is for, and what it isn't good for.
     """
@@ -66,6 +70,7 @@ def write_card(
         "What the policies allowed": _policy_effect(grant),
         "Features": _features(program),
         "How well it does": _figures(metrics),
+        "What drift is measured against": _reference(reference),
         "Limits": _limits(limits, grant, metrics),
     }
     lines = [f"# Model card: {plain(model)}", ""]
@@ -140,6 +145,20 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         for column, groups in sorted(figures.get("slices", {}).items()):
             lines += ["", f"### {plain(dataset)} by {plain(column)}", "", *_slices(column, groups)]
     return lines
+
+
+def _reference(reference: Reference | None) -> list[str]:
+    if reference is None:
+        return ["Nothing: no reference was counted."]
+    features = len(reference.spec.columns)
+    slices = ", ".join(f"{plain(name)} ({len(values)} values)" for name, values in reference.spec.slices)
+    edges = reference.decile_edges
+    return [
+        f"- **Rows:** the {number(reference.rows)} of {plain(reference.dataset)}, which it didn't learn from",
+        f"- **Counted:** {features} features and the score, by cells that are fixed with this version",
+        f"- **By slice:** {slices or 'none'}",
+        f"- **Deciles of the score begin at:** {', '.join(map(number, edges)) if edges else 'too few rows'}",
+    ]
 
 
 def _slices(column: str, groups: Mapping[str, Mapping[str, Any]]) -> list[str]:

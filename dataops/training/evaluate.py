@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dataops.errors import AccessDenied, InvalidInput
+from dataops.features.slices import OTHERS, slice_texts
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, SliceValues, merge_parts
 from dataops.training.scores import (
@@ -33,8 +33,6 @@ from dataops.training.scores import (
 
 SMALLEST_SLICE_ROWS = 20
 MOST_SLICE_VALUES = 200
-MISSING = "(missing)"
-OTHERS = "(others)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,14 +53,20 @@ def evaluate_scores(
     InvalidInput : see `count_scores`; a slice column of more than `MOST_SLICE_VALUES` values.
     """
     by_slice = {
-        name: {value: count_scores(scores[rows], target[rows]) for value, rows in _rows_by_value(name, values)}
+        name: {value: count_scores(scores[rows], target[rows]) for value, rows in rows_by_value(name, values)}
         for name, values in (slices or {}).items()
     }
     return Evaluation(overall=count_scores(scores, target), slices=by_slice)
 
 
-def _rows_by_value(name: str, values: SliceValues) -> list[tuple[str, IntArray]]:
-    texts = pc.fill_null(pc.cast(pa.array(values), pa.string()), MISSING).dictionary_encode()
+def rows_by_value(name: str, values: SliceValues) -> list[tuple[str, IntArray]]:
+    """Each value of the slice column `name`, and the rows that have it.
+
+    Raises
+    ------
+    InvalidInput : more than `MOST_SLICE_VALUES` values.
+    """
+    texts = slice_texts(pa.array(values))
     _require_few(name, len(texts.dictionary))
     codes = texts.indices.to_numpy(zero_copy_only=False)
     return [(value, np.flatnonzero(codes == code)) for code, value in enumerate(texts.dictionary.to_pylist())]
@@ -120,18 +124,23 @@ def report(evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: in
 
 def group_small(by_value: Mapping[str, ScoreCounts], min_size: int) -> Mapping[str, ScoreCounts]:
     """`by_value` with the values of fewer than `min_size` rows as one, `OTHERS`, which has that many if all rows do."""
-    order = sorted(by_value, key=lambda value: (by_value[value].rows, value != OTHERS, value))
-    together = [value for value in order if by_value[value].rows < min_size]
+    together = values_together({value: counts.rows for value, counts in by_value.items()}, min_size)
     if not together:
         return by_value
-    rows = sum(by_value[value].rows for value in together)
-    for value in order[len(together) :]:
-        if rows >= min_size and value != OTHERS:
-            continue
-        together.append(value)
-        rows += by_value[value].rows
     shown = {value: counts for value, counts in by_value.items() if value not in together}
     return {**shown, OTHERS: merge_counts([by_value[value] for value in together])}
+
+
+def values_together(rows_of: Mapping[str, int], min_size: int) -> tuple[str, ...]:
+    """The values that are one, `OTHERS`: those of fewer than `min_size` rows, and the next larger if it takes them."""
+    order = sorted(rows_of, key=lambda value: (rows_of[value], value != OTHERS, value))
+    together = [value for value in order if rows_of[value] < min_size]
+    rows = sum(rows_of[value] for value in together)
+    for value in order[len(together) :]:
+        if together and (rows < min_size or value == OTHERS):
+            together.append(value)
+            rows += rows_of[value]
+    return tuple(together)
 
 
 def _slice_report(counts: ScoreCounts, metrics: Sequence[str]) -> dict[str, Any]:
@@ -159,10 +168,11 @@ def evaluate_on_cluster(
 
 
 def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes]) -> Evaluation:
-    scores = _predictor(*argument).predict(part.encoded)
+    scores = loaded_predictor(*argument).predict(part.encoded)
     return evaluate_scores(scores, part.target, part.slices)
 
 
 @lru_cache(maxsize=4)
-def _predictor(model_format: str, model: bytes) -> Predictor:
+def loaded_predictor(model_format: str, model: bytes) -> Predictor:
+    """The predictor in `model`, read once by each worker."""
     return load_predictor(model_format, model)

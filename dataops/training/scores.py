@@ -100,6 +100,11 @@ def score_bucket(scores: FloatArray) -> IntArray:
     return (positive_zero.view(np.uint32) >> CUT_BITS).astype(np.int64)
 
 
+def bucket_starts(buckets: IntArray) -> FloatArray:
+    """The least score of each of `buckets`, float32."""
+    return (buckets.astype(np.uint32) << CUT_BITS).view(np.float32)
+
+
 def _units(values: np.ndarray[Any, np.dtype[np.float64]]) -> int:
     whole = np.rint(values * UNIT).astype(np.int64)
     return sum(int(whole[start : start + SUM_ROWS].sum()) for start in range(0, len(whole), SUM_ROWS))

@@ -19,11 +19,14 @@ import pyarrow as pa
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import COUNTED
-from dataops.declarations.jobs import INPUT, TrainJob
+from dataops.declarations.jobs import HOLDOUT, INPUT, TrainJob
 from dataops.engine.code import code_identity
 from dataops.engine.work import Work
+from dataops.features.binning import fit_cells
 from dataops.features.encoder import Encoder, fit_encoder
+from dataops.features.profile import Cells
 from dataops.features.program import FeatureProgram, compose_program
+from dataops.features.reference import Reference
 from dataops.features.summary import merge
 from dataops.governance.contract import Column, schema_of
 from dataops.models.card import TrainedOn, write_card
@@ -31,6 +34,7 @@ from dataops.models.package import Package
 from dataops.records import Record, now_utc
 from dataops.registry.versions import Registry
 from dataops.training.evaluate import evaluate_on_cluster
+from dataops.training.judging import judge_on_cluster
 from dataops.training.plan import TrainPlan
 from dataops.training.reading import PartContext, SummaryContext, load_parts, read_figures, summarise_unit
 from dataops.training.trainers import load_trainer
@@ -38,7 +42,7 @@ from dataops.training.trainers import load_trainer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """One fitted candidate: its model, and per dataset how it does there."""
+    """One fitted candidate: its model, per dataset how it does there, and what later rows are compared with."""
 
     name: str
     trainer: str
@@ -46,6 +50,7 @@ class Trained:
     model_format: str
     model: bytes
     metrics: Mapping[str, Any]
+    reference: Reference
 
 
 def run_train(
@@ -57,14 +62,12 @@ def run_train(
     context = SummaryContext(selection=plan.learn, numeric=numeric, categorical=categorical)
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
     require_within_thresholds(given, [receipt for _, receipt in summarised])
-    encoder = fit_encoder(
-        merge([summary for summary, _ in summarised]),
-        job.features,
-        min_group_size=given.grant.effect.min_group_size,
-    )
+    summary = merge([summary for summary, _ in summarised])
+    encoder = fit_encoder(summary, job.features, min_group_size=given.grant.effect.min_group_size)
     models = _fit_all(plan, given, encoder, work)
     reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
-    metrics = _judge_all(plan, inputs, models, encoder, work, reads)
+    judging = Judging(encoder=encoder, cells=fit_cells(summary, encoder), models=models)
+    judged = _judge_all(plan, inputs, judging, work, reads)
     candidates = [
         Trained(
             name=candidate_name(job, number),
@@ -73,9 +76,10 @@ def run_train(
             model_format=model_format,
             model=model,
             metrics=report,
+            reference=reference,
         )
-        for number, (candidate, (model_format, model), report) in enumerate(
-            zip(job.candidates, models, metrics, strict=True)
+        for number, (candidate, (model_format, model), (report, reference)) in enumerate(
+            zip(job.candidates, models, judged, strict=True)
         )
     ]
     with work.phase("register"):
@@ -102,33 +106,39 @@ def candidate_name(job: TrainJob, number: int) -> str:
     return trainer if len(same) == 1 else f"{trainer}-{same.index(number) + 1}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What is judged: the models, and how rows become what they take and what is counted of them."""
+
+    encoder: Encoder
+    cells: tuple[Cells, ...]
+    models: Sequence[tuple[str, bytes]]
+
+
 def _judge_all(
-    plan: TrainPlan,
-    inputs: Mapping[str, GovernedInput],
-    models: Sequence[tuple[str, bytes]],
-    encoder: Encoder,
-    work: Work,
-    reads: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """Per model: dataset -> report; fills `reads` with what was read for it."""
-    reports: list[dict[str, Any]] = [{} for _ in models]
+    plan: TrainPlan, inputs: Mapping[str, GovernedInput], judging: Judging, work: Work, reads: dict[str, Any]
+) -> list[tuple[dict[str, Any], Reference]]:
+    """Per model: dataset -> report, and the reference made of the rows held out; fills `reads` with what was read."""
+    reports: list[dict[str, Any]] = [{} for _ in judging.models]
+    references: list[Reference] = []
     for input_name, selection in plan.judge.items():
-        name = plan.metrics_name(input_name)
-        context = PartContext(selection=selection, encoder=encoder)
-        parts, receipts = load_parts(work, f"judge on {name}", context, inputs[input_name].units)
-        require_within_thresholds(inputs[input_name], receipts)
-        for report, (model_format, model) in zip(reports, models, strict=True):
-            figures = evaluate_on_cluster(
-                parts,
-                model_format,
-                model,
-                plan.job.evaluate.metrics,
-                min_group_size=inputs[input_name].grant.effect.min_group_size,
-            )
+        name, given = plan.metrics_name(input_name), inputs[input_name]
+        context = PartContext(selection=selection, encoder=judging.encoder)
+        parts, receipts = load_parts(work, f"judge on {name}", context, given.units)
+        require_within_thresholds(given, receipts)
+        least = given.grant.effect.min_group_size
+        for report, model in zip(reports, judging.models, strict=True):
+            if name == HOLDOUT:
+                figures, reference = judge_on_cluster(
+                    parts, *model, plan.job.evaluate.metrics, cells=judging.cells, dataset=name, min_group_size=least
+                )
+                references.append(reference)
+            else:
+                figures = evaluate_on_cluster(parts, *model, plan.job.evaluate.metrics, min_group_size=least)
             # named, so that a promotion compares two versions on the same rows only
-            report[name] = {"snapshot": inputs[input_name].dataset.snapshot.content_digest, **figures}
+            report[name] = {"snapshot": given.dataset.snapshot.content_digest, **figures}
         reads[input_name] = read_figures(receipts)
-    return reports
+    return list(zip(reports, references, strict=True))
 
 
 def _register(
@@ -156,6 +166,7 @@ def _register(
         grant=given.grant,
         program=program,
         metrics=trained.metrics,
+        reference=trained.reference,
         purpose=job.description,
         limits=job.limits,
     )
@@ -166,6 +177,7 @@ def _register(
         metrics=trained.metrics,
         card=card,
         lineage=_lineage(job, trained, given, run, reads),
+        reference=trained.reference,
         classifications=tuple(sorted({part for one in plan.columns for part in one.classification.split("+")})),
     )
     version = registry.register(job.name, package, at=now_utc())

@@ -1,0 +1,182 @@
+"""Judging: how well a model does on rows that it didn't learn from, and the reference for the rows that come later.
+
+1. One pass over the parts, where they lie, counts both; counts merge exactly, however rows were split.
+2. The reference is counted on the same rows as the metrics, by slice on the same values, put together alike.
+3. Scores are parted where a bucket of `scores` begins, so that what is counted of them once serves any parting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dataops.features.columns import Ints
+from dataops.features.profile import (
+    SCORES,
+    Cells,
+    NumberCells,
+    ProfileSpec,
+    count_columns,
+    score_histogram,
+)
+from dataops.features.reference import DECILES, Reference, make_reference, score_cells
+from dataops.features.slices import OTHERS
+from dataops.training.evaluate import (
+    Evaluation,
+    evaluate_scores,
+    loaded_predictor,
+    merge_evaluations,
+    report,
+    rows_by_value,
+    values_together,
+)
+from dataops.training.parts import EncodedPart, PartsOnCluster, merge_parts
+from dataops.training.scores import ScoreCounts, bucket_starts, merge_counts, parse_metrics
+
+SCORE_PARTS = 40
+"""How many parts of equally many rows scores are counted in; a multiple of ten, for deciles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """What was counted of some rows.
+
+    Parameters
+    ----------
+    histogram : ``(SCORE_BINS,)``, rows by score in equal bins.
+    columns : rows by cell of each feature, column after column.
+    slices : column -> value -> likewise.
+    """
+
+    evaluation: Evaluation
+    histogram: Ints
+    columns: Ints
+    slices: Mapping[str, Mapping[str, Ints]]
+
+
+def judge_on_cluster(
+    parts: PartsOnCluster,
+    model_format: str,
+    model: bytes,
+    metrics: Sequence[str],
+    *,
+    cells: Sequence[Cells],
+    dataset: str,
+    min_group_size: int = 1,
+) -> tuple[dict[str, Any], Reference]:
+    """The report of a model on all parts (see `evaluate.report`), and the reference that they make.
+
+    Parameters
+    ----------
+    cells : of the features; see `dataops.features.binning.fit_cells`.
+    dataset : what the metrics call these rows.
+
+    Raises
+    ------
+    AccessDenied, InvalidInput : see `evaluate.report`.
+    Compute : a task failed.
+    """
+    wanted = parse_metrics(metrics)
+    argument = (model_format, model, tuple(cells))
+    merged = merge_parts(parts, _judge_part, merge_judged, argument)
+    figures = report(merged.evaluation, wanted, min_group_size=min_group_size)
+    return figures, reference_of(merged, cells, dataset=dataset, least=min_group_size)
+
+
+def _judge_part(part: EncodedPart, argument: tuple[str, bytes, tuple[Cells, ...]]) -> Judged:
+    model_format, model, cells = argument
+    scores = loaded_predictor(model_format, model).predict(part.encoded)
+    return Judged(
+        evaluation=evaluate_scores(scores, part.target, part.slices),
+        histogram=np.array(score_histogram(scores), np.int64),
+        columns=count_columns(cells, part.encoded),
+        slices={
+            name: {
+                value: count_columns(cells, part.encoded.of_rows(rows)) for value, rows in rows_by_value(name, values)
+            }
+            for name, values in part.slices.items()
+        },
+    )
+
+
+def merge_judged(many: Sequence[Judged]) -> Judged:
+    """What was counted of all rows: exact, in any order.
+
+    Raises
+    ------
+    InvalidInput : see `merge_evaluations`.
+    """
+    evaluation = merge_evaluations([one.evaluation for one in many])
+    return Judged(
+        evaluation=evaluation,
+        histogram=_total(one.histogram for one in many),
+        columns=_total(one.columns for one in many),
+        slices={name: _merge_values([one.slices.get(name, {}) for one in many]) for name in evaluation.slices},
+    )
+
+
+def _merge_values(many: Sequence[Mapping[str, Ints]]) -> dict[str, Ints]:
+    values = sorted({value for one in many for value in one})
+    return {value: _total(one[value] for one in many if value in one) for value in values}
+
+
+def _total(many: Iterable[Ints]) -> Ints:
+    total: Ints = np.sum(list(many), axis=0, dtype=np.int64)
+    return total
+
+
+def reference_of(judged: Judged, cells: Sequence[Cells], *, dataset: str, least: int) -> Reference:
+    """The reference that the judged rows make.
+
+    Parameters
+    ----------
+    least : rows that a count is about at least (`Effect.min_group_size`).
+    """
+    counts = judged.evaluation.overall
+    scores = score_cells(SCORES, score_edges(counts, SCORE_PARTS))
+    slices = {}
+    for name, by_value in judged.evaluation.slices.items():
+        grouped = _grouped(by_value, judged.slices[name], least)
+        slices[name] = {
+            value: np.concatenate([_by_cell(scores, some), rest]) for value, (some, rest) in grouped.items()
+        }
+    return make_reference(
+        ProfileSpec(scores=scores, columns=tuple(cells)),
+        np.concatenate([_by_cell(scores, counts), judged.columns]),
+        slices,
+        dataset=dataset,
+        histogram=judged.histogram.tolist(),
+        decile_edges=score_edges(counts, DECILES) if counts.rows >= DECILES * least else None,
+        least=least,
+    )
+
+
+def score_edges(counts: ScoreCounts, parts: int) -> tuple[float, ...]:
+    """The ``parts - 1`` scores, none below the one before it, that part the rows evenly, as far as ties allow."""
+    below = np.append(np.cumsum(counts.positives + counts.negatives), 0)[[-1, *range(len(counts.buckets))]]
+    places = [int(np.searchsorted(below * parts, part * counts.rows)) for part in range(1, parts)]
+    last = counts.buckets[-1:] + 1  # where no bucket begins so late: behind them all
+    starts = bucket_starts(np.concatenate([counts.buckets, last]))
+    return tuple(float(starts[place]) for place in places) if counts.rows else ()
+
+
+def _by_cell(cells: NumberCells, counts: ScoreCounts) -> Ints:
+    rows = np.zeros(cells.n_cells, np.int64)
+    place = 1 + np.searchsorted(cells.edges, bucket_starts(counts.buckets), side="right")
+    np.add.at(rows, place, counts.positives + counts.negatives)
+    return rows
+
+
+def _grouped(
+    scores: Mapping[str, ScoreCounts], columns: Mapping[str, Ints], least: int
+) -> dict[str, tuple[ScoreCounts, Ints]]:
+    """Counts of scores and of features by value, small values together as the metrics have them."""
+    together = values_together({value: counts.rows for value, counts in scores.items()}, least)
+    shown = {value: (scores[value], columns[value]) for value in scores if value not in together}
+    if together:
+        some = merge_counts([scores[value] for value in together])
+        shown[OTHERS] = (some, _total(columns[value] for value in together))
+    return shown
