@@ -1,7 +1,8 @@
 """Garbage: files that no dataset names any more, found by looking and removed in two steps.
 
 1. A run's parts and quarantine are garbage once no snapshot names its manifest that was the newest within the grace.
-   Of a run that a snapshot names, files that its records don't name are (attempts that lost).
+   Of a run that a snapshot names, files that its records don't name are (attempts that lost). A file that other runs
+   took over (`links`) stands as long as the last of them, also of one that shows signs of life and may yet publish.
 2. A run without a manifest in any snapshot may still publish: it is left alone until it showed no sign of life, neither
    an event nor a file, for as long as the grace.
 3. First a *tombstone* is put that names the files, then, a grace later, they are deleted: if by then they still are
@@ -10,10 +11,12 @@
    put and before each snapshot; `sweep` looks for a manifest after the tombstone. Where there is one, a snapshot of the
    same manifests is put first (``given_up``), so that a publisher that looked before has to look again. The first run
    of a dataset, which no snapshot can stop, is left alone once its manifest is there: resuming it publishes it.
-5. Surveys go the same way (`survey_garbage`).
-6. Only data files and surveys go. Manifests, unit records and snapshots stay, so what was there can be proven without
+5. Against a run that took over files which were marked since: the same. Whoever publishes looks for tombstones of what
+   it links; `sweep` looks for links after the tombstone, and stops a publisher that looked before.
+6. Surveys go the same way (`survey_garbage`).
+7. Only data files and surveys go. Manifests, unit records and snapshots stay, so what was there can be proven without
    it.
-7. Any step may be repeated, or cut off: tombstones are put once, and a file that is gone stays gone.
+8. Any step may be repeated, or cut off: tombstones are put once, and a file that is gone stays gone.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from dataops.datasets.commit import committed_units
+from dataops.datasets.error_rows import ERRORS_FOLDER
+from dataops.datasets.links import linking_runs, read_links, unit_files
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.snapshot import DATASETS_FOLDER, Manifest, read_manifest, snapshot_journal
 from dataops.datasets.survey_garbage import SurveyLook, sweep_survey
@@ -35,6 +40,7 @@ from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
 
 TEMPORARY = ".tmp-*"
+PARTS_FOLDER = "data"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +70,14 @@ def find_garbage(
     dataset : look at this one alone, at what was set aside for it, and at its surveys.
     in_use : whether a run that shows signs of life was planned on a content digest.
     """
-    keys = [key.split("/") for key in store.list(DATASETS_FOLDER)]
+    written = _files_by_run(store)
     aside = _quarantine_by_run(store)
     look = _Look(store=store, files=files, sign=sign, grace=grace, at=at)
     found: list[Garbage] = []
-    for name, run in sorted({(key[1], key[3]) for key in keys if len(key) > 4 and key[2] == "runs"}):
-        paths = ["/".join(key) for key in keys if len(key) == 6 and key[1:5:2] == [name, run] and key[4] == "data"]
-        paths += aside.pop(run, [])
+    for (name, run), paths in sorted(written.items()):
+        paths_aside = aside.pop(run, [])
         if dataset in (None, name):
-            found += look.at_run(name, run, paths)
+            found += look.at_run(name, run, [*paths, *paths_aside])
     for run, paths in sorted(aside.items()):  # somebody cleared away what names the output
         name = paths[0].split("/")[1]
         if dataset in (None, name):
@@ -81,6 +86,18 @@ def find_garbage(
     found += surveys.garbage(dataset)
     marked = [one for garbage in found for one in by_tombstone(store, garbage)]
     return (*marked, *(_temporary(store, grace, at) if dataset is None else ()))
+
+
+def _files_by_run(store: Store) -> dict[tuple[str, str], list[str]]:
+    """Parts and error files by dataset and run; runs that have none are there too."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in store.list(DATASETS_FOLDER):
+        match key.split("/"):  # datasets/<dataset>/runs/<run>/<folder>/<file>
+            case [_, name, "runs", run, folder, _] if folder in (PARTS_FOLDER, ERRORS_FOLDER):
+                found[name, run].append(key)
+            case [_, name, "runs", run, *_]:
+                found[name, run] += ()
+    return found
 
 
 def _quarantine_by_run(store: Store) -> dict[str, list[str]]:
@@ -102,12 +119,15 @@ class _Look:
     grace: timedelta
     at: datetime
     standing: dict[str, Mapping[str, _Removed | None]] = field(default_factory=dict)
+    linked: dict[str, Mapping[str, _Removed | None]] = field(default_factory=dict)
 
     def at_run(self, dataset: str, run: str, paths: Iterable[str]) -> Iterator[Garbage]:
         """The garbage among the files of one run."""
         if dataset not in self.standing:
             self.standing[dataset] = _standing(self.store, dataset)
-        stored = stored_files(self.files, paths)
+            self.linked[dataset] = self._linked(dataset)
+        linked = self.linked[dataset]
+        stored = stored_files(self.files, (path for path in paths if linked.get(path, _NOT_LINKED) is not None))
         if not stored:
             return
         if run not in self.standing[dataset]:
@@ -115,9 +135,39 @@ class _Look:
         elif (removed := self.standing[dataset][run]) is None:
             yield from self._orphans(dataset, run, stored)
         else:
+            yield from self._removed(dataset, run, removed, stored)
+
+    def _linked(self, dataset: str) -> dict[str, _Removed | None]:
+        """The files that runs took over, each with when the last of them stopped to stand; None: one still does."""
+        standing = self.standing[dataset]
+        found: dict[str, _Removed | None] = {}
+        for run in linking_runs(self.store, dataset):
+            removed = standing[run] if run in standing else self._given_up(run)
+            if removed is not None and removed.at + self.grace <= self.at:
+                continue  # the file's own run and later ones say when
+            links = read_links(self.store, dataset, run)
+            for path in (path for paths in links.files.values() for path in paths) if links else ():
+                found[path] = _later(found[path], removed) if path in found else removed
+        for run, removed in standing.items():
+            if removed is None:  # whatever else is wrong: what readers see stays
+                found |= dict.fromkeys(_parts_of(read_manifest(self.store, dataset, run)))
+        return found
+
+    def _given_up(self, run: str) -> _Removed | None:
+        """None while `run`, which no snapshot ever named, may be about to publish."""
+        said = self.sign(run)
+        return _NOT_LINKED if said is None or said + self.grace <= self.at else None
+
+    def _removed(self, dataset: str, run: str, own: _Removed, stored: Sequence[StoredFile]) -> Iterator[Garbage]:
+        """The files of a run that stands no more, by when and why the last run that had them stopped to."""
+        parted: dict[_Removed, list[StoredFile]] = defaultdict(list)
+        for one in stored:
+            parted[_later(own, self.linked[dataset].get(one.path, own)) or own].append(one)
+        manifest = read_manifest(self.store, dataset, run)
+        for removed, files in sorted(parted.items(), key=lambda item: item[0].at):
             reason = Reason.EXPIRED if removed.expired else Reason.REPLACED
-            rows = _rows_in(read_manifest(self.store, dataset, run), stored)
-            yield Garbage(dataset=dataset, run=run, reason=reason, since=removed.at, files=tuple(stored), rows=rows)
+            rows = _rows_in(manifest, files)
+            yield Garbage(dataset=dataset, run=run, reason=reason, since=removed.at, files=tuple(files), rows=rows)
 
     def _unpublished(self, dataset: str, run: str, stored: Sequence[StoredFile]) -> Iterator[Garbage]:
         said = self.sign(run)
@@ -128,12 +178,20 @@ class _Look:
     def _orphans(self, dataset: str, run: str, stored: Sequence[StoredFile]) -> Iterator[Garbage]:
         """Files that neither the manifest nor a unit's record names, and that nobody wrote to lately."""
         kept = set(_parts_of(read_manifest(self.store, dataset, run)))
-        records = committed_units(self.store, dataset, run).values()
-        kept |= {f"{QUARANTINE_FOLDER}/{record.quarantine.path}" for record in records if record.quarantine}
+        for record in committed_units(self.store, dataset, run).values():
+            kept.update(unit_files(dataset, record))
         lost = [one for one in stored if one.path not in kept and one.modified_at + self.grace <= self.at]
         if lost:
             since = max(one.modified_at for one in lost)
             yield Garbage(dataset=dataset, run=run, reason=Reason.ORPHAN, since=since, files=tuple(lost))
+
+
+_NOT_LINKED = _Removed(at=datetime.min.replace(tzinfo=UTC), expired=False)
+
+
+def _later(one: _Removed | None, other: _Removed | None) -> _Removed | None:
+    """The later of the two; None, which stands, is later than any."""
+    return None if one is None or other is None else max(one, other, key=lambda removed: removed.at)
 
 
 def _standing(store: Store, dataset: str) -> dict[str, _Removed | None]:
@@ -188,6 +246,8 @@ def sweep(files: DataFiles, store: Store, garbage: Garbage) -> bool:
             return sweep_survey(files, store, garbage)
         case Reason.UNPUBLISHED if not _is_given_up(store, garbage.dataset, garbage.run):
             return False
+        case Reason.REPLACED | Reason.EXPIRED if not _is_let_go(store, garbage):
+            return False
     for one in garbage.files:
         if garbage.reason is Reason.TEMPORARY:
             folder = local_folder(store.url)
@@ -196,6 +256,22 @@ def sweep(files: DataFiles, store: Store, garbage: Garbage) -> bool:
         else:
             files.delete(one.path)
     return True
+
+
+def _is_let_go(store: Store, garbage: Garbage) -> bool:
+    """Whether no run that stands, or can still publish, took over a file of `garbage`, which has a tombstone."""
+    paths = {one.path for one in garbage.files}
+    standing = _standing(store, garbage.dataset)
+    for run in linking_runs(store, garbage.dataset):
+        if run in standing and standing[run] is not None:
+            continue
+        links = read_links(store, garbage.dataset, run)
+        if links is None or paths.isdisjoint(path for named in links.files.values() for path in named):
+            continue
+        if run in standing or not _is_given_up(store, garbage.dataset, run):
+            return False
+    named = (run for run, removed in standing.items() if removed is None)
+    return all(paths.isdisjoint(_parts_of(read_manifest(store, garbage.dataset, run))) for run in named)
 
 
 def _is_given_up(store: Store, dataset: str, run: str) -> bool:

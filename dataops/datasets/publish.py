@@ -5,19 +5,21 @@
 2. Until the snapshot names the manifest, no reader sees any of it.
 3. A replay publishes like any run, as one more manifest. One that frees no row of quarantine publishes nothing.
 4. A run that `garbage` gave up publishes nothing: its tombstone is looked for before the manifest is put, and, after
-   it, right before each snapshot that would name it. A run that a snapshot names already is done, marked or not.
+   it, right before each snapshot that would name it. A run that a snapshot names already is done, marked or not. The
+   same holds for a run that took units over (`links`) whose files were given up.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
+from dataops.datasets.links import files_by_run, require_links_unmarked
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.snapshot import (
     Manifest,
@@ -67,6 +69,7 @@ def publish(
     records: Mapping[str, UnitRecord],
     lineage: Mapping[str, Any],
     replay_of: str | None = None,
+    identities: Mapping[str, str] | None = None,
 ) -> tuple[Manifest, Snapshot]:
     """The run's manifest and the snapshot that makes it visible; both exist once, however often this is called, and
     however many other runs were published in between.
@@ -75,12 +78,13 @@ def publish(
     ----------
     replay_of : the run whose quarantine the units took. Where none of its rows left quarantine, nothing is published:
         the snapshot is the newest, and the manifest isn't part of it.
+    identities : which rows each unit had, by its id, where later runs may take units over.
 
     Raises
     ------
     Integrity : a unit of the plan without a record, or receipts that don't add up to the plan's rows.
     Conflict : that quarantine was replayed by another run, or is that of a run whose place a newer one took; or the
-        run was given up as garbage.
+        run was given up as garbage, or files of units that it took over.
     """
     missing = [unit.id for unit in units if unit.id not in records]
     if missing:
@@ -106,6 +110,7 @@ def publish(
         units={record.unit: digest_bytes(record.to_bytes()) for record in done},
         set_aside=merge_set_aside(done),
         after=newest.number if newest else 0,
+        identities=identities or {},
     )
     if manifest.rows != counts["passed"]:
         raise Integrity(f"run {run}: {counts['passed']} rows passed, {manifest.rows} lie in its parts")
@@ -113,8 +118,14 @@ def publish(
         return manifest, _newest(store, dataset)
     # the one that was put first says from where on snapshots may name it: an attempt that died may have come to its
     # end, and publishing again would put it in front of what came after it
-    first = _put_once(store, manifest)
-    return first, publish_snapshot(store, first, require=partial(require_unmarked, store, dataset, run))
+    require = partial(_require_unmarked, store, dataset, run, files_by_run(dataset, done))
+    first = _put_once(store, manifest, require)
+    return first, publish_snapshot(store, first, require=require)
+
+
+def _require_unmarked(store: Store, dataset: str, run: str, linked: Mapping[str, tuple[str, ...]]) -> None:
+    require_unmarked(store, dataset, run)
+    require_links_unmarked(store, dataset, run, linked)
 
 
 def _newest(store: Store, dataset: str) -> Snapshot:
@@ -132,10 +143,10 @@ def merge_set_aside(records: Iterable[UnitRecord]) -> dict[str, int]:
     return dict(sorted(rules.items()))
 
 
-def _put_once(store: Store, manifest: Manifest) -> Manifest:
+def _put_once(store: Store, manifest: Manifest, require: Callable[[], None]) -> Manifest:
     key = manifest_key(manifest.dataset, manifest.run)
     if not _is_there(store, key):  # one that is there may stand in a snapshot: marked or not, it is published
-        require_unmarked(store, manifest.dataset, manifest.run)
+        require()
         if store.put_if_absent(key, manifest.to_bytes()):
             return manifest
     first = Manifest.from_bytes(store.get(key))

@@ -94,7 +94,8 @@ class Manifest:
     `counts` are the merged receipts (rows), `receipts_root` the Merkle root of them in unit order, `lineage` says what
     it was made from (input snapshot, effect, steps, model), `units` the digest of each unit's record, `set_aside` the
     rows in quarantine by the rule that set them aside; a source's manifest has none of these. `after` is the number of
-    the dataset's newest snapshot when the manifest was made: only later ones name it.
+    the dataset's newest snapshot when the manifest was made: only later ones name it. `identities` say which rows each
+    unit had, where a later run may take units over; its parts may lie in folders of the runs that it took them from.
     """
 
     dataset: str
@@ -109,6 +110,7 @@ class Manifest:
     units: Mapping[str, str] = field(default_factory=dict)
     set_aside: Mapping[str, int] = field(default_factory=dict)
     after: int = 0
+    identities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -136,6 +138,8 @@ class Manifest:
             "set_aside": dict(self.set_aside),
             "after": self.after,
         }
+        if self.identities:
+            body["identities"] = dict(self.identities)
         return encode_record("manifest", 1, body)
 
     @classmethod
@@ -212,6 +216,33 @@ def read_manifest(store: Store, dataset: str, run: str, expected_digest: str | N
     if expected_digest is not None and digest_bytes(data) != expected_digest:
         raise Integrity(f"dataset '{dataset}': the manifest of run {run} is not the one that its snapshot names")
     return Manifest.from_bytes(data)
+
+
+def read_listed(store: Store, dataset: str, listed: Mapping[str, Any]) -> Record:
+    """The body of the manifest that a snapshot lists, unparsed: of its fragments there may be many.
+
+    Raises
+    ------
+    NotFound, Integrity : as `read_manifest`.
+    """
+    data = store.get(manifest_key(dataset, listed["run"]))
+    if digest_bytes(data) != listed["digest"]:
+        raise Integrity(
+            f"dataset '{dataset}': the manifest of run {listed['run']} is not the one that its snapshot names"
+        )
+    return decode_record(data, "manifest", 1)
+
+
+def newest_listed(store: Store, dataset: str, snapshots: int) -> list[Mapping[str, Any]]:
+    """The manifests over whole data that the newest `snapshots` list and that didn't expire, the newest first."""
+    journal = snapshot_journal(store, dataset)
+    tail = journal.tail()
+    if tail is None:
+        return []
+    entries = list(journal.entries(max(1, tail.number - snapshots + 1)))
+    expired = {one["digest"] for entry in entries for one in entry.body.get("expiry", {}).get("manifests", ())}
+    listed = [one for entry in reversed(entries) for one in entry.body["manifests"] if "replay_of" not in one]
+    return list({one["digest"]: one for one in listed if one["digest"] not in expired}.values())
 
 
 def read_snapshot(store: Store, dataset: str, number: int | None = None) -> Snapshot | None:
