@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.publish import publish, require_within_thresholds
 from dataops.datasets.snapshot import Manifest, Snapshot
-from dataops.declarations.jobs import RescoreJob
+from dataops.datasets.units import Unit
 from dataops.engine.work import Work
-from dataops.errors import ContractViolation
 from dataops.records import Record
 from dataops.registry.versions import ModelVersion
+from dataops.rescoring.allowance import Allowance
 from dataops.rescoring.figures import score_figures
+from dataops.rescoring.linking import Linkable
 from dataops.rescoring.plan import ScorePlan
+from dataops.rescoring.probe import CAN_PROBE, probe_unit
 from dataops.rescoring.score import ScoreContext, score_unit
 from dataops.storage.objects import open_store
 
 
 def run_rescore(
-    plan: ScorePlan, given: GovernedInput, work: Work, *, storage: str, registry: str, replay_of: str | None = None
+    plan: ScorePlan,
+    given: GovernedInput,
+    work: Work,
+    *,
+    storage: str,
+    registry: str,
+    replay_of: str | None = None,
+    linkable: Linkable | None = None,
 ) -> tuple[Manifest, Snapshot, Record]:
     """The published scores of the job, and figures for its report.
 
     Parameters
     ----------
     replay_of : the run whose quarantine the units of `given` take: what passes is added to what it made.
+    linkable : what lets later runs take its units over; None: they don't.
 
     Raises
     ------
     ContractViolation : more rows were set aside than ``errors`` or a rule allows; nothing is published.
     """
     store = open_store(storage)
-    context = ScoreContext(source=given.source, plan=plan, storage=storage, registry=registry, run=work.run)
+    allowance = _allowance(plan, given, replay=replay_of is not None)
+    context = ScoreContext(
+        source=given.source,
+        plan=plan,
+        storage=storage,
+        registry=registry,
+        run=work.run,
+        most_failed=allowance.most,
+    )
     done = committed_units(store, plan.job.output, work.run)
-    records = work.map_units("score", score_unit, context, given.units, done=done)
+    records = _scored(work, context, given.units, done, allowance)
     with work.phase("publish"):
         require_within_thresholds(given, [record.receipt for record in records])
-        if replay_of is None:  # all rows of a replay were set aside once: their rate says nothing
-            _require_error_rate(plan.job, given, records)
+        allowance.require_kept()
         manifest, snapshot = publish(
             store,
             dataset=plan.job.output,
@@ -48,10 +65,42 @@ def run_rescore(
             columns=plan.columns,
             units=given.units,
             records={record.unit: record for record in records},
-            lineage={"kind": "rescore", **given.lineage(), **_models(plan)},
+            lineage={"kind": "rescore", **given.lineage(), **_models(plan), **_basis(linkable)},
             replay_of=replay_of,
+            identities=linkable.identities() if linkable else None,
         )
     return manifest, snapshot, score_figures(records, min_group_size=given.grant.effect.min_group_size)
+
+
+def _allowance(plan: ScorePlan, given: GovernedInput, *, replay: bool) -> Allowance:
+    rows = sum(unit.rows for unit in given.units)
+    return Allowance(budget=plan.job.errors, dataset=given.dataset.name, rows=rows, replay=replay)
+
+
+def _scored(
+    work: Work, context: ScoreContext, units: Sequence[Unit], done: Mapping[str, UnitRecord], allowance: Allowance
+) -> list[UnitRecord]:
+    """The records of `units`; as each comes, what it set aside is looked at."""
+
+    def count(record: UnitRecord) -> None:
+        allowance.add(record)
+        allowance.require_possible()
+
+    for record in done.values():
+        count(record)
+    return work.map_units(
+        "score",
+        score_unit,
+        context,
+        units,
+        done=done,
+        landed=lambda _, record: count(record),
+        on_killed=lambda _: probe_unit if CAN_PROBE else None,
+    )
+
+
+def _basis(linkable: Linkable | None) -> Record:
+    return {"basis": linkable.basis.record()} if linkable else {}
 
 
 def _models(plan: ScorePlan) -> Record:
@@ -62,14 +111,3 @@ def _models(plan: ScorePlan) -> Record:
 
 def _version(version: ModelVersion) -> Record:
     return {"model": version.model, "model_version": version.version, "model_digest": version.digest}
-
-
-def _require_error_rate(job: RescoreJob, given: GovernedInput, records: Sequence[UnitRecord]) -> None:
-    aside = sum(record.receipt.quarantined for record in records)
-    checked = sum(record.receipt.read - record.receipt.filtered_by_policy for record in records)
-    if checked and aside / checked > job.errors.max_rate:
-        raise ContractViolation(
-            f"{aside} of {checked} rows of '{given.dataset.name}' were quarantined, {aside / checked:.3%}; "
-            f"errors.max_rate allows {job.errors.max_rate:.3%}. Nothing was published: mend the data, or raise "
-            "errors.max_rate"
-        )

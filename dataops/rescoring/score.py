@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.datasets.commit import UnitRecord, commit_unit
+from dataops.datasets.error_rows import key_columns
 from dataops.datasets.reading import Source
 from dataops.datasets.scan import read_unit
 from dataops.datasets.units import Unit
@@ -29,19 +30,27 @@ from dataops.rescoring.figures import score_histogram
 from dataops.rescoring.impact import count_impact
 from dataops.rescoring.outputs import OWN, Floats32, score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
+from dataops.rescoring.row_errors import NO_ROW, Reasons
+from dataops.rescoring.unit_errors import error_rows, try_unit
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreContext:
-    """What a worker needs to score units."""
+    """What a worker needs to score units.
+
+    Attributes
+    ----------
+    most_failed : rows that may fail in the whole run; None: any number.
+    """
 
     source: Source
     plan: ScorePlan
     storage: str
     registry: str
     run: str
+    most_failed: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +67,20 @@ class Scored:
     summary: Mapping[str, Any]
 
 
-def score_unit(context: ScoreContext, unit: Unit) -> UnitRecord:
-    """The record of `unit`, scored and written by this attempt or by an earlier one."""
+def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) -> UnitRecord:
+    """The record of `unit`, scored and written by this attempt or by an earlier one.
+
+    Parameters
+    ----------
+    killers : rows (by their offset among those that are read) that kill whoever scores them, see `probe`.
+    """
     plan = context.plan
-    read = read_unit(context.source, unit, plan.read)
-    scored = score_rows(plan, load_predictors(context), read.table)
+    keys = key_columns(context.source.contract, plan.job.keep)
+    read = read_unit(context.source, unit, plan.read, keys=keys)
+    score = partial(score_rows, plan, load_predictors(context))
+    tried = try_unit(score, unit, read, killers=killers, most=context.most_failed)
+    scored, failed = tried.result, tried.failed
+    receipt = read.receipt.with_failed(len(failed))
     return commit_unit(
         open_store(context.storage),
         open_files(context.storage),
@@ -71,8 +89,9 @@ def score_unit(context: ScoreContext, unit: Unit) -> UnitRecord:
         input_dataset=context.source.dataset,
         table=_sorted(scored.table, plan.job.sort_by),
         quarantined=read.quarantined,
-        receipt=read.receipt.with_filtered_by_job(read.table.num_rows - scored.table.num_rows),
+        receipt=receipt.with_filtered_by_job(receipt.passed - scored.table.num_rows),
         summary=scored.summary,
+        errors=error_rows(unit, read, keys, failed),
     )
 
 
