@@ -5,6 +5,8 @@
 2. Scoring takes one process per core with one native thread each; training takes few processes with more threads
    (cluster file).
 3. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one.
+4. A task whose workers died twice is given up by Dask: units are then done one by one, so that the one that kills
+   workers is found within seconds.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
 NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# Children of a long-lived driver are spawned: they inherit neither its locks nor its threads.
-_CONFIG = {"distributed.worker.multiprocessing-method": "spawn"}
+_CONFIG = {
+    # children of a long-lived driver inherit neither its locks nor its threads
+    "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.scheduler.allowed-failures": 1,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

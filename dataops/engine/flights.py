@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from dataops.datasets.units import Unit
-from dataops.engine.tasks import Task, attempt_batch
+from dataops.engine.tasks import Failure, Task, attempt_batch
 from dataops.errors import Compute
 from dataops.records import new_nonce
 
@@ -53,9 +53,7 @@ class Flights:
     """The batches of a phase that are on the cluster now; those that are left at the end are cancelled."""
 
     def __init__(self, client: Client, name: str, context: Any) -> None:
-        from distributed.protocol.pickle import dumps
-
-        self._client, self._name, self._packed = client, name, dumps(context)
+        self._client, self._name, self._packed = client, name, _pack(context)
         self._flying: dict[Future, tuple[Unit, ...]] = {}
         self._landed: SimpleQueue[tuple[Future, Fetching[Any]]] = SimpleQueue()
         self._numbers, self._nonce = count(), new_nonce()[:8]
@@ -90,7 +88,7 @@ class Flights:
         key = (self._name, f"{units[0].id}-{next(self._numbers)}-{self._nonce}")
         task = partial(attempt_batch, function, self._packed)
         try:
-            future = self._client.submit(task, units, key=key, pure=False, **where)
+            future = self._client.submit(task, _pack(units), key=key, pure=False, **where)
         except Exception as error:  # noqa: BLE001  # whatever it is, nothing can be handed out
             raise self._lost(type(error).__name__) from None
         self._flying[future] = units
@@ -116,7 +114,7 @@ class Flights:
             return Answer(units=units, refused=type(error).__name__)
         finally:
             future.release()
-        return Answer(units=units, outcomes=outcomes)
+        return Answer(units=units, outcomes=[outcomes] * len(units) if isinstance(outcomes, Failure) else outcomes)
 
     def busy_workers(self) -> set[str]:
         """Addresses of the workers that have a batch of this phase in hand."""
@@ -132,6 +130,7 @@ class Flights:
 
     def _ask(self, question: str) -> dict[str, Any]:
         """The answer of the Dask scheduler to a question about its workers, by address."""
+        self._require_connected()
         try:
             asked = getattr(self._client.scheduler, question)
             answer: dict[str, Any] = self._client.sync(asked, workers=None, callback_timeout=ANSWER_SECONDS)
@@ -157,3 +156,11 @@ class Flights:
             self._client.loop.asyncio_loop,
         )
         fetching.add_done_callback(lambda fetched: self._landed.put((future, fetched)))
+
+
+def _pack(value: Any) -> bytes:
+    """`value` as bytes, which Dask passes on as they are: it would unpack and pack anything else on the way."""
+    from distributed.protocol.pickle import dumps
+
+    packed: bytes = dumps(value)
+    return packed

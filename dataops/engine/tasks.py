@@ -53,14 +53,16 @@ def attempt(function: Task, context: Any, unit: Unit) -> Any:
     return _outcome(unit, lambda: function(context, unit))
 
 
-def attempt_batch(function: Task, packed: bytes, units: Sequence[Unit]) -> list[Any]:
-    """`attempt_all`, with the context as it travels."""
+def attempt_batch(function: Task, context: bytes, units: bytes) -> list[Any] | Failure:
+    """`attempt_all`, with context and units as they travel; one failure for all if they can't be unpacked."""
     try:
-        context = _unpacked(packed)
+        given, batch = _unpacked(context), _loads(units)
     except Exception as error:  # noqa: BLE001  # its text may hold what was packed
-        reason = f"its task can't be unpacked on a worker ({type(error).__name__}); does the worker have this code?"
-        return [Failure(family="Compute", message=f"unit {unit.id}: {reason}") for unit in units]
-    return attempt_all(function, context, units)
+        return Failure(
+            family="Compute",
+            message=f"a task can't be unpacked on its worker ({type(error).__name__}); does the worker have this code?",
+        )
+    return attempt_all(function, given, batch)
 
 
 def attempt_all(function: Task, context: Any, units: Sequence[Unit]) -> list[Any]:
@@ -103,6 +105,10 @@ def _place(error: BaseException) -> str:
 
 @lru_cache(maxsize=4)
 def _unpacked(packed: bytes) -> Any:
+    return _loads(packed)
+
+
+def _loads(packed: bytes) -> Any:
     from distributed.protocol.pickle import loads
 
     return loads(packed)
