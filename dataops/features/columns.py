@@ -34,10 +34,12 @@ class Categories:
     ----------
     texts : distinct stored values as text; may repeat a text or hold null, since a stored dictionary may.
     indices : ``(n_rows,)`` int32, the row's place in `texts`; ``len(texts)`` for null.
+    may_be_null : whether a row may be null; False where none is.
     """
 
     texts: pa.StringArray
     indices: npt.NDArray[np.int32]
+    may_be_null: bool
 
 
 def require_columns(known: Collection[str], names: Sequence[str], *, what: str) -> None:
@@ -80,6 +82,11 @@ def read_numbers(name: str, column: pa.ChunkedArray) -> Floats:
     return values
 
 
+def may_lack_numbers(column: pa.ChunkedArray) -> bool:
+    """Whether a row of `column` may be null, NaN or infinite; False where none is."""
+    return bool(column.null_count) or not (pt.is_integer(column.type) or pt.is_boolean(column.type))
+
+
 def is_number(data_type: pa.DataType) -> bool:
     """Whether `data_type` can be a numeric feature; a column of type null is one without values."""
     return bool(
@@ -114,9 +121,10 @@ def read_categories(name: str, column: pa.ChunkedArray) -> Categories:
     encoded = _dictionary_encode(column)
     texts = _texts_of(encoded.dictionary)
     indices = encoded.indices.cast(pa.int32())
+    may_be_null = bool(indices.null_count or texts.null_count)
     if indices.null_count:
         indices = pc.fill_null(indices, pa.scalar(len(texts), pa.int32()))
-    return Categories(texts=texts, indices=indices.to_numpy())
+    return Categories(texts=texts, indices=indices.to_numpy(), may_be_null=may_be_null)
 
 
 def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:

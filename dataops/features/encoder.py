@@ -22,13 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.errors import Format, InvalidInput, NotFound
-from dataops.features.columns import column_of, read_categories, read_numbers, require_columns
+from dataops.features.columns import column_of, may_lack_numbers, read_categories, read_numbers, require_columns
 from dataops.features.summary import NumericSummary, Summary
 from dataops.records import Record
 
 _Absent: TypeAlias = npt.NDArray[np.bool_] | None
 _LARGEST_CODE = 2**24  # the integers that a float32 of a tree's matrix holds exactly
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_BLOCK = 1 << 15  # rows: what is made of a column on the way stays in a core's cache
 
 
 class NumericSpec(Protocol):
@@ -121,33 +122,54 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
-    """Rows as a model takes them.
+    """Rows as a model takes them, in one matrix.
 
     Parameters
     ----------
-    numeric : ``(n_rows, n_numeric)`` float32, C order, finite.
-    codes : ``(n_rows, n_categorical)`` int32, C order, each below its column's code count.
+    values : ``(n_rows, n_numeric + n_categorical)`` float32, C order, finite: numbers, then codes, each below its
+        column's code count.
+    n_numeric : how many columns are numbers.
     unknown : rows by categorical column whose category has no code of its own; null isn't counted.
-    missing : by a column's place in `matrix`, which rows had no value, bool (n_rows,); only columns with such rows.
+    missing : by a column's place in `values`, which rows had no value, bool (n_rows,); only columns with such rows.
     """
 
-    numeric: npt.NDArray[np.float32]
-    codes: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    n_numeric: int
     unknown: Mapping[str, int]
     missing: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        numeric: npt.NDArray[np.floating[Any]],
+        codes: npt.NDArray[np.integer[Any]],
+        *,
+        unknown: Mapping[str, int] | None = None,
+        missing: Mapping[int, npt.NDArray[np.bool_]] | None = None,
+    ) -> Self:
+        """The rows of `numeric`, ``(n_rows, n_numeric)``, with `codes`, ``(n_rows, n_categorical)``."""
+        values = np.concatenate([numeric, codes], axis=1, dtype=np.float32)
+        return cls(values=values, n_numeric=numeric.shape[1], unknown=unknown or {}, missing=missing or {})
 
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return len(self.numeric)
+        return len(self.values)
 
-    def matrix(self) -> npt.NDArray[np.float32]:
-        """``(n_rows, n_numeric + n_categorical)`` float32, codes as floats, for trees."""
-        n_numeric = self.numeric.shape[1]
-        matrix = np.empty((self.rows, n_numeric + self.codes.shape[1]), np.float32)
-        matrix[:, :n_numeric] = self.numeric
-        matrix[:, n_numeric:] = self.codes
-        return matrix
+    @property
+    def numeric(self) -> npt.NDArray[np.float32]:
+        """The numbers, ``(n_rows, n_numeric)`` float32: a view."""
+        return self.values[:, : self.n_numeric]
+
+    @property
+    def codes(self) -> npt.NDArray[np.int32]:
+        """The codes, ``(n_rows, n_categorical)`` int32: a copy, so ask for it by blocks (`of_rows`)."""
+        return self.values[:, self.n_numeric :].astype(np.int32)
+
+    def of_rows(self, rows: npt.NDArray[np.integer[Any]] | slice) -> Encoded:
+        """Those rows alone, as they are encoded; `unknown` isn't counted anew."""
+        missing = {place: mask[rows] for place, mask in self.missing.items()}
+        return Encoded(values=self.values[rows], n_numeric=self.n_numeric, unknown={}, missing=missing)
 
 
 def fit_encoder(summary: Summary, spec: FeatureSpec, *, min_group_size: int = 1) -> Encoder:
@@ -185,19 +207,18 @@ def encode(encoder: Encoder, table: pa.Table) -> Encoded:
     InvalidInput : a column is missing or of a type that can't be such a feature.
     """
     require_columns(table.column_names, encoder.source_columns(), what="the encoder")
-    numeric = np.empty((table.num_rows, len(encoder.numeric)), np.float32)
-    codes = np.empty((table.num_rows, len(encoder.categorical)), np.int32)
+    n_numeric = len(encoder.numeric)
+    values = np.empty((table.num_rows, n_numeric + len(encoder.categorical)), np.float32)
     unknown, missing = {}, {}
     for place, column in enumerate(encoder.numeric):
-        absent = _encode_numbers(column, column_of(table, column.name), numeric[:, place])
+        absent = _encode_numbers(column, column_of(table, column.name), values[:, place])
         if absent is not None:
             missing[place] = absent
-    for place, category in enumerate(encoder.categorical):
-        n_unknown, absent = _encode_categories(category, column_of(table, category.name), codes[:, place])
-        unknown[category.name] = n_unknown
+    for place, category in enumerate(encoder.categorical, start=n_numeric):
+        unknown[category.name], absent = _encode_categories(category, column_of(table, category.name), values[:, place])
         if absent is not None:
-            missing[len(encoder.numeric) + place] = absent
-    return Encoded(numeric=numeric, codes=codes, unknown=unknown, missing=missing)
+            missing[place] = absent
+    return Encoded(values=values, n_numeric=n_numeric, unknown=unknown, missing=missing)
 
 
 def _fit_numeric(
@@ -251,32 +272,38 @@ def _fit_categorical(
 
 def _encode_numbers(column: NumericColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]) -> _Absent:
     """Fill `out`; gives which rows had no value."""
-    values = read_numbers(column.name, source)
-    usable = np.isfinite(values)
-    whole = bool(usable.all())
-    if not whole:
-        values = np.where(usable, values, column.fill)
-    if (column.mean, column.scale) != (0.0, 1.0):
-        with np.errstate(over="ignore"):  # clipped below
-            values = values - column.mean
-            values /= column.scale
-    np.clip(values, -_LARGEST_FLOAT32, _LARGEST_FLOAT32, out=out, casting="same_kind")
-    return None if whole else ~usable
+    absent = np.zeros(len(source), np.bool_) if may_lack_numbers(source) else None
+    scaled = (column.mean, column.scale) != (0.0, 1.0)
+    for start in range(0, max(1, len(source)), _BLOCK):  # also of no row the type is looked at
+        rows = slice(start, start + _BLOCK)
+        values = read_numbers(column.name, source.slice(start, _BLOCK))
+        if absent is not None and not (usable := np.isfinite(values)).all():
+            absent[rows] = ~usable
+            values = np.where(usable, values, column.fill)
+        if scaled:
+            with np.errstate(over="ignore"):  # clipped below
+                values = values - column.mean
+                values /= column.scale
+        np.clip(values, -_LARGEST_FLOAT32, _LARGEST_FLOAT32, out=out[rows], casting="same_kind")
+    return absent if absent is not None and absent.any() else None
 
 
 def _encode_categories(
-    column: CategoricalColumn, source: pa.ChunkedArray, out: npt.NDArray[np.int32]
+    column: CategoricalColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]
 ) -> tuple[int, _Absent]:
     """Fill `out` with codes; gives how many rows hold a category without a code of its own, and which had no value."""
     stored = read_categories(column.name, source)
     known = pc.index_in(stored.texts, value_set=pa.array(column.categories, pa.string()), skip_nulls=True)
-    code_of = np.zeros(len(stored.texts) + 1, np.int32)  # the last is null's
+    code_of = np.zeros(len(stored.texts) + 1, np.float32)  # the last is null's
     code_of[:-1] = pc.add(pc.fill_null(known, -1), 1).to_numpy()
-    out[:] = code_of[stored.indices]
-    is_unknown = np.zeros(len(code_of), np.bool_)
+    for start in range(0, len(out), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        out[rows] = code_of.take(stored.indices[rows])
     is_null = np.append(~stored.texts.is_valid().to_numpy(zero_copy_only=False), True)
-    is_unknown[:-1] = (code_of[:-1] == 0) & ~is_null[:-1]
+    is_unknown = (code_of == 0) & ~is_null
     n_unknown = int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
+    if not stored.may_be_null:
+        return n_unknown, None
     absent = is_null[stored.indices]
     return n_unknown, absent if absent.any() else None
 

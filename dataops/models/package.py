@@ -18,7 +18,8 @@ from typing import Any
 
 from dataops.errors import Format, Integrity, InvalidInput, near_match
 from dataops.features.program import FeatureProgram
-from dataops.models.predictor import BOOSTED, LINEAR
+from dataops.features.reference import Reference
+from dataops.models.predictor import FORMATS
 from dataops.records import (
     Record,
     canonical_bytes,
@@ -30,8 +31,9 @@ from dataops.records import (
     parse_time,
 )
 
-MODEL_FILES: Mapping[str, str] = {LINEAR: "model.json", BOOSTED: "model.ubj"}
+MODEL_FILES: Mapping[str, str] = {name: known.file for name, known in FORMATS.items()}
 MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.json", "card.md"
+REFERENCE = "reference.json"
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
 
@@ -55,6 +57,8 @@ class Package:
         seed, trainer, params. JSON types.
     classifications
         The classes of all the columns that it learned from.
+    reference
+        What it was judged on, counted; None for a version of a release that didn't count it.
     """
 
     program: FeatureProgram
@@ -64,6 +68,7 @@ class Package:
     card: str
     lineage: Mapping[str, Any]
     classifications: tuple[str, ...] = ()
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +102,15 @@ def files_of(package: Package) -> dict[str, bytes]:
     InvalidInput : figures that JSON can't hold (NaN: write null where a metric is undefined).
     Format : a model format that no loader reads.
     """
-    return {
+    files = {
         PROGRAM: encode_record("feature-program", 1, {"program": package.program.record()}),
         model_file(package.model_format): package.model,
         METRICS: encode_record("metrics", 1, {"datasets": dict(package.metrics)}),
         CARD: package.card.encode("utf-8"),
     }
+    if package.reference is not None:
+        files[REFERENCE] = encode_record("reference", 1, package.reference.record())
+    return files
 
 
 def model_file(model_format: str) -> str:
@@ -156,7 +164,7 @@ def parse_manifest(data: bytes, *, model: str, version: int) -> Manifest:
             f"{where} says that it is version {manifest.version} of {manifest.model!r}: the folder was moved"
         )
     expected = {PROGRAM, METRICS, CARD, model_file(manifest.model_format)}
-    if set(manifest.files) != expected:
+    if set(manifest.files) - {REFERENCE} != expected:
         raise Integrity(f"{where} lists {sorted(manifest.files)}; expected {sorted(expected)}")
     return manifest
 
@@ -227,4 +235,9 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
         card=files[CARD].decode("utf-8"),
         lineage=manifest.lineage,
         classifications=manifest.classifications,
+        reference=_reference(files.get(REFERENCE)),
     )
+
+
+def _reference(data: bytes | None) -> Reference | None:
+    return None if data is None else Reference.from_record(decode_record(data, "reference", 1))

@@ -203,7 +203,7 @@ def _answer() -> bool:
 
 
 def _matrix(part: EncodedPart) -> FloatArray:
-    return part.encoded.matrix()
+    return part.encoded.values
 
 
 def _target(part: EncodedPart) -> FloatArray:

@@ -21,7 +21,8 @@ import numpy as np
 
 from dataops.errors import Compute
 from dataops.features.encoder import Encoder
-from dataops.models.predictor import LINEAR, LinearModel
+from dataops.models.linear import LinearModel
+from dataops.models.predictor import LINEAR
 from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts
 from dataops.training.trainable import require_trainable
 from dataops.training.trainers import Parameter, number, parse_params, whole
@@ -243,8 +244,9 @@ def _blocks(part: EncodedPart) -> Iterator[tuple[Vector, list[np.ndarray[Any, np
         rows = slice(start, start + BLOCK_ROWS)
         target = part.target[rows].astype(np.float64)
         weight = np.ones(len(target)) if part.weight is None else part.weight[rows].astype(np.float64)
-        codes = [np.ascontiguousarray(column, dtype=np.intp) for column in part.encoded.codes[rows].T]
-        yield part.encoded.numeric[rows].astype(np.float64), codes, target, weight
+        encoded = part.encoded.of_rows(rows)
+        codes = [np.ascontiguousarray(column, dtype=np.intp) for column in encoded.codes.T]
+        yield encoded.numeric.astype(np.float64), codes, target, weight
 
 
 def _total(results: Sequence[tuple[float, Vector]]) -> tuple[float, Vector]:

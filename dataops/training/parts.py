@@ -45,7 +45,7 @@ class EncodedPart:
     slices: Mapping[str, SliceValues] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lengths = {"numeric": len(self.encoded.numeric), "codes": len(self.encoded.codes)}
+        lengths = {"encoded": self.encoded.rows}
         lengths |= {} if self.weight is None else {"weight": len(self.weight)}
         lengths |= {f"slice {name}": len(values) for name, values in self.slices.items()}
         wrong = {name: n for name, n in lengths.items() if n != self.rows}
@@ -59,7 +59,7 @@ class EncodedPart:
 
     def __sizeof__(self) -> int:
         # Dask weighs results by this: without it a part would count as some 100 bytes and be moved about freely
-        arrays = [self.encoded.numeric, self.encoded.codes, self.target, self.weight, *self.slices.values()]
+        arrays = [self.encoded.values, self.target, self.weight, *self.slices.values()]
         return 256 + sum(array.nbytes for array in arrays if array is not None)
 
 

@@ -32,7 +32,8 @@ from dataops.governance.keys import read_secret
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.policy_tests import POLICY_TEST_FORMAT, parse_policy_tests
 from dataops.governance.signing import Signer, sign, verify
-from dataops.models.predictor import BOOSTED, LINEAR, LinearModel, load_predictor
+from dataops.models.linear import LinearModel
+from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.promotion.gates import judge
 from dataops.promotion.verdict import verdict_page
 from dataops.records import decode_record, digest_bytes, parse_time
@@ -140,7 +141,7 @@ def read_linear(name: str) -> None:
 
 def read_boosted(name: str) -> None:
     model = load_predictor(BOOSTED, example(name))
-    rows = Encoded(numeric=np.zeros((2, 2), np.float32), codes=np.zeros((2, 2), np.int32), unknown={})
+    rows = Encoded.of(numeric=np.zeros((2, 2), np.float32), codes=np.zeros((2, 2), np.int32))
     assert model.predict(rows).shape == (2,)
 
 

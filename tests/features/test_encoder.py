@@ -188,8 +188,8 @@ def test_an_all_null_column_can_only_be_imputed_with_a_number() -> None:
 def test_one_row_is_enough_and_no_row_encodes_to_nothing() -> None:
     table = pa.table({"x": [5.0], "c": ["a"]})
     encoder = fit(table, Spec(numeric=Numeric(), categorical=Categorical()))
-    assert encode(encoder, table).matrix().tolist() == [[0, 1]]
-    assert encode(encoder, table[:0]).matrix().shape == (0, 2)
+    assert encode(encoder, table).values.tolist() == [[0, 1]]
+    assert encode(encoder, table[:0]).values.shape == (0, 2)
 
 
 def test_an_empty_training_set_is_refused_for_means_and_fine_for_numbers() -> None:
@@ -244,7 +244,7 @@ def test_an_encoder_survives_json_and_encodes_to_the_same_bytes(rows: Any) -> No
     again = Encoder.from_record(json.loads(canonical_bytes(encoder.record())))
     assert again == encoder
     assert digest(again.record()) == digest(encoder.record())
-    assert encode(again, table).matrix().tobytes() == encode(encoder, table).matrix().tobytes()
+    assert encode(again, table).values.tobytes() == encode(encoder, table).values.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -264,10 +264,8 @@ def test_a_record_that_is_no_encoder_is_refused(change: dict[str, Any]) -> None:
 
 
 def test_the_matrix_is_numbers_then_codes_in_c_order() -> None:
-    encoded = Encoded(
-        numeric=np.array([[0.5], [1.5]], np.float32), codes=np.array([[2, 0], [1, 3]], np.int32), unknown={}
-    )
-    matrix = encoded.matrix()
+    encoded = Encoded.of(numeric=np.array([[0.5], [1.5]], np.float32), codes=np.array([[2, 0], [1, 3]], np.int32))
+    matrix = encoded.values
     assert (matrix.dtype, matrix.flags.c_contiguous, encoded.rows) == (np.float32, True, 2)
     assert matrix.tolist() == [[0.5, 2, 0], [1.5, 1, 3]]
 

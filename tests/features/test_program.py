@@ -82,7 +82,7 @@ def test_a_program_survives_json_and_pickle_and_gives_the_same_outputs() -> None
     ):
         assert again == PROGRAM
         assert again.digest == PROGRAM.digest
-        assert again.run(TABLE)[1].matrix().tobytes() == PROGRAM.run(TABLE)[1].matrix().tobytes()
+        assert again.run(TABLE)[1].values.tobytes() == PROGRAM.run(TABLE)[1].values.tobytes()
 
 
 def test_a_source_that_arrives_in_another_type_changes_nothing() -> None:
@@ -94,7 +94,7 @@ def test_a_source_that_arrives_in_another_type_changes_nothing() -> None:
             "at": pa.array([0, 0, None], pa.timestamp("s", "UTC")),
         }
     )
-    assert PROGRAM.run(other)[1].matrix().tobytes() == PROGRAM.run(TABLE)[1].matrix().tobytes()
+    assert PROGRAM.run(other)[1].values.tobytes() == PROGRAM.run(TABLE)[1].values.tobytes()
 
 
 def test_a_source_without_any_value_may_have_lost_its_type() -> None:
@@ -123,7 +123,7 @@ def test_data_that_was_prepared_needs_no_steps() -> None:
     program = PROGRAM.after_preparation()
     assert program.source_columns() == ("age", "origin", "late", "year")
     assert program.steps == RowSteps()
-    assert program.run(prepared)[1].matrix().tobytes() == encoded.matrix().tobytes()
+    assert program.run(prepared)[1].values.tobytes() == encoded.values.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ import pyarrow as pa
 from dataops.features.program import FeatureProgram
 program = FeatureProgram.from_record(json.loads(sys.stdin.read()))
 table = pa.table({"age": [43], "delay": [20.0], "origin": ["LGA"], "at": pa.array([0], pa.timestamp("us", "UTC"))})
-print(program.run(table)[1].matrix().tolist())
+print(program.run(table)[1].values.tolist())
 """
     record = canonical_bytes(PROGRAM.record()).decode()
     found = subprocess.run([sys.executable, "-c", code], input=record, capture_output=True, text=True, check=True)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from dataops.errors import Format, InvalidInput
 from dataops.features.encoder import Encoded
-from dataops.models.predictor import BoostedModel, LinearModel, load_predictor
+from dataops.models.boosted import BoostedModel
+from dataops.models.linear import LinearModel
+from dataops.models.predictor import load_predictor
 from dataops.records import canonical_bytes
 
 WEIGHTS = st.floats(-5, 5)
@@ -18,16 +20,14 @@ WEIGHTS = st.floats(-5, 5)
 def encoded_of(rows: int, *, numeric: int = 3, sizes: tuple[int, ...] = (4, 2), seed: int = 0) -> Encoded:
     random = np.random.default_rng(seed)
     codes = np.column_stack([random.integers(0, size, rows) for size in sizes]) if sizes else np.empty((rows, 0))
-    return Encoded(
-        numeric=random.normal(size=(rows, numeric)).astype(np.float32), codes=codes.astype(np.int32), unknown={}
-    )
+    return Encoded.of(numeric=random.normal(size=(rows, numeric)).astype(np.float32), codes=codes.astype(np.int32))
 
 
 def booster_of(encoded: Encoded, **params: Any) -> Any:
     import xgboost
 
     target = (encoded.numeric[:, 0] + encoded.codes[:, 0] > 1).astype(np.float32)
-    data = xgboost.DMatrix(encoded.matrix(), label=target)
+    data = xgboost.DMatrix(encoded.values, label=target)
     return xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3, **params}, data, 8)
 
 
@@ -57,12 +57,12 @@ def test_a_row_scores_the_same_to_the_bit_in_any_batch() -> None:
     encoded = encoded_of(40_000)  # more than two blocks
     whole = MODEL.predict(encoded)
     for rows in (slice(0, 1), slice(16_383, 16_386), slice(39_999, 40_000), slice(7, 12_345)):
-        part = Encoded(numeric=encoded.numeric[rows], codes=encoded.codes[rows], unknown={})
+        part = Encoded.of(numeric=encoded.numeric[rows], codes=encoded.codes[rows])
         assert MODEL.predict(part).tobytes() == whole[rows].tobytes()
 
 
 def test_far_margins_give_zero_and_one_without_a_warning() -> None:
-    encoded = Encoded(numeric=np.array([[1e30], [-1e30]], np.float32), codes=np.empty((2, 0), np.int32), unknown={})
+    encoded = Encoded.of(numeric=np.array([[1e30], [-1e30]], np.float32), codes=np.empty((2, 0), np.int32))
     assert LinearModel(intercept=0.0, numeric=(1e9,), categorical=()).predict(encoded).tolist() == [1.0, 0.0]
 
 
@@ -114,7 +114,7 @@ def test_a_model_of_another_encoder_is_refused(ubj: bytes) -> None:
     for model in (MODEL, load_predictor("xgboost-ubj/1", ubj)):
         with pytest.raises(InvalidInput, match="don't belong together"):
             model.predict(encoded_of(5, numeric=4))
-    beyond = Encoded(numeric=np.zeros((1, 3), np.float32), codes=np.array([[4, 0]], np.int32), unknown={})
+    beyond = Encoded.of(numeric=np.zeros((1, 3), np.float32), codes=np.array([[4, 0]], np.int32))
     with pytest.raises(InvalidInput, match="don't belong together"):
         MODEL.predict(beyond)
 
@@ -125,7 +125,7 @@ def test_a_boosted_model_predicts_as_xgboost_does(ubj: bytes) -> None:
     booster = xgboost.Booster()
     booster.load_model(bytearray(ubj))
     encoded = encoded_of(1000, seed=9)
-    expected = booster.predict(xgboost.DMatrix(encoded.matrix()))
+    expected = booster.predict(xgboost.DMatrix(encoded.values))
     model = load_predictor("xgboost-ubj/1", ubj)
     found = model.predict(encoded)
     assert (found.dtype, model.format) == (np.float32, "xgboost-ubj/1")

@@ -20,7 +20,8 @@ from dataops.features.program import FeatureProgram
 from dataops.features.steps import RowSteps
 from dataops.governance.expressions import parse_expression
 from dataops.governance.masking import Mask, MaskKind
-from dataops.models.predictor import BOOSTED, LINEAR, LinearModel
+from dataops.models.linear import LinearModel
+from dataops.models.predictor import BOOSTED, LINEAR
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan, plan_rescore

@@ -54,7 +54,7 @@ def make_part() -> MakePart:
         margin = (numeric[:, 0] - 45) / 10 + (codes[:, 0] == 1) - (codes[:, 1] % 5 == 2) * 1.5
         target = (random.random(rows) < 1 / (1 + np.exp(-margin))).astype(np.float32)
         return EncodedPart(
-            encoded=Encoded(numeric=numeric, codes=codes, unknown={}),
+            encoded=Encoded.of(numeric=numeric, codes=codes),
             target=target,
             weight=random.integers(0, 4, rows).astype(np.float32) if weighted else None,
             slices={"third": np.array(["low", "middle", "high"])[codes[:, 0]]},

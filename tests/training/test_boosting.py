@@ -33,11 +33,11 @@ def auc(model: bytes, part) -> float:
 def test_it_is_as_good_as_xgboost_on_one_machine(cluster, units, place, held_out):
     model_format, model = BoostingTrainer().fit(place(cluster, units), FEW, seed=1)
     matrix = QuantileDMatrix(
-        np.concatenate([unit.encoded.matrix() for unit in units]), np.concatenate([unit.target for unit in units])
+        np.concatenate([unit.encoded.values for unit in units]), np.concatenate([unit.target for unit in units])
     )
     params = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": 4, "nthread": 1}
     alone = train(params, matrix, num_boost_round=20)
-    expected = roc_auc_score(held_out.target, alone.predict(DMatrix(held_out.encoded.matrix())))
+    expected = roc_auc_score(held_out.target, alone.predict(DMatrix(held_out.encoded.values)))
     assert model_format == "xgboost-ubj/1"
     assert auc(model, held_out) == pytest.approx(expected, abs=0.01)
     assert expected > 0.7

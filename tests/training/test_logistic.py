@@ -20,10 +20,9 @@ from dataops.training.parts import EncodedPart
 def stack(parts) -> EncodedPart:
     weights = [part.weight for part in parts]
     return EncodedPart(
-        encoded=Encoded(
+        encoded=Encoded.of(
             numeric=np.concatenate([part.encoded.numeric for part in parts]),
             codes=np.concatenate([part.encoded.codes for part in parts]),
-            unknown={},
         ),
         target=np.concatenate([part.target for part in parts]),
         weight=None if weights[0] is None else np.concatenate(weights),
@@ -127,7 +126,7 @@ def test_the_trained_bytes_load_and_predict(cluster, units, place):
 def test_a_code_that_no_row_has_gets_no_weight(cluster, make_part, place):
     part = make_part(0, 400)
     seen = EncodedPart(
-        encoded=Encoded(numeric=part.encoded.numeric, codes=np.maximum(part.encoded.codes, 1), unknown={}),
+        encoded=Encoded.of(numeric=part.encoded.numeric, codes=np.maximum(part.encoded.codes, 1)),
         target=part.target,
     )
     model = fit_logistic(place(cluster, [seen]), {"l2": 0.0, "max_iter": 30}).model

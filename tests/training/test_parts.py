@@ -90,9 +90,7 @@ def test_our_own_errors_cross_the_cluster_as_they_are(cluster, make_part, place)
 
 def part_of(numeric, target, weight=None) -> EncodedPart:
     rows = len(target)
-    encoded = Encoded(
-        numeric=np.array(numeric, np.float32).reshape(rows, 3), codes=np.zeros((rows, 2), np.int32), unknown={}
-    )
+    encoded = Encoded.of(numeric=np.array(numeric, np.float32).reshape(rows, 3), codes=np.zeros((rows, 2), np.int32))
     weights = None if weight is None else np.array(weight, np.float32)
     return EncodedPart(encoded=encoded, target=np.array(target, np.float32), weight=weights)
 

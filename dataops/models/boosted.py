@@ -1,0 +1,121 @@
+"""Gradient-boosted trees of XGBoost, as UBJ, scored in place by XGBoost or, where chosen, by oneDAL.
+
+1. Rows that the trees can't tell apart are scored once (`cells`).
+2. Nothing that XGBoost says of bytes it can't read is passed on: it quotes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dataops.errors import Format
+from dataops.features.encoder import Encoded
+from dataops.models.cells import Cells, find_cells
+from dataops.models.predictor import BOOSTED, Margins, Probabilities, require_columns
+
+_OBJECTIVE = "binary:logistic"
+_UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
+
+
+class BoostedModel:
+    """Gradient-boosted trees for two classes, scored by XGBoost over `Encoded.values`."""
+
+    __slots__ = ("_booster", "_cells", "_columns", "_data", "_threads")
+
+    def __init__(self, booster: Any, data: bytes, threads: int) -> None:
+        self._booster, self._data, self._threads = booster, data, threads
+        self._columns = int(booster.num_features())
+        self._cells = cells_of(booster)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, threads: int = 1) -> BoostedModel:
+        """The model in `data`, XGBoost's UBJ.
+
+        Raises
+        ------
+        Format : XGBoost can't read it, or its objective isn't ``binary:logistic``.
+        """
+        import xgboost
+
+        unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
+        if not data.startswith(_UBJ_START):
+            raise Format(unreadable)
+        try:
+            booster = xgboost.Booster({"nthread": threads})
+            booster.load_model(bytearray(data))
+            objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+        except (xgboost.core.XGBoostError, ValueError, KeyError):
+            # the library's message isn't passed on: it quotes bytes of the model
+            raise Format(unreadable) from None
+        if objective != _OBJECTIVE:
+            raise Format(
+                f"the XGBoost model has objective {objective!r}; {_OBJECTIVE} gives a probability and is expected"
+            )
+        return cls(booster, data, threads)
+
+    @property
+    def format(self) -> str:
+        """``xgboost-ubj/1``."""
+        return BOOSTED
+
+    @property
+    def booster(self) -> Any:
+        """XGBoost's own object."""
+        return self._booster
+
+    @property
+    def cells(self) -> Cells | None:
+        """The cells of the model's trees; None where it has none of use."""
+        return self._cells
+
+    def predict(self, encoded: Encoded) -> Probabilities:
+        """``(n_rows,)`` float32, the probability of the positive class."""
+        return self._scores(encoded, "value")
+
+    def margins(self, encoded: Encoded) -> Margins:
+        """``(n_rows,)`` float32, the log odds of the positive class."""
+        return self._scores(encoded, "margin")
+
+    def _scores(self, encoded: Encoded, kind: str) -> npt.NDArray[np.float32]:
+        matrix = require_columns(encoded, self._columns)
+        if not len(matrix):
+            return np.empty(0, np.float32)
+        if self._cells is None:
+            return self._of_rows(matrix, kind)
+        return self._cells.predict(matrix, lambda rows: self._of_rows(rows, kind))
+
+    def _of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
+        # the rows are finite, and of as many columns as the model asks for: it need not look
+        return np.asarray(self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False), np.float32)
+
+    def __reduce__(self) -> tuple[Callable[..., BoostedModel], tuple[bytes, int]]:
+        return type(self).from_bytes, (self._data, self._threads)
+
+
+def load(data: bytes, threads: int) -> BoostedModel:
+    """The model in `data`."""
+    return BoostedModel.from_bytes(data, threads)
+
+
+def cells_of(booster: Any) -> Cells | None:
+    """The cells of XGBoost's trees; None for other boosters, and for splits by sets of categories."""
+    try:
+        model = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]
+        trees = model["trees"]
+    except KeyError:
+        return None
+    thresholds: dict[int, list[float]] = {}
+    for tree in trees:
+        if any(tree["split_type"]):
+            return None
+        for left, place, value in zip(
+            tree["left_children"], tree["split_indices"], tree["split_conditions"], strict=True
+        ):
+            if left >= 0:
+                thresholds.setdefault(place, []).append(value)
+    return find_cells(thresholds, trees=len(trees))
