@@ -33,12 +33,14 @@ from dataops.preparation.prepare import PreparePlan, plan_prepare, run_prepare
 from dataops.records import digest, format_time, now_utc, parse_time
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import LoadedVersion, ModelVersion
+from dataops.rescoring.linking import Linkable
 from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan, plan_rescore
 from dataops.rescoring.run import run_rescore
 from dataops.runs.audit import sign_audit
 from dataops.runs.ledger import Run, RunState, State, job_of, new_run_id
 from dataops.runs.lineage import tell_lineage
+from dataops.runs.linking import is_known, link_nothing, link_units, linkable
 from dataops.runs.report import report_path, write_run_report
 from dataops.runs.retention import require_resumable
 from dataops.runs.workspace import Workspace
@@ -212,6 +214,8 @@ def start_run(workspace: Workspace, planned: Planned, *, options: Options, progr
         created_at=format_time(at),
         replay_of=planned.replay_of,
     )
+    if options.again and isinstance(job, RescoreJob):
+        link_nothing(workspace.store, job.output, run.id)
     workspace.ledger.start(run, {name: given.units for name, given in planned.inputs.items()})
     return _carry_out(workspace, run, planned, options, progress, event="run_started")
 
@@ -409,12 +413,28 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
                 storage=settings.storage,
                 registry=settings.registry,
                 replay_of=planned.replay_of,
+                linkable=_linked(workspace, planned, plan, work),
             )
             return {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
         case plan:
             from dataops.training.train import run_train
 
             return run_train(plan, planned.inputs, work, registry=workspace.registry)
+
+
+def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> Linkable | None:
+    """What later runs may take the units of this one over by, once it took over what it can; None for a replay."""
+    if planned.replay_of is not None:
+        return None
+    wanted = linkable(workspace.store, plan, planned.inputs[INPUT])
+    if not is_known(wanted):
+        return None
+    with work.phase("link"):
+        storage = workspace.settings.storage
+        linked = link_units(workspace.store, storage, plan.job.output, work.run, wanted, emit=work.emit)
+    if linked:
+        work.progress.say(f"  {len(linked):,} of {len(wanted.rows):,} units were scored before, and are taken over")
+    return wanted
 
 
 def published_result(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:
