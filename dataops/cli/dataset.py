@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dataops.cli.export import export
 from dataops.cli.options import json_option, workspace_option
 from dataops.cli.output import end_with, print_facts, print_json, print_table, printable
 from dataops.cli.retention import expire, gc
@@ -11,10 +12,10 @@ from dataops.cli.retention import expire, gc
 
 @click.group()
 def dataset() -> None:
-    """Add, list, show, verify, expire datasets."""
+    """Add, list, show, verify, export, expire datasets."""
 
 
-for command in (expire, gc):
+for command in (export, expire, gc):
     dataset.add_command(command)
 
 

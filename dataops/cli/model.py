@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import headline, print_facts, print_json, print_table
+from dataops.cli.output import headline, print_facts, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from dataops.registry.aliases import AliasMove
@@ -196,3 +196,63 @@ def promote(reference: str, *, reason: str, rules: str | None, workspace: str | 
         print_json({**record, "moved": promoted.moved})
         return
     print_facts({"champion": "moved" if promoted.moved else "was this version already", **record})
+
+
+@model.command()
+@click.argument("run")
+@click.option("--challenger", metavar="NAME", help="Which challenger, by its name in the job. Default: the only one.")
+@click.option("--movers", type=click.IntRange(min=1), help="Show so many rows whose probability would move most.")
+@workspace_option
+@json_option
+def impact(run: str, *, challenger: str | None, movers: int | None, workspace: str | None, as_json: bool) -> None:
+    """Show what a challenger would change in the scores of RUN.
+
+    RUN is a rescore whose job names challengers. Figures are those that the run counted; movers are read from the
+    scores, as the policies let you read them to evaluate, and the audit says so.
+
+    \b
+    Examples:
+      dataops model impact income_scores-20260102t030405-a1b2c3
+      dataops model impact income_scores-20260102t030405-a1b2c3 --challenger next --movers 10
+    """
+    from dataops.runs.impact import show_impact
+    from dataops.runs.workspace import open_workspace
+
+    shown = show_impact(open_workspace(workspace), run, challenger=challenger, movers=movers)
+    print_note(shown.note)
+    if as_json:
+        print_json(
+            {name: getattr(shown, name) for name in ("run", "own", "challenger", "version", "figures", "movers")}
+        )
+        return
+    figures = shown.figures
+    print_facts(
+        {
+            "scores now": shown.own,
+            "challenger": f"{shown.challenger}: {shown.version}",
+            "rows": f"{figures['rows']:,}",
+            "turn positive": _percent(figures["flipped_up"]),
+            "turn negative": _percent(figures["flipped_down"]),
+            "positive": f"{_percent(figures['positive_own'])} now, {_percent(figures['positive_challenger'])} then",
+            "rank correlation": _figure(figures["rank_correlation"]),
+            **{f"move by over {step}": _percent(share) for step, share in figures["moved"].items()},
+        }
+    )
+    for column, values in figures["slices"].items():
+        click.echo()
+        rows = [
+            [value, one["rows"], _percent(one["flipped_up"]), _percent(one["flipped_down"])]
+            for value, one in values.items()
+        ]
+        print_table([column, "rows", "turn positive", "turn negative"], rows, empty="too few rows")
+    if shown.movers is not None:
+        click.echo()
+        print_table(list(shown.movers[0]) if shown.movers else [], [list(row.values()) for row in shown.movers])
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.2%}"
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -14,12 +14,12 @@ VERBS = {
     *("demo", "init", "audit verify", "audit show"),
     *(f"keys {verb}" for verb in ("init", "list", "rotate")),
     *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "explain")),
-    *(f"dataset {verb}" for verb in ("add", "list", "show", "verify", "expire", "gc")),
+    *(f"dataset {verb}" for verb in ("add", "list", "show", "verify", "export", "expire", "gc")),
     *(f"contract {verb}" for verb in ("check", "diff")),
     *(f"policy {verb}" for verb in ("check", "explain")),
     *(f"lineage {verb}" for verb in ("show", "export")),
     *(f"quarantine {verb}" for verb in ("list", "show", "replay")),
-    *(f"model {verb}" for verb in ("list", "show", "champion", "promote", "history")),
+    *(f"model {verb}" for verb in ("list", "show", "champion", "promote", "history", "impact")),
 }
 
 

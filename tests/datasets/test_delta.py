@@ -1,0 +1,150 @@
+"""Export as a Delta table: the rows as other systems read them, once for each snapshot."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataops.datasets.delta import Delta, delta_schema, export_delta
+from dataops.errors import InvalidInput
+
+SCHEMA = pa.schema([("key", pa.int64()), ("town", pa.string()), ("late", pa.bool_()), ("score", pa.float32())])
+
+
+def _rows(first: int, n_rows: int) -> pa.Table:
+    towns = ["a/b", "ä=ö", None, "x"]
+    return pa.table(
+        {
+            "key": list(range(first, first + n_rows)),
+            "town": [towns[i % 4] for i in range(n_rows)],
+            "late": [i % 3 == 0 for i in range(n_rows)],
+            "score": [i / 7 for i in range(n_rows)],
+        },
+        schema=SCHEMA,
+    )
+
+
+def _target(folder: Path, snapshot: int = 1, *, partition_by: Sequence[str] = ()) -> Delta:
+    return Delta(
+        url=str(folder / "table"), dataset="scores", snapshot=snapshot, effect="e1", partition_by=tuple(partition_by)
+    )
+
+
+def _read(folder: Path) -> list[dict[str, object]]:
+    table = DeltaTable(str(folder / "table")).to_pyarrow_table()
+    return sorted(table.select(SCHEMA.names).to_pylist(), key=lambda row: row["key"])
+
+
+@pytest.mark.parametrize("partition_by", [(), ("town",), ("late", "town")])
+def test_the_table_holds_the_rows(tmp_path: Path, partition_by: tuple[str, ...]) -> None:
+    tables = [_rows(0, 10), _rows(10, 0), _rows(10, 5)]
+    exported = export_delta(_target(tmp_path, partition_by=partition_by), SCHEMA, tables)
+    assert _read(tmp_path) == pa.concat_tables(tables).to_pylist()
+    assert (exported.rows, exported.written, exported.version) == (15, True, 0)
+    assert {file.parent for file in (tmp_path / "table").rglob("*.parquet")} == {tmp_path / "table"}
+
+
+def test_units_with_equal_rows_are_both_in_it(tmp_path: Path) -> None:
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, 3), _rows(0, 3)])
+    assert len(_read(tmp_path)) == 6
+
+
+def test_to_repeat_changes_nothing(tmp_path: Path) -> None:
+    first = export_delta(_target(tmp_path), SCHEMA, [_rows(0, 4)])
+    again = export_delta(_target(tmp_path), SCHEMA, [_rows(0, 4)])
+    assert again == replace(first, written=False)
+    assert DeltaTable(str(tmp_path / "table")).version() == 0
+
+
+def test_a_newer_snapshot_replaces_the_rows_in_one_commit(tmp_path: Path) -> None:
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, 4)])
+    export_delta(_target(tmp_path, 5), SCHEMA, [_rows(2, 4)])
+    assert _read(tmp_path) == _rows(2, 4).to_pylist()
+    older = export_delta(_target(tmp_path, 3), SCHEMA, [_rows(0, 1)])
+    assert (older.written, older.snapshot) == (False, 5)
+    assert _read(tmp_path) == _rows(2, 4).to_pylist()
+    assert DeltaTable(str(tmp_path / "table"), version=0).to_pyarrow_table().num_rows == 4
+
+
+def test_an_empty_dataset_is_an_empty_table(tmp_path: Path) -> None:
+    assert export_delta(_target(tmp_path), SCHEMA, []).rows == 0
+    assert DeltaTable(str(tmp_path / "table")).to_pyarrow_table().schema.names == SCHEMA.names
+
+
+def test_what_a_dead_export_left_is_taken_up(tmp_path: Path) -> None:
+    def dying() -> object:
+        yield _rows(0, 4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_delta(_target(tmp_path), SCHEMA, dying())
+    assert not DeltaTable.is_deltatable(str(tmp_path / "table"))
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, 4), _rows(4, 4)])
+    assert [row["key"] for row in _read(tmp_path)] == list(range(8))
+
+
+def test_two_exports_at_once_are_one(tmp_path: Path) -> None:
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, 1)])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: export_delta(_target(tmp_path, 2), SCHEMA, [_rows(0, 8)]), range(4)))
+    assert _read(tmp_path) == _rows(0, 8).to_pylist()
+    assert DeltaTable(str(tmp_path / "table")).transaction_version("dataops/scores/e1") == 2
+
+
+@pytest.mark.parametrize("other", [{"dataset": "others"}, {"effect": "e2"}, {"partition_by": ("town",)}])
+def test_a_table_of_something_else_is_left_alone(tmp_path: Path, other: dict[str, object]) -> None:
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, 4)])
+    with pytest.raises(InvalidInput, match="choose another folder"):
+        export_delta(replace(_target(tmp_path, 2), **other), SCHEMA, [_rows(0, 9)])  # type: ignore[arg-type]
+    assert len(_read(tmp_path)) == 4
+
+
+def test_a_partition_that_is_no_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"partition by 'twn': no such column.*'town'"):
+        export_delta(_target(tmp_path, partition_by=["twn"]), SCHEMA, [_rows(0, 1)])
+    assert not (tmp_path / "table").exists()
+
+
+def test_types_that_delta_has_not_are_refused_by_name(tmp_path: Path) -> None:
+    schema = pa.schema([("at", pa.time64("us")), ("big", pa.uint64()), ("fine", pa.int8())])
+    with pytest.raises(InvalidInput, match=r"column 'at' is time64\[us\], column 'big' is uint64"):
+        delta_schema(schema)
+    assert not (tmp_path / "table").exists()
+
+
+def test_a_time_that_delta_would_cut_is_refused(tmp_path: Path) -> None:
+    times = pa.table({"at": pa.array([1], pa.timestamp("ns"))})
+    with pytest.raises(InvalidInput, match="finer than a microsecond"):
+        export_delta(_target(tmp_path), times.schema, [times])
+    assert not (tmp_path / "table" / "_delta_log").exists()
+
+
+@settings(max_examples=20)
+@given(
+    st.sampled_from([pa.uint8(), pa.uint32(), pa.int8(), pa.date32(), pa.timestamp("ms"), pa.timestamp("s", "UTC")]),
+    st.lists(st.integers(0, 100) | st.none(), max_size=5),
+)
+def test_values_come_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, kind: pa.DataType, numbers: list[int | None]
+) -> None:
+    folder = tmp_path_factory.mktemp("types")
+    values = pa.array(numbers, pa.int32()).cast(pa.int64() if pa.types.is_timestamp(kind) else pa.int32()).cast(kind)
+    table = pa.table({"value": values})
+    export_delta(_target(folder), table.schema, [table])
+    found = DeltaTable(str(folder / "table")).to_pyarrow_table().column("value").to_pylist()
+    assert [_plain(value) for value in found] == [_plain(value) for value in values.to_pylist()]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dt.datetime):
+        return value.replace(tzinfo=None)
+    return value
