@@ -13,17 +13,10 @@ from typing import Any
 import numpy as np
 
 from dataops.datasets.commit import UnitRecord
+from dataops.features.profile import SCORE_BINS
 from dataops.records import Record
 from dataops.rescoring.impact import ImpactCounts, impact_figures, merge_impact
-from dataops.rescoring.outputs import OWN, Floats32
-
-SCORE_BINS = 20
-
-
-def score_histogram(probability: Floats32) -> list[int]:
-    """Rows in each of `SCORE_BINS` equal bins of [0, 1]."""
-    counts, _ = np.histogram(probability, bins=SCORE_BINS, range=(0.0, 1.0))
-    return [int(count) for count in counts]
+from dataops.rescoring.outputs import OWN
 
 
 def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> dict[str, Any]:
@@ -40,6 +33,15 @@ def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> 
         return own
     impact = {name: impact_figures(_impact(records, name), min_group_size=min_group_size) for name in figures}
     return {**own, "challengers": {name: {**one, "impact": impact[name]} for name, one in figures.items()}}
+
+
+def with_drift(figures: Record, drift: Mapping[str, Record]) -> Record:
+    """`figures` with the drift of each model, by its name in the job, beside its scores."""
+    others = {
+        name: {**one, "drift": drift[name]} for name, one in figures.get("challengers", {}).items() if name in drift
+    }
+    own = {**figures, "drift": drift[OWN]} if OWN in drift else figures
+    return {**own, "challengers": {**own["challengers"], **others}} if others else own
 
 
 def _impact(records: Sequence[UnitRecord], name: str) -> ImpactCounts:

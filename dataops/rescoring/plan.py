@@ -19,6 +19,7 @@ from dataops.governance.contract import Column, inherited_classification
 from dataops.governance.marks import derived_marks, derived_origins
 from dataops.records import Record
 from dataops.registry.versions import LoadedVersion, ModelVersion
+from dataops.rescoring.monitor import Monitored, counted_slices, plan_monitoring
 from dataops.rescoring.outputs import OWN, TYPES, column_name
 
 
@@ -32,6 +33,7 @@ class ScoredModel:
     program : whole for raw data, without steps for data that the model's preparation made.
     program_digest : of `program`; models of equal programs share their encoded rows.
     decile_edges : nine rising probabilities; None where the version has none.
+    monitored : how its rows are counted for drift; None where they aren't.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ScoredModel:
     program: FeatureProgram
     program_digest: str
     decile_edges: tuple[float, ...] | None = None
+    monitored: Monitored | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +74,20 @@ def plan_rescore(
     AccessDenied : a model or `keep` needs a column that the policies deny for scoring, or a model one that they mask
         otherwise than it learnt.
     InvalidInput : the data lacks a column or was prepared by another declaration than a model's training set; models
-        that don't score the same rows; columns of one name; a model without decile edges.
+        that don't score the same rows; columns of one name; a model without decile edges; something to monitor that
+        the model wasn't judged by.
     """
     models = tuple(_scored(name, versions[name], job, given, where) for name in (OWN, *job.challengers))
     given.require_columns(job.keep, where=f"{where}: keep")
+    slices = _slice_sources(models[0], job)
+    given.require_columns(slices, where=f"{where}: monitor.slices")
     _require_same_rows(models, where)
     granted = {column.name: column for column in given.masked_columns()}
     scored = tuple(column for model in models for column in _outputs(model, job, granted))
     columns = (*(granted[name] for name in job.keep), *scored)
     _require_own_names(job, scored, where)
     needed = {name for model in models for name in model.program.source_columns()}
-    read = tuple(name for name in granted if name in needed or name in job.keep)
+    read = tuple(name for name in granted if name in needed or name in (*job.keep, *slices))
     return ScorePlan(job=job, models=models, read=read, columns=columns)
 
 
@@ -90,20 +96,27 @@ def _scored(name: str, version: LoadedVersion, job: RescoreJob, given: GovernedI
     place = f"{where}: model {version.version.reference}"
     given.require_columns(program.source_columns(), where=place)
     given.grant.require_masks(program.source_columns(), version.package.program.steps.generalise, what=place)
-    edges = decile_edges(version)
+    reference = version.package.reference
+    edges = None if reference is None else reference.decile_edges
     if Output.DECILE in job.outputs and edges is None:
         raise InvalidInput(
-            f"{place} has no edges for deciles: it was made by an earlier release, or judged on no rows. Train it "
+            f"{place} has no edges for deciles: it was made by an earlier release, or judged on too few rows. Train it "
             "anew, or leave decile out of outputs"
         )
     return ScoredModel(
-        name=name, version=version.version, program=program, program_digest=program.digest, decile_edges=edges
+        name=name,
+        version=version.version,
+        program=program,
+        program_digest=program.digest,
+        decile_edges=edges,
+        monitored=plan_monitoring(reference, job.monitor, own=name == OWN, where=place),
     )
 
 
-def decile_edges(version: LoadedVersion) -> tuple[float, ...] | None:  # noqa: ARG001  # what it was judged on follows
-    """Nine rising probabilities that part the scores which `version` was judged on; None where it has none."""
-    return None
+def _slice_sources(own: ScoredModel, job: RescoreJob) -> tuple[str, ...]:
+    """The columns of the job's slices that are read for them; the program of the job's own model derives the others."""
+    derived = {name for name, _ in own.program.steps.derive}
+    return tuple(name for name in counted_slices(job) if name not in derived)
 
 
 def _require_same_rows(models: Sequence[ScoredModel], where: str) -> None:

@@ -13,8 +13,10 @@ from dataops.engine.work import Work
 from dataops.records import Record
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.allowance import Allowance
-from dataops.rescoring.figures import score_figures
+from dataops.rescoring.figures import score_figures, with_drift
 from dataops.rescoring.linking import Linkable
+from dataops.rescoring.monitor import drift_figures, events_of, require_no_stop, warning_of
+from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.probe import CAN_PROBE, probe_unit
 from dataops.rescoring.score import ScoreContext, score_unit
@@ -40,7 +42,8 @@ def run_rescore(
 
     Raises
     ------
-    ContractViolation : more rows were set aside than ``errors`` or a rule allows; nothing is published.
+    ContractViolation : more rows were set aside than ``errors`` or a rule allows, or they drifted too far; nothing is
+        published.
     """
     store = open_store(storage)
     allowance = _allowance(plan, given, replay=replay_of is not None)
@@ -57,6 +60,7 @@ def run_rescore(
     with work.phase("publish"):
         require_within_thresholds(given, [record.receipt for record in records])
         allowance.require_kept()
+        drift = _drift(plan, given, records, work, replay=replay_of is not None)
         manifest, snapshot = publish(
             store,
             dataset=plan.job.output,
@@ -69,7 +73,34 @@ def run_rescore(
             replay_of=replay_of,
             identities=linkable.identities() if linkable else None,
         )
-    return manifest, snapshot, score_figures(records, min_group_size=given.grant.effect.min_group_size)
+    figures = score_figures(records, min_group_size=given.grant.effect.min_group_size)
+    return manifest, snapshot, with_drift(figures, drift)
+
+
+def _drift(
+    plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord], work: Work, *, replay: bool
+) -> Mapping[str, Record]:
+    """The drift of each model's rows, by its name in the job; what the job's own model raises is told.
+
+    Raises
+    ------
+    ContractViolation : a limit stops the run.
+    """
+    if not plan.job.monitor.drift:
+        return {}
+    found = {}
+    for model in plan.models:
+        limits = () if replay or model.name != OWN else plan.job.monitor.limits
+        least = given.grant.effect.min_group_size
+        found[model.name], raised = drift_figures(
+            model.monitored, records, model=model.name, limits=limits, min_group_size=least
+        )
+        for event in events_of(raised):
+            work.emit("drifted", **event)
+        require_no_stop(raised, given.dataset.name)
+        if warning := warning_of(raised):
+            work.progress.say(f"  drift        {warning}")
+    return found
 
 
 def _allowance(plan: ScorePlan, given: GovernedInput, *, replay: bool) -> Allowance:

@@ -24,10 +24,12 @@ from dataops.datasets.units import Unit
 from dataops.declarations.jobs import Output
 from dataops.errors import ContractViolation, Integrity
 from dataops.features.encoder import Encoded
+from dataops.features.profile import score_histogram
+from dataops.governance.plain_types import plain_column
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.registry.versions import ModelVersion, Registry
-from dataops.rescoring.figures import score_histogram
 from dataops.rescoring.impact import count_impact
+from dataops.rescoring.monitor import count_drift
 from dataops.rescoring.outputs import OWN, Floats32, score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 from dataops.rescoring.row_errors import NO_ROW, Reasons
@@ -76,7 +78,7 @@ def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
     """
     plan = context.plan
     keys = key_columns(context.source.contract, plan.job.keep)
-    read = read_unit(context.source, unit, plan.read, keys=keys)
+    read = read_unit(context.source, unit, plan.read, keys=keys, encoded=True)
     score = partial(score_rows, plan, load_predictors(context))
     tried = try_unit(score, unit, read, killers=killers, most=context.most_failed)
     scored, failed = tried.result, tried.failed
@@ -121,13 +123,16 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     encoded = {digest: program.run(table) for digest, program in runs.items()}
     kept, _ = encoded[plan.models[0].program_digest]
     columns = {name: kept.column(name) for name in plan.job.keep}
-    probabilities, unknown = {}, {}
+    probabilities, unknown, profile = {}, {}, {}
     for model in plan.models:
         _, rows = encoded[model.program_digest]
         probabilities[model.name], scores = _score_model(plan, model, predictors[model.name], rows)
         columns |= scores
         unknown[model.name] = dict(rows.unknown)
-    return Scored(table=pa.table(columns), summary={"unknown": unknown, **_counted(plan, probabilities)})
+        if model.monitored is not None:
+            profile[model.name] = count_drift(model.monitored, rows, probabilities[model.name], kept)
+    summary = {"unknown": unknown, "profile": profile, **_counted(plan, probabilities)}
+    return Scored(table=pa.table(columns), summary=summary)
 
 
 def _counted(plan: ScorePlan, probabilities: Mapping[str, Floats32]) -> dict[str, Any]:
@@ -166,4 +171,5 @@ def _sorted(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:
     """`table` by rising values of `columns`, nulls last, equal rows as they came."""
     if not columns:
         return table
-    return table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in columns]))
+    by = pa.table({name: plain_column(table.column(name)) for name in columns})
+    return table.take(pc.sort_indices(by, sort_keys=[(name, "ascending") for name in columns]))

@@ -1,0 +1,152 @@
+"""Monitoring in the scoring pass: what each unit counts for drift, and what a run makes of all counts.
+
+1. Units count by what the model version fixed, so their counts add up to those of all rows, whoever counted them.
+2. A version without a reference is scored all the same, and the run's figures say that drift is unknown; a job that
+   asks for slices or limits of its own is refused with such a version.
+3. Limits are judged before anything is published, on the job's own model; a replay's rows are too special to judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dataops.datasets.commit import UnitRecord
+from dataops.declarations.jobs import DriftLimit, Monitor, RescoreJob
+from dataops.errors import ContractViolation, InvalidInput, near_match
+from dataops.features.encoder import Encoded
+from dataops.features.profile import SCORES, Floats32, ProfileSpec, count_profile, dense_counts, sparse_counts
+from dataops.features.reference import Reference
+from dataops.features.slices import slice_places
+from dataops.records import Record
+from dataops.rescoring.drift import Raised, check_limits, compare, drift_record
+
+NO_REFERENCE = "the model version holds no reference: it was made by an earlier release"
+NOT_COUNTED = "not all units counted their rows: an earlier release began this run"
+_TOLD = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitored:
+    """How rows that one model scores are counted; `spec` has the job's slices, as far as the reference knows them."""
+
+    reference: Reference
+    spec: ProfileSpec
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """The columns that rows are counted by."""
+        return tuple(name for name, _ in self.spec.slices)
+
+
+def plan_monitoring(reference: Reference | None, monitor: Monitor, *, own: bool, where: str) -> Monitored | None:
+    """How rows are counted, or None where they aren't.
+
+    Parameters
+    ----------
+    own : whether it is of the job's own model: a challenger's reference may lack a slice.
+
+    Raises
+    ------
+    InvalidInput : the job names a slice or a feature that the version wasn't judged by, or there is no reference.
+    """
+    if not monitor.drift:
+        return None
+    if reference is None:
+        if own and (monitor.slices or monitor.limits):
+            asked = "monitor.slices" if monitor.slices else "monitor.limits"
+            raise InvalidInput(f"{where}: {asked}: {NO_REFERENCE}. Train it anew, or leave {asked} out")
+        return None
+    known = [name for name, _ in reference.spec.slices]
+    if own:
+        _require_known(monitor.slices, known, "slices", "slice that the model was judged by (evaluate.slices)", where)
+        features = [SCORES, *(cells.name for cells in reference.spec.columns)]
+        for limit in monitor.limits or ():
+            _require_known(limit.of, features, "limits.of", "feature of the model", where)
+    return Monitored(
+        reference=reference, spec=reference.spec.with_slices([name for name in monitor.slices if name in known])
+    )
+
+
+def _require_known(names: Sequence[str], known: Sequence[str], key: str, what: str, where: str) -> None:
+    for name in names:
+        if name not in known:
+            raise InvalidInput(f"{where}: monitor.{key}: '{name}' is no {what}.{near_match(name, known)}")
+
+
+def count_drift(monitored: Monitored, rows: Encoded, scores: Floats32, table: pa.Table) -> list[int]:
+    """What a unit's record keeps of its rows for drift.
+
+    Parameters
+    ----------
+    rows, scores : as the model took them, and what it gave.
+    table : the same rows, with the columns of the slices.
+    """
+    places = [slice_places(table.column(name), values) for name, values in monitored.spec.slices]
+    return sparse_counts(count_profile(monitored.spec, rows, scores, places))
+
+
+def drift_figures(
+    monitored: Monitored | None,
+    records: Sequence[UnitRecord],
+    *,
+    model: str,
+    limits: Sequence[DriftLimit] | None,
+    min_group_size: int,
+) -> tuple[Record, list[Raised]]:
+    """What a run's result says of the drift of one model's rows, and the limits that were reached.
+
+    Parameters
+    ----------
+    model : what the units' records call it.
+    limits : the job's; None: `drift.DEFAULT_LIMITS`.
+    """
+    if monitored is None:
+        return {"unknown": NO_REFERENCE}, []
+    found = [record.summary.get("profile", {}).get(model) for record in records]
+    if any(one is None for one in found):
+        return {"unknown": NOT_COUNTED}, []
+    counts = np.zeros(monitored.spec.size, np.int64)
+    for one in found:
+        counts += dense_counts(one, monitored.spec.size)
+    populations = compare(monitored.reference, counts, monitored.slices, min_group_size=min_group_size)
+    raised = check_limits(populations, limits)
+    return drift_record(monitored.reference, populations, raised), raised
+
+
+def require_no_stop(raised: Sequence[Raised], dataset: str) -> None:
+    """Nothing, unless a limit stops the run.
+
+    Raises
+    ------
+    ContractViolation : one does.
+    """
+    stops = [one.spell() for one in raised if one.stops]
+    if stops:
+        more = f" and {len(stops) - _TOLD} more" if len(stops) > _TOLD else ""
+        raise ContractViolation(
+            f"the rows of '{dataset}' drifted from those that the model was judged on: {'; '.join(stops[:_TOLD])}"
+            f"{more}. Nothing was published: find out why, train anew, or change monitor.limits"
+        )
+
+
+def warning_of(raised: Sequence[Raised]) -> str | None:
+    """One line about the limits that were reached; None where none was."""
+    if not raised:
+        return None
+    told = "; ".join(one.spell() for one in raised[:_TOLD])
+    return f"{told}; and {len(raised) - _TOLD} more, see the report" if len(raised) > _TOLD else told
+
+
+def events_of(raised: Sequence[Raised]) -> list[Mapping[str, Any]]:
+    """What events say of the limits: no value of a slice."""
+    return [{key: value for key, value in one.record().items() if key != "value"} for one in raised]
+
+
+def counted_slices(job: RescoreJob) -> tuple[str, ...]:
+    """The columns that rows are counted by, if they are."""
+    return job.monitor.slices if job.monitor.drift else ()
