@@ -27,6 +27,7 @@ from dataops.rescoring.row_errors import Reasons
 from dataops.rescoring.score import ScoreContext, score_unit
 
 CAN_PROBE = hasattr(os, "fork")
+COMMAND = (sys.executable, "-m", "dataops.rescoring.prober")
 LENGTH_BYTES = 8  # in front of what a prober is told
 _SINGLE = {
     "OMP_NUM_THREADS": "1",
@@ -86,12 +87,17 @@ def _killers(told: Told) -> Reasons:
     return {int(row): reason for row, reason in answer["killers"].items()}
 
 
+def _environment() -> dict[str, str]:
+    """Ours, single-threaded, with all places where this process finds its modules."""
+    paths = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path]
+    return {**os.environ, **_SINGLE, "PYTHONPATH": os.pathsep.join(path for path in dict.fromkeys(paths) if path)}
+
+
 def _ask(told: Told) -> Mapping[str, Any]:
     payload = pickle.dumps(told)
-    environment = {**os.environ, **_SINGLE, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "dataops.rescoring.prober"],
-        env=environment,
+    with subprocess.Popen(  # noqa: S603  # this very interpreter, with a module of ours
+        COMMAND,
+        env=_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
