@@ -45,6 +45,9 @@ _KEY_COLUMN = re.compile(r'\s*(?:"([^"]+)"|([^\s,()"]+))\s*')
 INPUT = "input"
 """What a run calls the dataset that its job names as input."""
 
+LABELS, LABEL_KEYS = "labels", "label_keys"
+"""What a run that measures realised performance calls the outcomes, and the keys that it finds them by."""
+
 HOLDOUT = "holdout"
 """What metrics call the rows of its input that training held back."""
 
@@ -410,9 +413,55 @@ class RescoreJob(Declaration):
         yield from _find_same_dataset(self.input, self.output)
 
 
-Job = PrepareJob | TrainJob | RescoreJob
+class EvaluateJob(Declaration):
+    """Joins scores with the outcomes that became known later, and measures how well the models did."""
 
-KINDS: Mapping[str, type[Job]] = {"prepare": PrepareJob, "train": TrainJob, "rescore": RescoreJob}
+    name: JobName
+    """The job's name, unique in its file."""
+    job: Literal["evaluate"] = "evaluate"
+    """The kind of job: `evaluate`."""
+    scores: DatasetName
+    """The dataset of scores: the output of a rescore job that keeps `key` and the probability."""
+    labels: DatasetName
+    """The dataset that holds the outcomes, read to evaluate. Its key columns are read to score, so that they are masked
+    as those of the scores are."""
+    key: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+    """The columns that name a row in both datasets; unique among the outcomes."""
+    target: Sql
+    """The outcome: a column of `labels`, or a SQL expression, of true/false or 1/0. Where it is null, nothing is known
+    yet."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = (Metric.ROC_AUC, Metric.LOG_LOSS)
+    """What is measured, as in `evaluate` of a train job; the first one leads. Default: `[roc_auc, log_loss]`."""
+    slices: tuple[ColumnName, ...] = ()
+    """Columns of `labels` by whose values the metrics are reported as well. Default: none."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
+        """What is read for what."""
+        return {
+            INPUT: (self.scores, Purpose.EVALUATE),
+            LABELS: (self.labels, Purpose.EVALUATE),
+            LABEL_KEYS: (self.labels, Purpose.SCORE),
+        }
+
+    def check(self) -> Iterator[Finding]:
+        """Repeated names, outcomes that are the scores."""
+        for key in ("key", "metrics", "slices"):
+            yield from find_repeats(getattr(self, key), (key,))
+        if self.scores == self.labels:
+            yield Finding(
+                place=("labels",), message=f"'{self.labels}' holds the scores; outcomes are a dataset of their own"
+            )
+
+
+Job = PrepareJob | TrainJob | RescoreJob | EvaluateJob
+
+KINDS: Mapping[str, type[Job]] = {
+    "prepare": PrepareJob,
+    "train": TrainJob,
+    "rescore": RescoreJob,
+    "evaluate": EvaluateJob,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
