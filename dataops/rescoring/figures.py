@@ -20,7 +20,8 @@ from dataops.rescoring.outputs import OWN
 
 
 def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> dict[str, Any]:
-    """What a report shows of the scores of all units together: of the job's own model, and by challenger.
+    """What a report shows of all units together: rows that came to no score by reason, and the scores, of the job's own
+    model and by challenger.
 
     Parameters
     ----------
@@ -28,11 +29,19 @@ def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> 
     """
     names = dict.fromkeys(name for record in records for name in record.summary["scores"])
     figures = {name: _of_model(records, name) for name in names or (OWN,)}
-    own = figures.pop(OWN)
+    own = {"errors": merge_reasons(records), **figures.pop(OWN)}
     if not figures:
         return own
     impact = {name: impact_figures(_impact(records, name), min_group_size=min_group_size) for name in figures}
     return {**own, "challengers": {name: {**one, "impact": impact[name]} for name, one in figures.items()}}
+
+
+def merge_reasons(records: Sequence[UnitRecord]) -> dict[str, int]:
+    """Rows that came to no score, set aside or failed, by their reason."""
+    reasons: Counter[str] = Counter()
+    for record in records:
+        reasons.update(record.reasons())
+    return dict(sorted(reasons.items()))
 
 
 def with_drift(figures: Record, drift: Mapping[str, Record]) -> Record:

@@ -19,4 +19,4 @@ def test_the_histogram_counts_every_score_once(probability: np.ndarray) -> None:
 
 
 def test_figures_of_no_unit_are_zeros() -> None:
-    assert score_figures([]) == {"scores": [0] * SCORE_BINS, "unknown_categories": {}}
+    assert score_figures([]) == {"errors": {}, "scores": [0] * SCORE_BINS, "unknown_categories": {}}
