@@ -1,10 +1,10 @@
 """Verification: what the records say of a dataset, derived again from the files.
 
 For a dataset that a job made: the record of every unit, byte for byte; every part's size, digest and rows; the rows of
-its quarantine files; the receipts of its units, their sum and their Merkle root; and
-``read = passed + filtered + dropped + quarantined`` over the rows that the input's own footers hold. A replay is held
-against the quarantine that it took, which no other may have taken: over all manifests, what was read is what passed,
-was filtered or dropped, and what still waits in quarantine.
+its quarantine and error files; the receipts of its units, their sum and their Merkle root; and
+``read = passed + filtered + dropped + quarantined + failed`` over the rows that the input's own footers hold. A replay
+is held against the quarantine that it took, which no other may have taken: over all manifests, what was read is what
+passed, was filtered or dropped, failed, and what still waits in quarantine.
 For a dataset of the catalog: that every file is still what the newest snapshot says, and no file came or went.
 """
 
@@ -92,6 +92,9 @@ def _content(fragment: Fragment) -> tuple[object, ...]:
     return fragment.identity, fragment.partition, [group.rows for group in fragment.row_groups]
 
 
+COUNTED = ("read", "passed", "filtered", "dropped", "quarantined", "failed")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counted:
     """What the files of one manifest hold; `expected` rows it should have read, None where that can't be said."""
@@ -102,6 +105,7 @@ class _Counted:
     filtered: int
     dropped: int
     quarantined: int
+    failed: int
 
     @property
     def read(self) -> int:
@@ -111,7 +115,7 @@ class _Counted:
     @property
     def rows(self) -> dict[str, int]:
         """What was read, and what became of it."""
-        return {name: getattr(self, name) for name in ("read", "passed", "filtered", "dropped", "quarantined")}
+        return {name: getattr(self, name) for name in COUNTED}
 
 
 def _verify_manifest(
@@ -128,9 +132,11 @@ def _verify_manifest(
     aside = [record.quarantine for record in done if record.quarantine is not None]
     quarantined = _count(open_files(f"{settings.storage}/{QUARANTINE_FOLDER}"), aside, findings)
     counts = merge_receipts([record.receipt for record in done])
+    failed = _count_failed(dataset, done, findings)
     for what, files, receipts in (
         ("passed", passed, counts["passed"]),
         ("quarantined", quarantined, counts["quarantined"]),
+        ("failed", failed, counts.get("failed", 0)),
     ):
         if files != receipts:
             findings.append(f"run {manifest.run}: {files} rows {what} by the files, {receipts} by the receipts")
@@ -145,7 +151,15 @@ def _verify_manifest(
         filtered=counts["filtered_by_policy"] + counts["filtered_by_job"],
         dropped=counts["dropped"],
         quarantined=quarantined,
+        failed=failed,
     )
+
+
+def _count_failed(dataset: Dataset, done: Sequence[UnitRecord], findings: list[str]) -> int:
+    """Rows that failed, by the error files: they also tell the rows in quarantine."""
+    told = [record for record in done if record.errors is not None]
+    rows = _count(open_files(dataset.url), [record.errors for record in told if record.errors is not None], findings)
+    return rows - sum(record.receipt.quarantined for record in told)
 
 
 def _with_what_was_taken(store: Store, counted: list[_Counted], findings: list[str]) -> list[_Counted]:
@@ -177,7 +191,7 @@ def _set_aside(store: Store, dataset: str, run: str) -> int | None:
 
 
 def _require_conserved(one: _Counted, findings: list[str]) -> None:
-    accounted = one.passed + one.filtered + one.dropped + one.quarantined
+    accounted = one.passed + one.filtered + one.dropped + one.quarantined + one.failed
     if one.expected is None or one.expected == accounted:
         return
     replayed = one.manifest.replay_of
@@ -191,8 +205,8 @@ def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
     whole = [one for one in counted if one.manifest.replay_of not in runs]  # of a replay: what it took is gone by now
     taken = {one.manifest.replay_of for one in counted}
     footers = [one.expected for one in whole]
-    passed, filtered, dropped = (
-        sum(getattr(one, name) for one in counted) for name in ("passed", "filtered", "dropped")
+    passed, filtered, dropped, failed = (
+        sum(getattr(one, name) for one in counted) for name in ("passed", "filtered", "dropped", "failed")
     )
     waiting = sum(one.quarantined for one in counted if one.manifest.run not in taken)
     facts: dict[str, object] = {
@@ -204,6 +218,7 @@ def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
         "rows in the parts (passed)": passed,
         "rows filtered": filtered,
         "rows dropped": dropped,
+        **({"rows failed": failed} if failed else {}),
         "rows in quarantine files": _in_quarantine(sum(one.quarantined for one in counted), waiting),
         "accounted for": spell_rows(
             {
@@ -212,6 +227,7 @@ def _facts(counted: Sequence[_Counted]) -> dict[str, object]:
                 "filtered": filtered,
                 "dropped": dropped,
                 "quarantined": waiting,
+                "failed": failed,
             }
         ),
     }
