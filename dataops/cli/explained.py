@@ -33,6 +33,10 @@ def print_explained(explained: dict[str, Any]) -> None:
         click.echo("")
     if explained["output"]:
         _print_output(explained["output"])
+    if explained["units"]:
+        rows = [[f"{one['units']:,}", one["reason"], f"{one['rows']:,}"] for one in explained["units"]["reasons"]]
+        print_table(["units", "why", "rows"], rows)
+        click.echo("")
     if explained["estimated_seconds"] is not None:
         click.echo(_estimate(explained))
     click.echo(f"refused: {printable(explained['refused'])}" if explained["refused"] else "this job may run")

@@ -11,7 +11,7 @@ from typing import Any
 
 from dataops.datasets.access import GovernedInput, totals
 from dataops.datasets.footers import expect
-from dataops.declarations.jobs import Job
+from dataops.declarations.jobs import INPUT, Job
 from dataops.errors import DataopsError
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Rule
@@ -19,9 +19,13 @@ from dataops.governance.expressions import parse_expression
 from dataops.governance.rule_words import asked
 from dataops.preparation.prepare import PreparePlan
 from dataops.preparation.split import SPLIT_COLUMN
+from dataops.rescoring.linking import spelled
+from dataops.rescoring.plan import ScorePlan
 from dataops.runs.execute import plan_job
 from dataops.runs.ledger import State, job_of
+from dataops.runs.linking import find_links, linkable
 from dataops.runs.workspace import Workspace
+from dataops.storage.files import open_files
 
 PAST_RUNS = 5
 ABOUT = 0.2  # runs whose rows differ by so much of ours took about as long
@@ -48,6 +52,9 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
         "kind": job.job,
         "inputs": [_explained(name, given, wanted.get(name, ())) for name, given in inputs.items()],
         "output": _output(planned.plan) if planned and isinstance(planned.plan, PreparePlan) else None,
+        "units": _units(workspace, planned.plan, planned.inputs[INPUT])
+        if planned and isinstance(planned.plan, ScorePlan)
+        else None,
         "reasons": _reasons(workspace, inputs),
         **_estimate(workspace, job, inputs),
         "refused": refused,
@@ -89,6 +96,34 @@ def _explained(name: str, given: GovernedInput, wanted: tuple[str, ...]) -> dict
                 "reason": decision.reason,
             }
             for decision in given.grant.decisions
+        ],
+    }
+
+
+def _units(workspace: Workspace, plan: ScorePlan, given: GovernedInput) -> dict[str, Any]:
+    """For each unit why it would be scored, or that it wouldn't, since a run scored it before; counted, and one by one.
+
+    What somebody deletes until the job runs is scored all the same.
+    """
+    files = open_files(workspace.settings.storage)
+    found = find_links(workspace.store, files, plan.job.output, linkable(workspace.store, plan, given))
+    rows = {unit.id: unit.rows for unit in given.units}
+    counts: dict[str, list[int]] = {}
+    for unit, why in found.reasons.items():
+        count = counts.setdefault(spelled(why), [0, 0])
+        count[0], count[1] = count[0] + 1, count[1] + rows[unit]
+    most_first = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+    return {
+        "reasons": [{"reason": why, "units": units, "rows": of_them} for why, (units, of_them) in most_first],
+        "units": [
+            {
+                "unit": unit.id,
+                "file": unit.fragment.shown,
+                "rows": unit.rows,
+                "reasons": list(found.reasons[unit.id]),
+                "run": found.links[unit.id].run if unit.id in found.links else None,
+            }
+            for unit in given.units
         ],
     }
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from dataops.datasets.catalog import require_dataset
 from dataops.datasets.commit import UnitRecord, committed_units, unit_key
+from dataops.datasets.links import LINKS_FOLDER, Links, linking_runs, read_links
 from dataops.datasets.publish import merge_set_aside
 from dataops.datasets.quarantine import QUARANTINE_FOLDER, QUARANTINE_RULE
 from dataops.datasets.replayed import read_aside
-from dataops.datasets.snapshot import Manifest, Snapshot, read_manifest, read_snapshot
+from dataops.datasets.snapshot import DATASETS_FOLDER, Manifest, Snapshot, read_manifest, read_snapshot
 from dataops.errors import NotFound, near_match
 from dataops.governance.audit import record_intent, record_result
 from dataops.records import digest, now_utc
@@ -72,7 +73,7 @@ def held_rows(workspace: Workspace, dataset: str | None = None) -> tuple[Held, .
 
 
 def _folders(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
-    """The units whose files lie below the quarantine's folder, by dataset and run."""
+    """The units whose files lie below the quarantine's folder, by dataset and run; also those that a run took over."""
     try:
         stats = open_files(quarantine_url(workspace)).list("")
     except NotFound:
@@ -82,7 +83,21 @@ def _folders(workspace: Workspace) -> dict[tuple[str, str], list[str]]:
         match stat.path.split("/"):
             case [dataset, run, file] if file.startswith("part-"):  # whatever else lies there is none of ours
                 found.setdefault((dataset, run), []).append(file.removeprefix("part-").rsplit("-", 1)[0])
+    for dataset, links in _linking(workspace):
+        found.setdefault((dataset, links.run), []).extend(links.units)
     return found
+
+
+def _linking(workspace: Workspace) -> Iterator[tuple[str, Links]]:
+    """Runs that took over units with rows in quarantine, with the dataset that those are of."""
+    outputs = {key.split("/")[1] for key in workspace.store.list(DATASETS_FOLDER) if f"/{LINKS_FOLDER}/" in key}
+    for output in sorted(outputs):
+        for run in linking_runs(workspace.store, output):
+            links = read_links(workspace.store, output, run)
+            places = [path.split("/") for paths in links.files.values() for path in paths] if links else []
+            for dataset in sorted({place[1] for place in places if place[0] == QUARANTINE_FOLDER}):
+                if links is not None:
+                    yield dataset, links
 
 
 def quarantine_url(workspace: Workspace) -> str:

@@ -1,0 +1,107 @@
+"""A line whose jobs run in this process: what a cluster would do is done unit by unit, in any order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from dataops.declarations.jobs import find_job
+from dataops.engine.progress import Progress
+from dataops.runs.execute import Options, Outcome, resume, run_job
+from dataops.runs.ledger import Run
+from dataops.runs.workspace import Workspace, open_workspace
+from tests.engine.inline import InlineWork
+from tests.line.people import make_workspace
+from tests.line.running import CLUSTER, Line
+from tests.rescoring.examples import register
+
+SCORES = "people_scores"
+
+
+@dataclass(slots=True, kw_only=True)
+class RunWork(InlineWork):
+    """Work of a run, whose events go to its journal."""
+
+    tell: Callable[..., None]
+
+    def emit(self, event: str, /, **fields: Any) -> None:
+        InlineWork.emit(self, event, **fields)
+        self.tell(event, **fields)
+
+    def phase(self, name: str, total: int = 0, rows: int = 0) -> AbstractContextManager[None]:
+        self.phases.append(name)
+        return nullcontext()
+
+
+@dataclass(slots=True, kw_only=True)
+class Offline:
+    """A workspace with a model that was trained elsewhere, whose scores are made without a cluster."""
+
+    folder: Path
+    said: io.StringIO = field(default_factory=io.StringIO)
+
+    @classmethod
+    def make(cls, folder: Path, *, files: int) -> Offline:
+        """A new one; nothing was scored yet."""
+        made = cls(folder=make_workspace(folder, files=files))
+        register(made.workspace)
+        made.change("jobs/people.yaml", "wealth@champion", "wealth@1")
+        return made
+
+    @property
+    def workspace(self) -> Workspace:
+        """The workspace, read anew from its files."""
+        return open_workspace(str(self.folder), {})
+
+    @property
+    def storage(self) -> Path:
+        """The folder of its storage."""
+        return self.folder / "storage"
+
+    @property
+    def line(self) -> Line:
+        """The same place, for what needs no cluster there."""
+        return Line(folder=self.folder, connection=None)  # type: ignore[arg-type]
+
+    def change(self, file: str, old: str, new: str) -> None:
+        """Rewrite a file of the workspace."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def run(self, job: str = SCORES, *, again: bool = False) -> Outcome:
+        """The outcome of a job of the workspace."""
+        declared = find_job(self.folder / "jobs/people.yaml", job)
+        with self.working() as given:
+            return run_job(self.workspace, declared.job, source=declared.document.source, **given(again=again))
+
+    def resume(self, run: str) -> Outcome:
+        """The outcome of a run that is taken up again."""
+        with self.working() as given:
+            return resume(self.workspace, run, **given())
+
+    def rows(self, dataset: str = SCORES) -> list[dict[str, Any]]:
+        """All rows of the newest snapshot of a made dataset, in the order of its units."""
+        return self.line.rows(dataset)
+
+    def runs(self) -> list[str]:
+        """The ids of all runs, the first one first: several may begin in one second, which is all that an id says."""
+        ledger = self.workspace.ledger
+        return sorted(ledger.ids(), key=lambda run: ledger.read(run).created_at)
+
+    @contextmanager
+    def working(self) -> Iterator[Callable[..., Mapping[str, Any]]]:
+        """While it holds, jobs run in this process; gives what they need of `options` and `progress`."""
+
+        @contextmanager
+        def inline(_job: object, run: Run, _options: object, _progress: object, emit: Any) -> Iterator[tuple[Any, str]]:
+            yield RunWork(run=run.id, tell=emit, said=self.said), "http://127.0.0.1"
+
+        with patch("dataops.runs.execute._working", inline), Progress(self.said) as progress:
+            yield lambda again=False: {"options": Options(cluster=CLUSTER, again=again), "progress": progress}

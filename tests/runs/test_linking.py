@@ -1,0 +1,363 @@
+"""Linking: what was scored before is taken over, whatever died, was replaced, deleted or damaged in between."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from dataops.datasets.snapshot import read_snapshot
+from dataops.datasets.verify import verify_dataset
+from dataops.errors import Conflict
+from dataops.models.predictor import BOOSTED
+from dataops.records import now_utc
+from dataops.runs.execute import Outcome
+from dataops.runs.quarantine import HeldState, held_rows
+from dataops.runs.replay import replay_quarantine
+from dataops.runs.retention import collect_garbage
+from dataops.storage.objects import PosixStore
+from tests.line.people import ROWS_PER_FILE, give_roles, make_people
+from tests.rescoring.examples import register
+from tests.runs.offline import SCORES, Offline
+from tests.storage.faulty import Crash
+
+FILES = 3
+DAY = timedelta(days=1)
+JOBS = "jobs/people.yaml"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Offline:
+    """A workspace whose scores were made once."""
+    made = Offline.make(tmp_path_factory.mktemp("home") / "town", files=FILES)
+    made.run()
+    give_roles(made.folder, "data_science", "steward")
+    return made
+
+
+@pytest.fixture
+def town(home: Offline, tmp_path: Path) -> Offline:
+    """A copy of it: times of files stay as they were."""
+    return copy_of(home, tmp_path)
+
+
+def copy_of(town: Offline, folder: Path) -> Offline:
+    shutil.copytree(town.folder, folder / "town")
+    return Offline(folder=folder / "town")
+
+
+def add_file(town: Offline, number: int = 9) -> None:
+    table = make_people(np.random.default_rng(number), number * ROWS_PER_FILE, ROWS_PER_FILE, "secret")
+    pq.write_table(table, town.folder / "data" / "people_new" / f"part-{number:03d}.parquet")
+
+
+def told(outcome: Outcome) -> dict[str, int]:
+    """Units by reason, as the run's event says."""
+    (event,) = [one for one in outcome.state.events if one["event"] == "units_linked"]
+    return dict(event["reasons"])
+
+
+def written(town: Offline, run: str) -> list[str]:
+    """What lies in a run's folders of parts and error files."""
+    folder = town.storage / "datasets" / SCORES / "runs" / run
+    return sorted(path.name for path in folder.rglob("*.parquet"))
+
+
+def first_run(town: Offline) -> str:
+    return town.runs()[0]
+
+
+def parts(town: Offline) -> list[Path]:
+    """The parts that readers see."""
+    snapshot = read_snapshot(town.workspace.store, SCORES)
+    assert snapshot is not None
+    return [town.storage / "datasets" / SCORES / part.path for part in snapshot.fragments]
+
+
+def findings(town: Offline) -> tuple[str, ...]:
+    return verify_dataset(town.workspace.settings, town.workspace.store, SCORES).findings
+
+
+def collect(town: Offline, days: float) -> tuple[int, int]:
+    """Files marked and deleted by a gc so many days from now, with a grace of a day."""
+    done = collect_garbage(town.workspace, dataset=None, grace=DAY, at=now_utc() + days * DAY, do=True)
+    return sum(len(one.files) for one in done.marked), sum(len(one.files) for one in done.deleted)
+
+
+class TestWhatIsTakenOver:
+    def test_is_all_but_new_rows_and_the_rows_are_those_of_a_whole_run(self, town: Offline) -> None:
+        before = town.rows()
+        add_file(town)
+        outcome = town.run()
+        assert told(outcome) == {"scored before": FILES, "new rows": 1}
+        assert len([name for name in written(town, outcome.state.run.id) if name.startswith("part")]) == 1
+        linked = town.rows()
+        assert linked[: len(before)] == before
+        figures = {name: outcome.state.result[name] for name in ("scores", "unknown_categories", "reads")}
+        assert findings(town) == ()
+        again = town.run(again=True)
+        assert town.rows() == linked
+        assert {name: again.state.result[name] for name in figures} == figures
+
+    def test_keeps_its_place_when_units_get_other_numbers(self, town: Offline) -> None:
+        (town.folder / "data/people_new/part-000.parquet").unlink()
+        add_file(town)
+        outcome = town.run()
+        assert told(outcome) == {"scored before": FILES - 1, "new rows": 1}
+        linked = town.rows()
+        assert findings(town) == ()
+        town.run(again=True)
+        assert town.rows() == linked
+
+    def test_is_everything_where_nothing_that_decides_a_record_changed(self, town: Offline) -> None:
+        town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
+        before = town.rows()
+        outcome = town.run()
+        assert told(outcome) == {"scored before": FILES}
+        assert written(town, outcome.state.run.id) == []
+        assert town.rows() == before
+        assert f"{FILES} of {FILES} units were scored before" in town.said.getvalue()
+
+    def test_goes_over_several_runs_to_the_one_that_scored_it(self, town: Offline) -> None:
+        for number in (9, 8):
+            add_file(town, number)
+            outcome = town.run()
+        records = town.line.records(SCORES, outcome.state.run.id)
+        first, second, third = town.runs()
+        assert sorted(one.linked or third for one in records.values()) == sorted([first] * FILES + [second, third])
+        assert findings(town) == ()
+
+    def test_is_what_an_older_snapshot_names(self, town: Offline) -> None:
+        before = town.rows()
+        town.change(JOBS, "keep: [person_id]", "keep: [person_id]\nthreshold: 0.7")
+        assert told(town.run()) == {"new columns": FILES}
+        town.change(JOBS, "threshold: 0.7", "threshold: 0.5")
+        assert told(town.run()) == {"scored before": FILES}
+        assert town.rows() == before
+
+
+class TestWhatIsScored:
+    def test_is_all_of_a_first_run(self, home: Offline) -> None:
+        state = home.workspace.ledger.state(first_run(home))
+        assert told(Outcome(state=state)) == {"new rows": FILES}
+
+    def test_is_all_where_asked_again(self, town: Offline) -> None:
+        outcome = town.run(again=True)
+        assert [name for name in written(town, outcome.state.run.id) if name.startswith("part")] != []
+        assert all(one.linked is None for one in town.line.records(SCORES, outcome.state.run.id).values())
+
+    def test_is_all_where_asked_again_and_resumed(self, town: Offline) -> None:
+        with dying(at=2), pytest.raises(Crash):
+            town.run(again=True)
+        town.resume(town.runs()[-1])
+        assert all(one.linked is None for one in town.line.records(SCORES, town.runs()[-1]).values())
+
+    def test_says_why(self, town: Offline) -> None:
+        register(town.workspace, BOOSTED)
+        town.change(JOBS, "wealth@1", "wealth@2")
+        town.change("policies/people.yaml", "age >= 18", "age >= 21")
+        assert told(town.run()) == {"new model, new policy": FILES}
+        with patch("dataops.runs.linking.code_identity", lambda: {"digest": "sha256:other"}):
+            town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
+            assert told(town.run()) == {"new code": FILES}
+
+    def test_is_a_file_that_changed(self, town: Offline) -> None:
+        path = town.folder / "data/people_new/part-001.parquet"
+        pq.write_table(make_people(np.random.default_rng(5), 400, ROWS_PER_FILE, "secret"), path)
+        assert told(town.run()) == {"scored before": FILES - 1, "new rows": 1}
+
+    @pytest.mark.parametrize("folder", [f"datasets/{SCORES}/runs/*/data", "quarantine/people_new/*"])
+    @pytest.mark.parametrize("harm", ["gone", "cut short"])
+    def test_is_what_is_not_all_there(self, town: Offline, folder: str, harm: str) -> None:
+        before = town.rows()
+        path = sorted(town.storage.glob(f"{folder}/*.parquet"))[1]
+        if harm == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-1])
+        town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
+        assert told(town.run()) == {"scored before": FILES - 1, "missing": 1}
+        assert findings(town) == ()
+        assert town.rows() == before
+
+    def test_is_a_unit_whose_record_is_not_the_one_that_was_published(self, town: Offline) -> None:
+        path = min((town.storage / "datasets" / SCORES / "runs" / first_run(town) / "units").iterdir())
+        path.write_bytes(path.read_bytes().replace(b'"attempt"', b'"attempt" ', 1))
+        town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
+        assert told(town.run()) == {"scored before": FILES - 1, "missing": 1}
+
+    def test_is_not_a_part_whose_bytes_alone_are_wrong_which_verifying_finds(self, town: Offline) -> None:
+        path = parts(town)[0]
+        path.write_bytes(path.read_bytes()[:-100] + bytes(100))
+        town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
+        assert told(town.run()) == {"scored before": FILES}
+        assert "bytes are not the recorded ones" in findings(town)[0]
+
+
+@contextmanager
+def dying(*, at: int, after: bool = False) -> Iterator[None]:
+    """The process dies at the `at`-th put below the output's folder, before or after it is done."""
+    numbers, dead, create = count(1), [False], PosixStore._create
+
+    def put(store: PosixStore, key: str, data: bytes) -> bool:
+        if dead[0]:
+            raise Crash
+        if not key.startswith(f"datasets/{SCORES}/") or next(numbers) != at:
+            return create(store, key, data)
+        dead[0] = True
+        if after:
+            create(store, key, data)
+        raise Crash
+
+    with patch.object(PosixStore, "_create", put):
+        yield
+
+
+class TestARunThatDies:
+    @pytest.mark.parametrize("after", [False, True])
+    def test_at_any_of_its_records_links_and_scores_the_rest(self, town: Offline, tmp_path: Path, after: bool) -> None:
+        add_file(town)
+        whole = copy_of(town, tmp_path / "whole")
+        whole.run()
+        seen: list[Any] = []
+        for at in count(1):
+            one = copy_of(town, tmp_path / str(at))
+            try:
+                with dying(at=at, after=after):
+                    one.run()
+                break
+            except Crash:
+                assert len(one.rows()) in (len(town.rows()), len(whole.rows()))  # nothing in between is seen
+                one.resume(one.runs()[-1])
+            assert one.rows() == whole.rows()
+            assert findings(one) == ()
+            records = one.line.records(SCORES, one.runs()[-1])
+            assert [unit.linked for unit in records.values()] == [first_run(one)] * FILES + [None]
+            seen.append(at)
+        assert len(seen) == 1 + FILES + 1 + 2  # links, units taken over, a unit scored, manifest and snapshot
+
+    def test_goes_on_with_what_it_decided_though_the_output_was_replaced_since(self, town: Offline) -> None:
+        add_file(town)
+        with dying(at=3), pytest.raises(Crash):
+            town.run()
+        dead = town.runs()[-1]
+        town.run(again=True)
+        whole = town.rows()
+        town.resume(dead)
+        assert town.rows() == whole
+        records = town.line.records(SCORES, dead)
+        assert [unit.linked for unit in records.values()] == [first_run(town)] * FILES + [None]
+
+    def test_keeps_what_it_links_from_gc_while_it_shows_signs_of_life(self, town: Offline) -> None:
+        add_file(town)
+        town.run(again=True)  # what is linked next stands in an older snapshot only
+        (town.folder / "data/people_new/part-009.parquet").unlink()
+        with patch("dataops.runs.linking.newest_listed", without_newest()), dying(at=4), pytest.raises(Crash):
+            town.run()
+        dead, second = town.runs()[-1], town.runs()[1]
+        assert collect(town, 0.5) == (0, 0)
+        town.resume(dead)
+        kept = parts(town)
+        assert {path.parts[-3] for path in kept} == {first_run(town)}
+        collect(town, 3)
+        collect(town, 5)
+        assert all(path.is_file() for path in kept)
+        assert findings(town) == ()
+        assert written(town, second) == []
+
+    def test_is_refused_once_gc_gave_up_what_it_had_linked(self, town: Offline) -> None:
+        town.run(again=True)
+        before = town.rows()
+        add_file(town)
+        with patch("dataops.runs.linking.newest_listed", without_newest()), dying(at=4), pytest.raises(Crash):
+            town.run()
+        dead = town.runs()[-1]
+        marked, _ = collect(town, 3)
+        assert marked
+        with pytest.raises(Conflict, match="gave up meanwhile"):
+            town.resume(dead)
+        assert town.rows() == before
+        assert told(town.run()) == {"scored before": FILES, "new rows": 1}
+
+    def test_is_refused_once_what_it_had_linked_is_gone(self, town: Offline) -> None:
+        before = town.rows()
+        add_file(town)
+        with dying(at=4), pytest.raises(Crash):
+            town.run()
+        parts(town)[0].rename(town.folder / "aside.parquet")
+        with pytest.raises(Conflict, match="gone or cut short"):
+            town.resume(town.runs()[-1])
+        (town.folder / "aside.parquet").rename(parts(town)[0])
+        assert town.rows() == before
+
+
+def without_newest() -> Any:
+    """The manifests that snapshots name, but for the newest: as if its run had been published while we looked."""
+    from dataops.runs.linking import newest_listed  # what is patched while it holds
+
+    return lambda *args: newest_listed(*args)[1:]
+
+
+class TestGc:
+    def test_does_not_take_over_what_is_marked(self, town: Offline) -> None:
+        town.change(JOBS, "keep: [person_id]", "keep: [person_id]\nthreshold: 0.7")
+        town.run()
+        collect(town, 0)
+        town.change(JOBS, "threshold: 0.7", "threshold: 0.5")
+        assert told(town.run()) == {"missing": FILES}
+        assert findings(town) == ()
+
+    def test_deletes_of_a_run_what_nobody_took_over_and_the_rest_with_the_last_who_did(self, town: Offline) -> None:
+        gone = parts(town)[1]
+        (town.folder / "data/people_new/part-001.parquet").unlink()
+        town.run()
+        kept = parts(town)
+        for days in (0, 2):
+            collect(town, days)
+        assert not gone.exists()
+        assert all(path.is_file() for path in kept)
+        assert findings(town) == ()
+        town.run(again=True)
+        for days in (4, 6):
+            collect(town, days)
+        assert not any(path.exists() for path in kept)
+        assert all(path.is_file() for path in parts(town))
+
+
+class TestQuarantineOfUnitsThatWereTakenOver:
+    def test_waits_under_the_run_that_took_them_over_and_is_replayed_from_there(self, town: Offline) -> None:
+        town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
+        linking = town.run().state.run.id
+        waiting = [one for one in held_rows(town.workspace) if one.state is HeldState.WAITING]
+        assert [(one.run, one.dataset) for one in waiting] == [(linking, "people_new")]
+        before = town.rows()
+        town.change("contracts/people.yaml", "maximum: 120", "maximum: 200")
+        with town.working() as given:
+            replayed = replay_quarantine(town.workspace, "people_new", **given())
+        assert replayed is not None
+        assert replayed.state.run.replay_of == linking
+        assert len(town.rows()) == len(before) + waiting[0].rows
+        assert findings(town) == ()
+
+    def test_replays_are_replaced_by_a_run_over_whole_data_and_never_taken_over(self, town: Offline) -> None:
+        before = town.rows()
+        town.change("contracts/people.yaml", "maximum: 120", "maximum: 200")
+        with town.working() as given:
+            replay_quarantine(town.workspace, "people_new", **given())
+        assert len(town.rows()) > len(before)
+        outcome = town.run()
+        assert told(outcome) == {"new policy": FILES}
+        town.change("contracts/people.yaml", "maximum: 200", "maximum: 120")
+        outcome = town.run()
+        assert told(outcome) == {"scored before": FILES}
+        assert town.rows() == before
+        assert findings(town) == ()
