@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.reading import Source
-from dataops.datasets.replayed import take_rows
+from dataops.datasets.replayed import Taken, take_rows
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied, Integrity
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
@@ -61,12 +61,21 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
     if taken.rows != unit.rows:
         raise Integrity(f"{unit.fragment.shown}: {taken.rows} rows in unit {unit.id}, its footer says {unit.rows}")
     raw = taken.table
+    if not filters:
+        return _let_through(raw, taken, unit)
     allowed = np.flatnonzero(_allowed(raw, filters))
+    if len(allowed) == raw.num_rows:
+        return _let_through(raw, taken, unit)
+    return _let_through(raw.take(pa.array(allowed)), taken, unit, offsets=taken.offsets[allowed])
+
+
+def _let_through(rows: pa.Table, taken: Taken, unit: Unit, *, offsets: np.ndarray | None = None) -> AllowedRows:
+    """`rows` of what was `taken`, all of it unless `offsets` says which."""
     return AllowedRows(
-        table=raw if len(allowed) == raw.num_rows else raw.take(pa.array(allowed)),
-        positions=taken.offsets[allowed] + unit.first_row,
+        table=rows,
+        positions=(taken.offsets if offsets is None else offsets) + unit.first_row,
         read=taken.rows,
-        filtered=raw.num_rows - len(allowed) + taken.skipped,
+        filtered=taken.table.num_rows - rows.num_rows + taken.skipped,
         key=taken.key,
         carried=taken.carried,
     )

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from dataops.datasets.quarantine import QUARANTINE_ROW, QUARANTINE_RULE
 from dataops.governance.contract import Contract
+from dataops.governance.plain_types import plain_column
 
 ERRORS_FOLDER = "errors"
 ERROR_ROW, ERROR_UNIT, ERROR_REASON = "row", "unit", "reason"
@@ -78,7 +79,7 @@ def _table(unit: str, keys: pa.Table, rows: Any, reasons: Any) -> pa.Table:
         ERROR_UNIT: pa.repeat(pa.scalar(unit), len(rows)),
         ERROR_REASON: reasons if isinstance(reasons, pa.ChunkedArray) else pa.array(reasons, pa.string()),
     }
-    return pa.table({**place, **{name: keys.column(name) for name in keys.column_names}})
+    return pa.table({**place, **{name: plain_column(keys.column(name)) for name in keys.column_names}})
 
 
 def joined(tables: Iterable[pa.Table | None]) -> pa.Table | None:

@@ -101,6 +101,8 @@ def take_rows(
 def _offsets(unit: Unit, groups: Collection[int]) -> np.ndarray:
     """Of each row of the row groups `groups`, in the unit."""
     rows = [group.rows for group in unit.groups]
+    if len(groups) == len(rows):
+        return np.arange(sum(rows))
     kept = np.isin(np.arange(unit.start_group, unit.stop_group), list(groups))
     return np.flatnonzero(np.repeat(kept, rows))
 

@@ -6,7 +6,7 @@ For one unit, in this order:
 1. the file must still be the one that was planned (size, time and footer of a source, size of a part);
 2. only the columns that are asked for and granted are decoded, with those that filters and contract rules look at;
    dictionaries are
-   decoded to plain values, since a dictionary keeps values that no row has any more;
+   decoded to plain values, or rid of those that no row has any more;
 3. the policy's row filters, which may look at columns that the reader may not see;
 4. the contract's rules, with what a survey of the whole dataset says of repeated keys: rows that break one are dropped
    or quarantined, once, and counted by every rule that they break;
@@ -37,6 +37,7 @@ from dataops.errors import AccessDenied
 from dataops.governance.checking import check_rows
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
+from dataops.governance.plain_types import without_strays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +62,15 @@ class GovernedRead:
     keys_aside: pa.Table
 
 
-def read_unit(source: Source, unit: Unit, columns: Sequence[str], *, keys: Sequence[str] = ()) -> GovernedRead:
+def read_unit(
+    source: Source, unit: Unit, columns: Sequence[str], *, keys: Sequence[str] = (), encoded: bool = False
+) -> GovernedRead:
     """`columns` of `unit`, filtered, checked and masked as `source.effect` and `source.contract` say.
 
     Parameters
     ----------
     keys : those of `columns` by which rows that are set aside are told.
+    encoded : text that the file holds as a dictionary may stay one, of the values that the rows which pass have.
 
     Raises
     ------
@@ -81,29 +85,31 @@ def read_unit(source: Source, unit: Unit, columns: Sequence[str], *, keys: Seque
     rows = read_allowed(source, unit, {*columns, *looked_at}, encoded=True)
     repeats = {} if survey is None else _repeats(survey, source, unit, rows.positions)
     checked = check_rows(source.contract, rows.table, repeats=repeats)
-    keep = np.asarray(checked.keep)
-    passing = rows.table if keep.all() else rows.table.filter(checked.keep)
-    aside = rows_aside(
-        source,
-        unit,
-        rows.table.select(sorted(looked_at)),
-        np.asarray(checked.rule_index),
-        rows.positions - unit.first_row,
-        key=rows.key,
-    )
+    passing, positions, aside = rows.table, rows.positions, None
+    if not checked.all_pass:
+        keep = np.asarray(checked.keep)
+        passing, positions = rows.table.filter(checked.keep), rows.positions[keep]
+        aside = rows_aside(
+            source,
+            unit,
+            rows.table.select(sorted(looked_at)),
+            np.asarray(checked.rule_index),
+            rows.positions - unit.first_row,
+            key=rows.key,
+        )
     quarantined = with_carried(aside, rows.carried, source)
     receipt = Receipt(
         unit=unit.id,
         read=rows.read,
         passed=passing.num_rows,
         filtered_by_policy=rows.filtered,
-        dropped=len(keep) - passing.num_rows - (0 if aside is None else aside.num_rows),
+        dropped=rows.table.num_rows - passing.num_rows - (0 if aside is None else aside.num_rows),
         quarantined=0 if quarantined is None else quarantined.num_rows,
         broken={rule.id: count for rule, count in zip(source.contract.rules, checked.broken, strict=True) if count},
     )
     return GovernedRead(
-        table=_masked(source, passing, columns, survey),
-        positions=rows.positions[keep],
+        table=_masked(source, passing, columns, survey, encoded=encoded),
+        positions=positions,
         quarantined=quarantined,
         receipt=receipt,
         keys_aside=_keys_aside(source, rows, aside, keys, survey),
@@ -133,13 +139,20 @@ def _repeats(survey: Surveyed, source: Source, unit: Unit, positions: np.ndarray
     return {place: np.isin(positions, repeats[columns]) for place, columns in keys.items()}
 
 
-def _masked(source: Source, rows: pa.Table, columns: Sequence[str], survey: Surveyed | None) -> pa.Table:
+def _masked(
+    source: Source, rows: pa.Table, columns: Sequence[str], survey: Surveyed | None, *, encoded: bool = False
+) -> pa.Table:
     masked = {}
     for name in columns:
         mask = source.effect.columns[name]
         values = rows.column(name)
-        # a dictionary that comes this far still holds values of rows that were filtered out
-        masked[name] = plain_column(values) if mask is None else _masked_column(source, name, mask, values, survey)
+        if mask is not None:
+            masked[name] = _masked_column(source, name, mask, values, survey)
+        elif encoded and pa.types.is_dictionary(values.type):
+            # a dictionary that comes this far still holds values of rows that were filtered out
+            masked[name] = without_strays(values)
+        else:
+            masked[name] = plain_column(values)
     return pa.table(masked).combine_chunks()
 
 

@@ -59,9 +59,10 @@ class FeatureProgram:
         InvalidInput : a source column is missing, or of a type that can't be cast to that of the training data.
         """
         require_columns(table.column_names, self.source_columns(), what="the feature program")
+        in_steps = {*self.steps.source_columns(), *(name for name, _ in self.steps.generalise)}
         for name, fitted in self.sources:
             column = column_of(table, name)
-            if str(column.type) != fitted:
+            if str(column.type) != fitted and (name in in_steps or not _is_encoded(column.type, fitted)):
                 table = table.set_column(table.schema.get_field_index(name), name, _as_fitted(name, column, fitted))
         kept, _ = self.steps.apply(table)
         return kept, encode(self.encoder, kept)
@@ -126,6 +127,11 @@ def _parse_type(name: str, text: str) -> pa.DataType:
         return pa.type_for_alias(text)
     except ValueError:
         raise InvalidInput(f"column '{name}' is {text}: no feature can be made from that type") from None
+
+
+def _is_encoded(kind: pa.DataType, fitted: str) -> bool:
+    """Whether `kind` is `fitted` as a dictionary, which encoders take as it is."""
+    return bool(pt.is_dictionary(kind)) and fitted == "string" == str(kind.value_type)
 
 
 def _as_fitted(name: str, column: pa.ChunkedArray, fitted: str) -> pa.ChunkedArray:

@@ -43,6 +43,11 @@ class Checked:
     rule_index: pa.Int16Array
     broken: tuple[int, ...]
 
+    @property
+    def all_pass(self) -> bool:
+        """Whether no row is set aside."""
+        return self.keep.false_count == 0
+
 
 def check_rows(contract: Contract, table: pa.Table, *, repeats: Mapping[int, np.ndarray] | None = None) -> Checked:
     """Which rows of `table` pass the rules of `contract`.

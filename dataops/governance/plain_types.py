@@ -5,6 +5,7 @@ A dictionary keeps values that no row has any more, so it is decoded before anyt
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 
@@ -26,6 +27,18 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column if column.type == target else column.cast(target)
+
+
+def without_strays(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`column`, a dictionary without nulls among its values, as one chunk that holds only values that a row has."""
+    chunk = column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    used = np.zeros(len(chunk.dictionary), np.bool_)
+    used[chunk.indices.drop_null().to_numpy()] = True
+    if not used.all():
+        places = (np.cumsum(used) - 1).astype(np.int32)
+        values = chunk.dictionary.filter(pa.array(used))
+        chunk = pa.DictionaryArray.from_arrays(pa.array(places).take(chunk.indices), values)
+    return pa.chunked_array([chunk])
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from dataops.errors import AccessDenied, Compute, Conflict, ContractViolation, Format, Integrity, NotFound, Storage
@@ -101,8 +102,7 @@ def try_rows(
     Exception : what `score` raised, if no row alone is to blame.
     """
     _require_few(killers, most)
-    places = np.setdiff1d(np.arange(table.num_rows), list(killers))
-    rest = table.take(pa.array(places)) if killers else table
+    rest = table.take(pa.array(_others(table.num_rows, killers))) if killers else table
     try:
         return Tried(result=score(rest), failed=killers)
     except NEVER_ROWS:
@@ -114,10 +114,18 @@ def try_rows(
         found = failing_rows(lambda start, stop: _reason(score, rest.slice(start, stop - start)), len(rest), most=left)
         if not found:
             raise
+    places = _others(table.num_rows, killers)
     failed = {**killers, **{int(places[row]): reason for row, reason in found.items()}}
     _require_few(failed, most)
-    kept = np.setdiff1d(np.arange(rest.num_rows), list(found))
+    kept = _others(rest.num_rows, found)
     return Tried(result=score(rest.take(pa.array(kept))), failed=failed)
+
+
+def _others(rows: int, left_out: Reasons) -> npt.NDArray[np.intp]:
+    """The offsets of all of `rows` rows but those `left_out`."""
+    kept = np.ones(rows, np.bool_)
+    kept[list(left_out)] = False
+    return np.flatnonzero(kept)
 
 
 def _require_few(failed: Reasons, most: int | None) -> None:
