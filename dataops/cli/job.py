@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataops.cli.errors import errors
 from dataops.cli.explained import count, print_explained
 from dataops.cli.options import json_option, running_options, workspace_option
 from dataops.cli.output import headline, print_facts, print_json, print_table
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 @click.group()
 def job() -> None:
     """Run jobs, look at their runs."""
+
+
+job.add_command(errors)
 
 
 @job.command()
@@ -208,6 +212,9 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     aside = sum(read["counts"]["quarantined"] for read in outcome.state.result.get("reads", {}).values())
     if aside:
         click.echo(f"{count(aside, 'row')} set aside: dataops quarantine list")
+    failed = sum(read["counts"].get("failed", 0) for read in outcome.state.result.get("reads", {}).values())
+    if failed:
+        click.echo(f"{count(failed, 'row')} couldn't be scored: dataops job errors {outcome.state.run.id}")
 
 
 def _state_record(state: RunState) -> dict[str, Any]:
