@@ -6,10 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from dataops.features.program import FeatureProgram
 
 # hours that nobody works, and what they do to whoever scores them
 HOURS = {
@@ -48,3 +51,16 @@ def poison_rows(file: Path, rows: Mapping[int, str]) -> None:
     for name, values in columns.items():
         table = table.set_column(table.schema.get_field_index(name), name, values)
     pq.write_table(table, file, row_group_size=len(table))
+
+
+def fail_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that raise do so in this process."""
+    run = FeatureProgram.run
+
+    def refuse(program: FeatureProgram, table: Any, *others: Any, **named: Any) -> Any:
+        hours = table.column("hours").to_pylist() if "hours" in table.column_names else []
+        if HOURS["raises"] in hours:
+            raise TypeError(f"CANARY {hours}")
+        return run(program, table, *others, **named)
+
+    monkeypatch.setattr(FeatureProgram, "run", refuse)
