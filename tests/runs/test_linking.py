@@ -17,10 +17,12 @@ import pytest
 
 from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.verify import verify_dataset
+from dataops.declarations.jobs import find_job
 from dataops.errors import Conflict
 from dataops.models.predictor import BOOSTED
 from dataops.records import now_utc
 from dataops.runs.execute import Outcome
+from dataops.runs.explain import explain_job
 from dataops.runs.quarantine import HeldState, held_rows
 from dataops.runs.replay import replay_quarantine
 from dataops.runs.retention import collect_garbage
@@ -307,6 +309,63 @@ def without_newest() -> Any:
     return lambda *args: newest_listed(*args)[1:]
 
 
+class TestExplaining:
+    def explained(self, town: Offline) -> dict[str, Any]:
+        declared = find_job(town.folder / JOBS, SCORES)
+        return explain_job(town.workspace, declared.job, source=declared.document.source)
+
+    def test_says_of_each_unit_what_a_run_will_do(self, town: Offline) -> None:
+        add_file(town)
+        first = first_run(town)
+        units = self.explained(town)["units"]
+        assert [(one["reason"], one["units"], one["rows"]) for one in units["reasons"]] == [
+            ("scored before", FILES, FILES * ROWS_PER_FILE),
+            ("new rows", 1, ROWS_PER_FILE),
+        ]
+        assert [(one["file"], one["reasons"], one["run"]) for one in units["units"]] == [
+            *((f"part-00{number}.parquet", ["scored before"], first) for number in range(FILES)),
+            ("part-009.parquet", ["new rows"], None),
+        ]
+        assert told(town.run()) == {one["reason"]: one["units"] for one in units["reasons"]}
+
+    def test_writes_nothing(self, town: Offline) -> None:
+        self.explained(town)
+        before = sorted(town.storage.rglob("*"))
+        self.explained(town)
+        assert sorted(town.storage.rglob("*")) == before
+
+    def test_says_nothing_of_units_where_the_job_is_refused(self, town: Offline) -> None:
+        town.change(JOBS, "keep: [person_id]", "keep: [diagnosis]")
+        explained = self.explained(town)
+        assert explained["units"] is None
+        assert "diagnosis" in explained["refused"]
+
+
+class TestRowsThatRepeatAKey:
+    """A survey's answer is part of what decides a unit: of the files whose rows are as unique as they were."""
+
+    @pytest.fixture
+    def town(self, home: Offline, tmp_path: Path) -> Offline:
+        town = copy_of(home, tmp_path)
+        town.change("contracts/people.yaml", "name: person_id,", "name: person_id, unique: true,")
+        town.change(JOBS, "max_rate: 0.1", "max_rate: 0.9")
+        town.run()
+        return town
+
+    def test_are_as_before_where_only_new_keys_came(self, town: Offline) -> None:
+        add_file(town)
+        assert told(town.run()) == {"scored before": FILES, "new rows": 1}
+
+    def test_are_scored_again_where_an_earlier_file_took_their_keys(self, town: Offline) -> None:
+        data = town.folder / "data" / "people_new"
+        shutil.copy(data / "part-002.parquet", data / "part-001b.parquet")
+        outcome = town.run()
+        assert told(outcome) == {"scored before": 2, "new rows": 1, "new survey": 1}
+        linked = town.rows()
+        town.run(again=True)
+        assert town.rows() == linked
+
+
 class TestGc:
     def test_does_not_take_over_what_is_marked(self, town: Offline) -> None:
         town.change(JOBS, "keep: [person_id]", "keep: [person_id]\nthreshold: 0.7")
@@ -345,7 +404,9 @@ class TestQuarantineOfUnitsThatWereTakenOver:
             replayed = replay_quarantine(town.workspace, "people_new", **given())
         assert replayed is not None
         assert replayed.state.run.replay_of == linking
-        assert len(town.rows()) == len(before) + waiting[0].rows
+        counts = replayed.state.result["reads"]["input"]["counts"]
+        assert counts["read"] == waiting[0].rows
+        assert len(town.rows()) == len(before) + counts["passed"] > len(before)
         assert findings(town) == ()
 
     def test_replays_are_replaced_by_a_run_over_whole_data_and_never_taken_over(self, town: Offline) -> None:
