@@ -250,6 +250,45 @@ def impact(run: str, *, challenger: str | None, movers: int | None, workspace: s
         print_table(list(shown.movers[0]) if shown.movers else [], [list(row.values()) for row in shown.movers])
 
 
+@model.command()
+@click.argument("name")
+@workspace_option
+@json_option
+def realised(name: str, *, workspace: str | None, as_json: bool) -> None:
+    """Show how well NAME did where outcomes came later.
+
+    Jobs of the kind `evaluate` join scores with outcomes; each run of one is a line here, beside what the version had
+    on held-out rows when it was trained.
+
+    \b
+    Example:
+      dataops model realised income
+    """
+    from dataops.runs.realised import realised_of
+    from dataops.runs.workspace import open_workspace
+
+    measured = realised_of(open_workspace(workspace), name)
+    if as_json:
+        print_json([{key: getattr(one, key) for key in one.__slots__} for one in measured])
+        return
+    rows = [
+        [
+            one.at[:19],
+            f"{name}@{one.version}",
+            one.scores,
+            one.labels,
+            one.judged,
+            _percent(one.judged / one.scored),
+            one.primary_metric,
+            _figure(one.metrics.get(one.primary_metric)),
+            _figure((one.promised or {}).get(one.primary_metric)),
+        ]
+        for one in measured
+    ]
+    columns = ["measured", "version", "scores", "outcomes", "rows", "of scored", "metric", "realised", "when trained"]
+    print_table(columns, rows, empty="nothing measured: run an evaluate job")
+
+
 def _percent(share: float | None) -> str | None:
     return None if share is None else f"{share:.2%}"
 

@@ -45,8 +45,9 @@ _KEY_COLUMN = re.compile(r'\s*(?:"([^"]+)"|([^\s,()"]+))\s*')
 INPUT = "input"
 """What a run calls the dataset that its job names as input."""
 
-LABELS, LABEL_KEYS = "labels", "label_keys"
-"""What a run that measures realised performance calls the outcomes, and the keys that it finds them by."""
+LABELS = "labels"
+SCORE_KEYS, LABEL_KEYS = "score_keys", "label_keys"
+"""What a run that measures realised performance calls the outcomes, and the keys of both sides."""
 
 HOLDOUT = "holdout"
 """What metrics call the rows of its input that training held back."""
@@ -423,8 +424,8 @@ class EvaluateJob(Declaration):
     scores: DatasetName
     """The dataset of scores: the output of a rescore job that keeps `key` and the probability."""
     labels: DatasetName
-    """The dataset that holds the outcomes, read to evaluate. Its key columns are read to score, so that they are masked
-    as those of the scores are."""
+    """The dataset that holds the outcomes, read to evaluate; keys on both sides are read to score, so that they are
+    masked alike."""
     key: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
     """The columns that name a row in both datasets; unique among the outcomes."""
     target: Sql
@@ -440,6 +441,7 @@ class EvaluateJob(Declaration):
         """What is read for what."""
         return {
             INPUT: (self.scores, Purpose.EVALUATE),
+            SCORE_KEYS: (self.scores, Purpose.SCORE),
             LABELS: (self.labels, Purpose.EVALUATE),
             LABEL_KEYS: (self.labels, Purpose.SCORE),
         }
@@ -454,7 +456,10 @@ class EvaluateJob(Declaration):
             )
 
 
-Job = PrepareJob | TrainJob | RescoreJob | EvaluateJob
+WritingJob = PrepareJob | RescoreJob
+"""A job whose outcome is a dataset."""
+
+Job = WritingJob | TrainJob | EvaluateJob
 
 KINDS: Mapping[str, type[Job]] = {
     "prepare": PrepareJob,

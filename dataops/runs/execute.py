@@ -20,7 +20,17 @@ from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.retention import require_rows_left
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
-from dataops.declarations.jobs import INPUT, Job, PrepareJob, RescoreJob, TrainJob, job_from_record, job_record
+from dataops.declarations.jobs import (
+    INPUT,
+    EvaluateJob,
+    Job,
+    PrepareJob,
+    RescoreJob,
+    TrainJob,
+    WritingJob,
+    job_from_record,
+    job_record,
+)
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
@@ -47,6 +57,9 @@ from dataops.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from dataops.training.plan import TrainPlan
+    from dataops.training.realised import RealisedPlan
+
+    Plan = PreparePlan | TrainPlan | ScorePlan | RealisedPlan
 
 
 RESUMABLE = (Storage, Compute, KeyboardInterrupt)
@@ -76,7 +89,7 @@ class Planned:
 
     source: str
     inputs: Mapping[str, GovernedInput]
-    plan: PreparePlan | TrainPlan | ScorePlan
+    plan: Plan
     replay_of: str | None = None
 
     @property
@@ -98,7 +111,7 @@ class Planned:
         """The columns that reach the job, by the name of the input."""
         if isinstance(self.plan, PreparePlan | ScorePlan):
             return {INPUT: self.plan.read}
-        return {INPUT: self.plan.learn.read, **{name: one.read for name, one in self.plan.judge.items()}}
+        return self.plan.columns_read()
 
     @property
     def work_digest(self) -> str:
@@ -134,7 +147,7 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
     for one in inputs.values():
         require_rows_left(workspace.store, one.dataset)
     given = inputs[INPUT]
-    plan: PreparePlan | TrainPlan | ScorePlan
+    plan: Plan
     match job:
         case PrepareJob():
             plan = plan_prepare(job, given, where=source)
@@ -146,6 +159,10 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
             references = {OWN: job.model, **job.challengers}
             versions = {name: _load_version(workspace, reference) for name, reference in references.items()}
             plan = plan_rescore(job, given, versions, where=source)
+        case EvaluateJob():
+            from dataops.training.realised import plan_realised
+
+            plan = plan_realised(job, inputs, where=source)
     return Planned(source=source, inputs=inputs, plan=plan)
 
 
@@ -158,7 +175,7 @@ def _load_version(workspace: Workspace, reference: str) -> LoadedVersion:
 
 
 def _require_own_output(workspace: Workspace, job: Job, source: str) -> None:
-    if isinstance(job, TrainJob):
+    if not isinstance(job, WritingJob):
         return
     if is_declared(workspace.settings, job.output):
         raise InvalidInput(
@@ -226,6 +243,8 @@ def _is_current(workspace: Workspace, job: Job, earlier: RunState) -> bool:
     """
     if isinstance(job, TrainJob):
         return all(_is_registered(workspace, job.name, version) for version in earlier.result["versions"])
+    if isinstance(job, EvaluateJob):  # it leaves figures, and they are on record
+        return True
     snapshot = read_snapshot(workspace.store, job.output)
     return snapshot is not None and snapshot.manifests[-1].run == earlier.run.id
 
@@ -417,9 +436,18 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
             )
             return {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
         case plan:
-            from dataops.training.train import run_train
+            return _learn_or_judge(workspace, plan, planned.inputs, work)
 
-            return run_train(plan, planned.inputs, work, registry=workspace.registry)
+
+def _learn_or_judge(
+    workspace: Workspace, plan: TrainPlan | RealisedPlan, inputs: Mapping[str, GovernedInput], work: Work
+) -> dict[str, Any]:
+    from dataops.training.realised import RealisedPlan, run_realised
+    from dataops.training.train import run_train
+
+    if isinstance(plan, RealisedPlan):
+        return run_realised(plan, inputs, work)
+    return run_train(plan, inputs, work, registry=workspace.registry)
 
 
 def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> Linkable | None:

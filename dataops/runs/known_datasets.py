@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dataops.datasets.access import origins_of, todays_contract
 from dataops.datasets.catalog import open_dataset, read_contract, read_entry
-from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, TrainJob
+from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, WritingJob
 from dataops.governance.policy_world import KnownDataset
 from dataops.preparation.split import SPLIT_COLUMN
 from dataops.rescoring.outputs import score_names
@@ -34,7 +34,7 @@ def known_dataset(workspace: Workspace, name: str, *, declared: bool) -> KnownDa
 def with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dict[str, KnownDataset]:
     """`known` and the outputs of jobs that nobody made yet, each in its input's zone; not what comes of nothing."""
     found = dict(known)
-    making = [job for job in jobs if not isinstance(job, TrainJob)]
+    making = [job for job in jobs if isinstance(job, WritingJob)]
     for _ in making:  # as many rounds as a chain can be long
         for job in making:
             if job.input in found and job.output not in found:

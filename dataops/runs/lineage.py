@@ -243,6 +243,8 @@ def _outputs(
     workspace: Workspace, run: Run, planned: Planned, result: Mapping[str, Any]
 ) -> Sequence[DatasetFacts | ModelFacts]:
     given, plan = planned.inputs[INPUT], planned.plan
+    from dataops.training.realised import RealisedPlan
+
     source = DatasetId(namespace=_storage(workspace), name=given.dataset.name)
     match plan:
         case PreparePlan():
@@ -251,6 +253,8 @@ def _outputs(
         case ScorePlan():
             made = scored_from(plan, given, source, _registry(workspace))
             return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
+        case RealisedPlan():
+            return ()
         case _:
             facts = ModelFacts(
                 id=DatasetId(namespace=_registry(workspace), name=plan.job.name),

@@ -20,7 +20,7 @@ from dataops.datasets.garbage import find_garbage, sweep
 from dataops.datasets.retention import ExpiryPlan, expire, plan_expiry, require_unexpired
 from dataops.datasets.snapshot import read_snapshot, was_published
 from dataops.datasets.tombstones import Garbage, mark, require_unmarked
-from dataops.declarations.jobs import Job, TrainJob
+from dataops.declarations.jobs import Job, WritingJob
 from dataops.errors import DataopsError, NotFound
 from dataops.governance.audit import record_event
 from dataops.records import parse_time
@@ -224,7 +224,7 @@ def require_resumable(workspace: Workspace, run: Run, job: Job) -> None:
     NotFound : what expired, when, why.
     Conflict : when it was given up.
     """
-    if not isinstance(job, TrainJob) and not was_published(workspace.store, job.output, run.id):
+    if isinstance(job, WritingJob) and not was_published(workspace.store, job.output, run.id):
         require_unmarked(workspace.store, job.output, run.id)
     for pinned in run.inputs.values():
         snapshot = read_snapshot(workspace.store, pinned["dataset"])

@@ -51,6 +51,10 @@ class TrainPlan:
         judge = {name: replace(one, source=sources[name]) for name, one in self.judge.items()}
         return replace(self, learn=replace(self.learn, source=sources[INPUT]), judge=judge)
 
+    def columns_read(self) -> dict[str, tuple[str, ...]]:
+        """The columns that are read, by the run's name of the input."""
+        return {INPUT: self.learn.read, **{name: one.read for name, one in self.judge.items()}}
+
     def metrics_name(self, input_name: str) -> str:
         """The name that metrics on the input of that name are reported under."""
         return HOLDOUT if input_name == evaluation_name(self.job.input) else self.job.inputs[input_name][0]

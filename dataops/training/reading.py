@@ -67,7 +67,7 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
     table, _ = selection.steps.apply(table)
     if selection.labelled is not None:
         table = table.filter(evaluate_predicate(selection.labelled, table))
-    target = _targets(selection.target, table)
+    target = target_values(selection.target, table)
     known = pc.is_valid(target)
     if not pc.all(known).as_py() and table.num_rows:
         table, target = table.filter(known), target.filter(known)
@@ -84,7 +84,8 @@ def _one_side(selection: Selection, read: GovernedRead) -> pa.Table:
     return read.table.filter(pa.array(held_out if selection.side == TEST else ~held_out))
 
 
-def _targets(target: Expression, table: pa.Table) -> pa.Array:
+def target_values(target: Expression, table: pa.Table) -> pa.Array:
+    """The target of each row of `table`, float64 (n_rows,), null where it isn't known."""
     values = evaluate(target, table)
     numbers = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
     return numbers.cast(pa.float64(), safe=False).combine_chunks()

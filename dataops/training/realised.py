@@ -1,0 +1,402 @@
+"""Realised performance: published scores joined with the outcomes that came later, and judged as models are.
+
+1. Scores and outcomes are read to evaluate, the keys of both to score: so they are masked alike, and nobody joins what
+   the policies don't let them read on both sides.
+2. Rows are joined by two keyed hashes of 64 bits each, of keys as their reader sees them, under a secret that lasts as
+   long as the run. No key leaves a worker.
+3. A large join is done in passes over shares of the hashes, so that memory is bounded by `ROWS_PER_PASS`, not by rows.
+4. A key that stands twice among the outcomes fails the run; one that stands in several scored rows judges each of them.
+   What has no outcome yet is counted, and judges nothing.
+5. Counts are exact and merge in any order, as in evaluation.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataops.datasets.access import GovernedInput, totals
+from dataops.datasets.publish import require_within_thresholds
+from dataops.datasets.reading import Source
+from dataops.datasets.receipt import Receipt
+from dataops.datasets.scan import read_unit
+from dataops.datasets.units import Unit
+from dataops.declarations.jobs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS, EvaluateJob, Output
+from dataops.engine.work import Work
+from dataops.errors import ContractViolation, InvalidInput
+from dataops.governance.contract import schema_of
+from dataops.governance.expressions import Expression, parse_expression, result_type
+from dataops.governance.hashing import keyed_hashes
+from dataops.governance.marks import plain_marks
+from dataops.records import Record
+from dataops.training.evaluate import Evaluation, evaluate_scores, merge_evaluations, report
+from dataops.training.reading import Selection, read_figures, require_target_type, target_values
+from dataops.training.scores import parse_metrics
+
+Words = npt.NDArray[np.uint64]
+
+ROWS_PER_PASS = 4_000_000
+REALISED = "realised"
+"""What metrics on outcomes that came later are reported under."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealisedPlan:
+    """An evaluate job, resolved against the scores and the outcomes.
+
+    Attributes
+    ----------
+    probabilities : the columns of scores to judge, by the name of the model in the job that made them.
+    models : what that job applied, by the same names: model, version, digest.
+    scores, score_keys, outcome_keys : where scores and the keys of both sides are read.
+    outcomes : how rows with a known outcome are selected.
+    """
+
+    job: EvaluateJob
+    probabilities: Mapping[str, str]
+    models: Mapping[str, Record]
+    scores: Source
+    score_keys: Source
+    outcome_keys: Source
+    outcomes: Selection
+
+    def reading(self, sources: Mapping[str, Source]) -> RealisedPlan:
+        """The plan over `sources`, by the run's name of the input."""
+        return replace(
+            self,
+            scores=sources[INPUT],
+            score_keys=sources[SCORE_KEYS],
+            outcome_keys=sources[LABEL_KEYS],
+            outcomes=replace(self.outcomes, source=sources[LABELS]),
+        )
+
+    def columns_read(self) -> dict[str, tuple[str, ...]]:
+        """The columns that are read, by the run's name of the input."""
+        return {
+            INPUT: tuple(self.probabilities.values()),
+            SCORE_KEYS: self.job.key,
+            LABELS: self.outcomes.read,
+            LABEL_KEYS: self.job.key,
+        }
+
+
+def plan_realised(job: EvaluateJob, inputs: Mapping[str, GovernedInput], *, where: str) -> RealisedPlan:
+    """`job` over `inputs`.
+
+    Raises
+    ------
+    AccessDenied : a key, the target, a slice or a probability is denied for the purpose that it is read for.
+    InvalidInput : what is called scores isn't what a rescore job made with probabilities; a column that isn't there; a
+        target that isn't yes or no; keys that are masked otherwise, or of another type, on both sides.
+    """
+    scores, labels = inputs[INPUT], inputs[LABELS]
+    models = _models(scores, where)
+    probabilities = _probabilities(scores, models, where)
+    target = parse_expression(job.target, where=f"{where}: target")
+    scores.require_columns(list(probabilities.values()), where=f"{where}: scores")
+    labels.require_columns((*target.columns, *job.slices), where=f"{where}: labels")
+    for keys in (inputs[SCORE_KEYS], inputs[LABEL_KEYS]):
+        keys.require_columns(job.key, where=f"{where}: key")
+    _require_joinable(job, inputs[SCORE_KEYS], inputs[LABEL_KEYS], where)
+    require_target_type(_target_type(target, labels, where), where)
+    read = tuple(name for name in labels.grant.effect.columns if name in {*target.columns, *job.slices})
+    return RealisedPlan(
+        job=job,
+        probabilities=probabilities,
+        models=models,
+        scores=scores.source,
+        score_keys=inputs[SCORE_KEYS].source,
+        outcome_keys=inputs[LABEL_KEYS].source,
+        outcomes=Selection(source=labels.source, read=read, target=target, slices=job.slices),
+    )
+
+
+def _target_type(target: Expression, labels: GovernedInput, where: str) -> pa.DataType:
+    return result_type(target, schema_of(labels.masked_columns()), where=f"{where}: target")
+
+
+def _models(scores: GovernedInput, where: str) -> dict[str, Record]:
+    lineage = scores.dataset.lineage
+    if lineage.get("kind") != "rescore":
+        raise InvalidInput(
+            f"{where}: scores: '{scores.dataset.name}' was not made by a rescore job, so nobody knows which model to "
+            "judge; name the output of one"
+        )
+    versions = {"": lineage, **lineage.get("challengers", {})}
+    return {
+        name: {"model": one["model"], "version": one["model_version"], "digest": one["model_digest"]}
+        for name, one in versions.items()
+    }
+
+
+def _probabilities(scores: GovernedInput, models: Mapping[str, Record], where: str) -> dict[str, str]:
+    """The columns of probabilities, by model."""
+    stored = {column.name for column in scores.dataset.contract.columns}
+    named = {name: f"{Output.PROBABILITY}_{name}" if name else str(Output.PROBABILITY) for name in models}
+    found = {name: column for name, column in named.items() if column in stored}
+    if not found:
+        raise InvalidInput(
+            f"{where}: scores: '{scores.dataset.name}' holds no probabilities: add `probability` to the outputs of the "
+            "job that makes it"
+        )
+    return found
+
+
+def _require_joinable(job: EvaluateJob, scores: GovernedInput, labels: GovernedInput, where: str) -> None:
+    ours, theirs = ({column.name: column for column in one.masked_columns()} for one in (scores, labels))
+    for name in job.key:
+        if plain_marks(ours[name]) != plain_marks(theirs[name]):
+            raise InvalidInput(
+                f"{where}: key: '{name}' is masked otherwise in '{scores.dataset.name}' than in "
+                f"'{labels.dataset.name}', both read to score: equal keys would not look alike. Score anew, or let one "
+                "mask hold for both"
+            )
+        if ours[name].type != theirs[name].type:
+            raise InvalidInput(
+                f"{where}: key: '{name}' is {ours[name].type} in '{scores.dataset.name}' and {theirs[name].type} in "
+                f"'{labels.dataset.name}'; give both one type"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinContext:
+    """What a worker needs to read one side of the join: rows whose hash is `share` of `shares`."""
+
+    plan: RealisedPlan
+    secret: bytes = field(repr=False)
+    share: int
+    shares: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Keyed:
+    """Rows of one side.
+
+    Parameters
+    ----------
+    keys : uint64 (2, n_rows), both hashes of each row's key.
+    values : float32 (n_columns, n_rows): outcomes, or a model's probabilities each.
+    slices : of outcomes, a column each, of n_rows.
+    receipts : of the readings that they are from.
+    """
+
+    keys: Words
+    values: npt.NDArray[np.float32]
+    slices: Mapping[str, pa.Array]
+    receipts: tuple[Receipt, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.keys.shape[1])
+
+
+def read_outcomes(context: JoinContext, unit: Unit) -> Keyed:
+    """Outcomes that are known, with their keys; only rows that both purposes let through."""
+    selection = context.plan.outcomes
+    outcome = read_unit(selection.source, unit, selection.read)
+    target = _known_target(selection, outcome.table)
+    rows, keys, receipt = _share(context, context.plan.outcome_keys, unit, outcome.positions, np.isfinite(target))
+    return Keyed(
+        keys=keys,
+        values=target[None, rows],
+        slices={name: outcome.table.column(name).take(pa.array(rows)).combine_chunks() for name in selection.slices},
+        receipts=(outcome.receipt, receipt),
+    )
+
+
+def read_scores(context: JoinContext, unit: Unit) -> Keyed:
+    """Scores with their keys; only rows that both purposes let through."""
+    plan = context.plan
+    read = read_unit(plan.scores, unit, list(plan.probabilities.values()))
+    wanted = np.ones(read.table.num_rows, np.bool_)
+    rows, keys, receipt = _share(context, plan.score_keys, unit, read.positions, wanted)
+    values = [read.table.column(name).to_numpy()[rows] for name in plan.probabilities.values()]
+    return Keyed(keys=keys, values=np.array(values, np.float32), slices={}, receipts=(read.receipt, receipt))
+
+
+def _share(
+    context: JoinContext,
+    source: Source,
+    unit: Unit,
+    positions: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.intp], Words, Receipt]:
+    """Which of the `wanted` rows at `positions` of `unit` have a key in `source` and are of the context's share; their
+    hashes, uint64 (2, n_rows); the receipt of the reading of keys.
+    """
+    read = read_unit(source, unit, context.plan.job.key)
+    _, rows, at_key = np.intersect1d(positions, read.positions, assume_unique=True, return_indices=True)
+    rows, at_key = rows[wanted[rows]], at_key[wanted[rows]]
+    keys = _hashes(context, read.table.take(pa.array(at_key)))
+    # the upper bits tell the share, since the lower ones find rows within it
+    chosen = np.flatnonzero((keys[0] >> np.uint64(32)) % np.uint64(context.shares) == context.share)
+    return rows[chosen], keys[:, chosen], read.receipt
+
+
+def _known_target(selection: Selection, table: pa.Table) -> npt.NDArray[np.float32]:
+    """The outcome of each row of `table`, float32 (n_rows,), NaN where it isn't known."""
+    filled = pc.fill_null(target_values(selection.target, table), float("nan"))
+    target: npt.NDArray[np.float32] = filled.to_numpy(zero_copy_only=False).astype(np.float32)
+    return target
+
+
+def _hashes(context: JoinContext, table: pa.Table) -> Words:
+    columns = [table.column(name) for name in context.plan.job.key]
+    half = len(context.secret) // 2
+    return np.array([keyed_hashes(columns, key=part) for part in (context.secret[:half], context.secret[half:])])
+
+
+def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: Work) -> dict[str, Any]:
+    """The run's result: how well each model did where the outcome is known, on how many rows, and what was read.
+
+    Raises
+    ------
+    ContractViolation : a key stands twice among the outcomes; a rule is broken more often than it allows.
+    InvalidInput : no scored row has an outcome.
+    AccessDenied : fewer rows have one than the policies show figures about.
+    """
+    metrics = parse_metrics(plan.job.metrics)
+    rows = max(totals(inputs[name].units)[0] for name in (INPUT, LABELS))
+    shares = max(1, -(-rows // ROWS_PER_PASS))
+    secret = secrets.token_bytes(64)
+    joined = Joined()
+    for share in range(shares):
+        context = JoinContext(plan=plan, secret=secret, share=share, shares=shares)
+        told = f" ({share + 1} of {shares})" if shares > 1 else ""
+        outcomes = work.map_units(f"outcomes{told}", read_outcomes, context, inputs[LABELS].units)
+        scored = work.map_units(f"scores{told}", read_scores, context, inputs[INPUT].units)
+        if not share:
+            reads = _require_allowed(inputs, outcomes, scored)
+        joined = joined.with_share(join(plan, outcomes, scored))
+    if not joined.judged:
+        raise InvalidInput(
+            f"none of the {joined.scored} scored rows has a known outcome ({joined.outcomes} outcomes are known): is "
+            f"{', '.join(plan.job.key)} the key of both, and did outcomes come yet?"
+        )
+    least = max(given.grant.effect.min_group_size for given in inputs.values())
+    return {
+        "realised": {
+            "scores": _told(inputs[INPUT]),
+            "labels": _told(inputs[LABELS]),
+            "scored": joined.scored,
+            "outcomes": joined.outcomes,
+            "judged": joined.judged,
+        },
+        "versions": [
+            {
+                "candidate": name or "own",
+                **plan.models[name],
+                "metrics": {REALISED: report(merge_evaluations(joined.models[name]), metrics, min_group_size=least)},
+            }
+            for name in plan.probabilities
+        ],
+        "primary_metric": str(plan.job.metrics[0]),
+        "reads": reads,
+    }
+
+
+def _told(given: GovernedInput) -> Record:
+    manifest = given.dataset.snapshot.manifests[-1]
+    return {"dataset": given.dataset.name, "snapshot": given.dataset.snapshot.number, "run": manifest.run}
+
+
+def _require_allowed(
+    inputs: Mapping[str, GovernedInput], outcomes: Sequence[Keyed], scored: Sequence[Keyed]
+) -> dict[str, Any]:
+    """What was read of each input, if its rows broke no rule more often than allowed."""
+    receipts = {
+        INPUT: [one.receipts[0] for one in scored],
+        SCORE_KEYS: [one.receipts[1] for one in scored],
+        LABELS: [one.receipts[0] for one in outcomes],
+        LABEL_KEYS: [one.receipts[1] for one in outcomes],
+    }
+    for name, of_input in receipts.items():
+        require_within_thresholds(inputs[name], of_input)
+    return {name: read_figures(of_input) for name, of_input in receipts.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What the join came to so far.
+
+    Attributes
+    ----------
+    scored, outcomes, judged : rows with a score, with a known outcome, with both.
+    models : evaluations by model.
+    """
+
+    scored: int = 0
+    outcomes: int = 0
+    judged: int = 0
+    models: Mapping[str, tuple[Evaluation, ...]] = field(default_factory=dict)
+
+    def with_share(self, other: Joined) -> Joined:
+        """Both together."""
+        return Joined(
+            scored=self.scored + other.scored,
+            outcomes=self.outcomes + other.outcomes,
+            judged=self.judged + other.judged,
+            models={name: (*self.models.get(name, ()), *found) for name, found in other.models.items()},
+        )
+
+
+def join(plan: RealisedPlan, outcomes: Sequence[Keyed], scored: Sequence[Keyed]) -> Joined:
+    """One share of both sides, joined.
+
+    Raises
+    ------
+    ContractViolation : a key stands twice among the outcomes.
+    """
+    known = _concatenated(outcomes)
+    order = np.lexsort((known.keys[1], known.keys[0]))
+    keys = known.keys[:, order]
+    _require_unique(plan.job, keys)
+    judged, models = 0, dict[str, tuple[Evaluation, ...]]()
+    for part in scored:
+        places, found = _find(keys, part.keys)
+        at = order[places[found]]
+        judged += int(found.sum())
+        target = known.values[0, at]
+        slices = {name: values.take(pa.array(at)) for name, values in known.slices.items()}
+        for number, name in enumerate(plan.probabilities):
+            one = evaluate_scores(part.values[number, found], target, slices)
+            models[name] = (*models.get(name, ()), one)
+    return Joined(scored=sum(part.rows for part in scored), outcomes=known.rows, judged=judged, models=models)
+
+
+def _concatenated(parts: Sequence[Keyed]) -> Keyed:
+    names = dict.fromkeys(name for part in parts for name in part.slices)
+    return Keyed(
+        keys=np.concatenate([np.empty((2, 0), np.uint64), *(part.keys for part in parts)], axis=1),
+        values=np.concatenate([np.empty((1, 0), np.float32), *(part.values for part in parts)], axis=1),
+        slices={name: pa.concat_arrays([part.slices[name] for part in parts]) for name in names},
+        receipts=(),
+    )
+
+
+def _require_unique(job: EvaluateJob, keys: Words) -> None:
+    """Nothing, if no two of the sorted `keys` are equal."""
+    twice = int(np.count_nonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0)))
+    if twice:
+        raise ContractViolation(
+            f"{twice} outcomes in '{job.labels}' have a key ({', '.join(job.key)}) that another one has too; whose "
+            "outcome it is can't be told. Name more key columns, or keep one outcome for each"
+        )
+
+
+def _find(keys: Words, wanted: Words) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Where each of `wanted` would stand among the sorted `keys`, and whether it does."""
+    places = np.searchsorted(keys[0], wanted[0])
+    inside = np.minimum(places, max(keys.shape[1] - 1, 0))
+    if not keys.shape[1]:
+        return inside, np.zeros(len(places), np.bool_)
+    found: npt.NDArray[np.bool_] = (keys[:, inside] == wanted).all(axis=0)
+    return inside, found

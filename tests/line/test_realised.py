@@ -1,0 +1,157 @@
+"""Realised performance: scores judged by outcomes that came later, joined under two purposes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from unittest.mock import patch
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from sklearn.metrics import roc_auc_score
+
+from dataops.cli.main import main
+from dataops.errors import AccessDenied, ContractViolation, InvalidInput
+from dataops.runs.execute import Outcome
+from dataops.training import realised
+from tests.line.people import ROWS_PER_FILE
+from tests.line.running import Line
+
+JOB = """\
+name: {name}
+job: evaluate
+scores: people_scores
+labels: {labels}
+key: [{key}]
+target: {target}
+metrics: [roc_auc, log_loss]
+slices: [region]
+"""
+
+
+def _evaluate(
+    line: Line, name: str, *, labels: str = "people_new", key: str = "person_id", target: str = "rich"
+) -> Outcome:
+    file = line.folder / "jobs" / f"{name}.yaml"
+    file.write_text(JOB.format(name=name, labels=labels, key=key, target=target))
+    return line.run(name, file=f"jobs/{name}.yaml")
+
+
+@pytest.fixture(scope="module")
+def judged(line: Line, outcomes: dict[str, Outcome]) -> Outcome:
+    assert outcomes["people_scores"].state.result["reads"]
+    return _evaluate(line, "judged")
+
+
+def _expected(line: Line) -> float:
+    """Scores and outcomes, both in the order of the files: the scores of what passed."""
+    raw = [
+        row for file in sorted((line.folder / "data/people_new").glob("*")) for row in pq.read_table(file).to_pylist()
+    ]
+    passed = [row["rich"] for row in raw if 18 <= row["age"] <= 120]
+    return float(roc_auc_score(passed, [row["probability"] for row in line.rows("people_scores")]))
+
+
+def _type(line: Line, *arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--workspace", str(line.folder)])
+
+
+def test_is_that_of_the_rows(line: Line, judged: Outcome) -> None:
+    (version,) = judged.state.result["versions"]
+    figures = version["metrics"]["realised"]
+    told = judged.state.result["realised"]
+    assert told["judged"] == told["scored"] == len(line.rows("people_scores")) == figures["rows"]
+    bound = figures["overall"]["roc_auc_error_bound"]
+    assert figures["overall"]["roc_auc"] == pytest.approx(_expected(line), abs=bound + 1e-9)
+    assert set(figures["slices"]["region"]) == {"north", "south"}
+
+
+def test_is_the_same_in_passes(line: Line, judged: Outcome) -> None:
+    with patch.object(realised, "ROWS_PER_PASS", ROWS_PER_FILE):
+        passes = _evaluate(line, "judged_in_passes")
+    assert passes.state.result["versions"] == judged.state.result["versions"]
+    assert passes.state.result["realised"] == judged.state.result["realised"]
+    assert passes.state.result["reads"] == judged.state.result["reads"]
+
+
+def test_is_shown_beside_what_was_promised(line: Line, judged: Outcome) -> None:
+    shown = json.loads(_type(line, "model", "realised", "wealth", "--json").output)
+    (one,) = [one for one in shown if one["run"] == judged.state.run.id]
+    assert 0.5 < one["metrics"]["roc_auc"] < 1
+    assert 0.5 < one["promised"]["roc_auc"] < 1
+    assert "people_scores" in _type(line, "model", "realised", "wealth").output
+    assert _type(line, "model", "realised", "welth").exit_code == 3
+
+
+def test_outcomes_that_are_not_known_yet_judge_nothing(line: Line, outcomes: dict[str, Outcome]) -> None:
+    some = _evaluate(line, "some", target="\"case when region = 'north' then rich end\"")
+    told = some.state.result["realised"]
+    assert 0 < told["judged"] < told["scored"]
+    with pytest.raises(InvalidInput, match=r"none of the .* scored rows has a known outcome"):
+        _evaluate(line, "none", target="\"case when region = 'west' then rich end\"")
+
+
+def test_a_key_that_stands_twice_fails_by_its_count(line: Line, outcomes: dict[str, Outcome]) -> None:
+    source = line.folder / "data" / "people_new" / "part-000.parquet"
+    folder = line.folder / "data" / "people_twice"
+    folder.mkdir(exist_ok=True)
+    for name in ("a", "b"):
+        shutil.copy(source, folder / f"{name}.parquet")
+    entry = "name: people_twice\nurl: data/people_twice\nzone: production\ncontract: contracts/people.yaml\n"
+    (line.folder / "catalog" / "people_twice.yaml").write_text(entry)
+    with pytest.raises(ContractViolation, match=r"\d+ outcomes in 'people_twice' have a key \(person_id\)"):
+        _evaluate(line, "twice", labels="people_twice")
+
+
+@pytest.mark.parametrize(
+    ("changes", "family", "says"),
+    [
+        ({"key": "region"}, InvalidInput, "no column 'region' in dataset 'people_scores'"),
+        ({"target": "diagnosis"}, AccessDenied, "health is nobody's business"),
+        ({"target": "trade"}, InvalidInput, "a target is true/false or 1/0, this one is string"),
+        ({"labels": "people_scores"}, InvalidInput, "holds the scores"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_a_run_exists(
+    line: Line, outcomes: dict[str, Outcome], changes: dict[str, str], family: type[Exception], says: str
+) -> None:
+    before = line.workspace.ledger.ids()
+    with pytest.raises(family, match=says):
+        _evaluate(line, "refused", **changes)
+    assert line.workspace.ledger.ids() == before
+
+
+def test_scores_that_no_rescore_made_are_refused(line: Line, outcomes: dict[str, Outcome]) -> None:
+    (line.folder / "jobs" / "strange.yaml").write_text(
+        JOB.format(name="strange", labels="people_new", key="person_id", target="rich").replace(
+            "people_scores", "people_ready"
+        )
+    )
+    with pytest.raises(InvalidInput, match="'people_ready' was not made by a rescore job"):
+        line.run("strange", file="jobs/strange.yaml")
+
+
+def test_the_audit_knows_of_all_four_readings(line: Line, judged: Outcome) -> None:
+    shown = json.loads(_type(line, "audit", "show", "--json").output)
+    mine = [one for one in shown if one.get("run") == judged.state.run.id and "purpose" in one]
+    found = {(one["dataset"], one["purpose"]) for one in mine}
+    assert found == {
+        (dataset, purpose) for dataset in ("people_scores", "people_new") for purpose in ("evaluate", "score")
+    }
+
+
+class TestJoin:
+    """The join alone, over arrays."""
+
+    def test_an_empty_side_judges_nothing(self) -> None:
+        keys = np.array([[1, 2], [3, 4]], np.uint64)
+        _, found = realised._find(np.empty((2, 0), np.uint64), keys)
+        assert not found.any()
+
+    def test_finds_by_both_hashes(self) -> None:
+        keys = np.array([[1, 5, 9], [3, 4, 5]], np.uint64)
+        places, found = realised._find(keys, np.array([[5, 5, 10, 0], [4, 3, 5, 1]], np.uint64))
+        assert found.tolist() == [True, False, False, False]
+        assert places[0] == 1
