@@ -22,6 +22,7 @@ from dataops.features.summary import NumericSummary, Summary, starts_of, values_
 
 PARTS = 50
 MOST_CATEGORIES = 64
+_LARGEST = np.finfo(np.float32).max
 
 
 def fit_cells(summary: Summary, encoder: Encoder) -> tuple[Cells, ...]:
@@ -44,7 +45,7 @@ def _number_cells(column: NumericColumn, summary: NumericSummary) -> NumberCells
         _encoded(column, starts_of(keys[begins & ~heavy])),
         # in float32 the ends of a value's own bin may have become that value
         np.minimum(_encoded(column, starts_of(keys[heavy])), values),
-        np.maximum(_encoded(column, starts_of(keys[heavy] + 1)), np.nextafter(values, np.float32(np.inf))),
+        np.maximum(_encoded(column, starts_of(keys[heavy] + 1)), np.nextafter(values, _LARGEST)),
     ]
     lower, upper = edges[1:]
     edge = np.unique(np.concatenate(edges))
@@ -70,7 +71,7 @@ def bin_starts(counts: Ints, parts: int) -> tuple[npt.NDArray[np.bool_], npt.NDA
     """
     total = int(counts.sum())
     heavy = counts * parts >= max(total, 1)
-    part = (np.cumsum(counts) - counts) * parts // max(total, 1)
+    part = np.minimum((np.cumsum(counts) - counts) * parts // max(total, 1), parts - 1)
     begins = np.zeros(len(counts), np.bool_)
     begins[1:] = (part[1:] != part[:-1]) | heavy[1:] | heavy[:-1]
     return begins, heavy
