@@ -4,6 +4,7 @@
    footer tells that no row can pass aren't decoded at all; their rows are counted as filtered.
 2. Nothing is read once the grant has ended: every way to rows, also a survey's, leads through here.
 3. A unit without exactly the rows of its footer is refused: rows would be lost or read twice unseen.
+4. Text that is no UTF-8 is refused where a row that is let through has it; other rows keep nobody from reading.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 from dataops.datasets.reading import Source
 from dataops.datasets.replayed import Taken, take_rows
 from dataops.datasets.units import Unit
-from dataops.errors import AccessDenied, Integrity
+from dataops.errors import AccessDenied, ContractViolation, Integrity
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
 from dataops.records import now_utc, parse_time
 
@@ -87,6 +88,20 @@ def _require_unexpired(source: Source) -> None:
         raise AccessDenied(
             f"dataset '{source.dataset}': what was granted ended at {source.expires_at}; a policy must allow it anew"
         )
+
+
+def _require_text(source: Source, unit: Unit, table: pa.Table) -> None:
+    """Nothing, if all text is text: Arrow reads the bytes of a page as they are."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):  # checked by its distinct values when it was decoded
+            continue
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:  # its text may hold the value
+            raise ContractViolation(
+                f"dataset '{source.dataset}': column '{name}' of {unit.fragment.shown} holds values that are no "
+                f"{column.type}, which its contract asks for (unit {unit.id}): damaged, or of another encoding"
+            ) from None
 
 
 @lru_cache(maxsize=256)

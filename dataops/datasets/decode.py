@@ -19,13 +19,14 @@ import pyarrow.parquet as pq
 from dataops.datasets.footers import folder_name, groups_that_may_pass
 from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
-from dataops.datasets.source import HIVE_NULL, footer_digest
+from dataops.datasets.source import HIVE_NULL, arrow_footer, read_footer
 from dataops.datasets.units import Unit
 from dataops.errors import ContractViolation, Integrity, NotFound, Storage
 from dataops.governance.column_types import casts_losslessly
 from dataops.governance.contract import Column
 from dataops.governance.expressions import Expression
 from dataops.governance.leaves import leaf_values, leaves_of, twin_findings
+from dataops.records import digest_bytes
 from dataops.storage.files import open_files
 
 _LENGTH_BYTES = 4  # of one text in a plain page, beside its characters
@@ -107,15 +108,13 @@ def _read_columns(
     _require_unchanged(source, fragment)
     try:
         with files.open(fragment.path) as opened:
-            if fragment.modified_ns is not None and footer_digest(opened, fragment.path) != fragment.digest:
-                raise _changed(source, fragment)  # replaced with its size and time kept, or since we looked
+            planned = None if fragment.modified_ns is None else _planned_footer(source, fragment, opened)
             groups = list(range(unit.start_group, unit.stop_group))
-            parquet = pq.ParquetFile(opened, page_checksum_verification=True)
+            parquet = pq.ParquetFile(opened, metadata=planned, page_checksum_verification=True)
             # only of a footer that was just found to be the planned one: Arrow aborts on some damaged ones
-            checked = fragment.modified_ns is not None
-            if checked and filters:
+            if planned and filters:
                 groups = groups_that_may_pass(parquet.metadata, fragment, source.contract, groups, filters)
-            if checked and encoded and (texts := _encoded_texts(parquet.metadata, groups, columns)):
+            if planned and encoded and (texts := _encoded_texts(parquet.metadata, groups, columns)):
                 options = {"metadata": parquet.metadata, "read_dictionary": texts}
                 parquet = pq.ParquetFile(opened, page_checksum_verification=True, **options)
             indices = _leaf_indices(source, unit, columns, parquet)
@@ -142,9 +141,15 @@ def _encoded_texts(footer: pq.FileMetaData, groups: Sequence[int], columns: Sequ
     for index in range(footer.num_columns):
         name = footer.schema.column(index).path
         chunks = [footer.row_group(group).column(index) for group in groups] if name in texts else []
-        if chunks and all(chunk.total_uncompressed_size < _LENGTH_BYTES * chunk.num_values for chunk in chunks):
+        if chunks and all(_lies_in_dictionary(chunk) for chunk in chunks):
             found.append(name)
     return found
+
+
+def _lies_in_dictionary(chunk: pq.ColumnChunkMetaData) -> bool:
+    small = chunk.total_uncompressed_size < _LENGTH_BYTES * chunk.num_values
+    # the delta encodings are as small, and Arrow can't read them as dictionaries
+    return small and chunk.has_dictionary_page and not any("DELTA" in one for one in chunk.encodings)
 
 
 def _require_inside_dictionaries(table: pa.Table) -> None:
@@ -168,6 +173,13 @@ def _leaf_indices(source: Source, unit: Unit, columns: Sequence[Column], parquet
     if missing:
         raise ContractViolation(f"{where} lacks the column '{missing[0]}', which its contract lists")
     return sorted(known[column.path] for column in columns)
+
+
+def _planned_footer(source: Source, fragment: Fragment, opened: pa.NativeFile) -> pq.FileMetaData:
+    footer = read_footer(opened, fragment.path)
+    if digest_bytes(footer) != fragment.digest:
+        raise _changed(source, fragment)  # replaced with its size and time kept, or since we looked
+    return arrow_footer(footer)
 
 
 def _require_unchanged(source: Source, fragment: Fragment) -> None:

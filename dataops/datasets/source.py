@@ -5,6 +5,7 @@
 2. ``name=value`` folders are hive partitions; every file must have the same ones, since a partition column is a column.
 3. All footers must agree on columns and types; what differs is named.
 4. A file seen before with the same path, size and time is not opened again.
+5. A footer is checked before Arrow sees it (`footer_check`): what it says of rows and places must agree with itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.footer_check import BrokenFooter, check_footer
 from dataops.datasets.row_groups import row_groups_of
 from dataops.datasets.snapshot import (
     Fragment,
@@ -36,7 +38,7 @@ from dataops.storage.files import DataFiles, FileStat, open_files
 from dataops.storage.objects import Store
 
 FOOTER_READERS = 16
-PARQUET_MAGIC = b"PAR1"
+PARQUET_MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder's name where a partition column is null
 
 
@@ -81,18 +83,22 @@ def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None
 def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
     try:
         with files.open(stat.path) as opened:
-            digest_of_footer = footer_digest(opened, stat.path)
-            metadata = pq.read_metadata(opened)
+            footer = read_footer(opened, stat.path)
+            check_footer(footer, stat.size_bytes)
+            metadata = arrow_footer(footer)
+            metadata.schema.to_arrow_schema()  # what it has to say against the columns is said now
     except Storage:  # says nothing about the file: trying again may help
         raise
-    except (pa.ArrowException, OSError) as error:
+    except BrokenFooter as error:
+        raise Integrity(f"{hide_values(stat.path)}: {error} ({stat.size_bytes} bytes)") from None
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise Integrity(
             f"{hide_values(stat.path)}: {type(error).__name__} in its footer ({stat.size_bytes} bytes)"
         ) from None
     return Fragment(
         path=stat.path,
         size_bytes=stat.size_bytes,
-        digest=digest_of_footer,
+        digest=digest_bytes(footer),
         row_groups=row_groups_of(metadata),
         modified_ns=stat.mtime_ns,
         partition=_partition(stat.path),
@@ -100,25 +106,45 @@ def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
 
 
 def footer_digest(opened: pa.NativeFile, path: str) -> str:
-    """Digest of the footer's bytes (Parquet format: footer, 4 bytes of its length, 4 bytes of magic at the end of the
-    file).
+    """Digest of the footer's bytes; raises as `read_footer` does."""
+    return digest_bytes(read_footer(opened, path))
+
+
+def read_footer(opened: pa.NativeFile, path: str) -> bytes:
+    """The footer of the file `path` (Parquet format: magic, pages, footer, 4 bytes of its length, magic).
 
     Raises
     ------
-    Integrity : the file `path` doesn't end as Parquet does.
+    Integrity : the file doesn't begin and end as Parquet does.
     """
-    size_bytes = opened.size()
+    where, size_bytes = hide_values(path), opened.size()
     if size_bytes < 12:
-        raise Integrity(f"{hide_values(path)}: {size_bytes} bytes are too few for a Parquet file")
-    opened.seek(size_bytes - 8)
-    tail = opened.read(8)
+        raise Integrity(f"{where}: {size_bytes} bytes are too few for a Parquet file")
+    head, tail = _read_exactly(opened, 0, 4, where), _read_exactly(opened, size_bytes - 8, 8, where)
+    if ENCRYPTED_MAGIC in (head, tail[4:]):
+        raise Integrity(f"{where}: is encrypted, which can't be read here; write it again without")
     (length,) = struct.unpack("<I", tail[:4])
     if tail[4:] != PARQUET_MAGIC or length + 12 > size_bytes:
-        raise Integrity(f"{hide_values(path)}: doesn't end as a Parquet file does (cut short, or another format)")
-    opened.seek(size_bytes - 8 - length)
-    footer = digest_bytes(opened.read(length))
+        raise Integrity(f"{where}: doesn't end as a Parquet file does (cut short, or another format)")
+    if head != PARQUET_MAGIC:
+        raise Integrity(f"{where}: doesn't begin as a Parquet file does")
+    footer = _read_exactly(opened, size_bytes - 8 - length, length, where)
     opened.seek(0)
     return footer
+
+
+def _read_exactly(opened: pa.NativeFile, start: int, length: int, where: str) -> bytes:
+    opened.seek(start)
+    found = opened.read(length)
+    if len(found) != length:  # cut while it is read
+        raise Integrity(f"{where}: is shorter than a moment ago")
+    return bytes(found)
+
+
+def arrow_footer(footer: bytes) -> pq.FileMetaData:
+    """Arrow's view of exactly these bytes: what is looked at is what was checked."""
+    whole = b"".join([PARQUET_MAGIC, footer, struct.pack("<I", len(footer)), PARQUET_MAGIC])
+    return pq.read_metadata(pa.BufferReader(whole))
 
 
 def _partition(path: str) -> tuple[tuple[str, str], ...]:
@@ -145,11 +171,9 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
     Raises
     ------
     InvalidInput : files that differ in columns or types: the first two that do are named.
+    Integrity : a file whose footer isn't the one of `fragments`.
     """
-    schemas = {}
-    for fragment in fragments:
-        with files.open(fragment.path) as opened:
-            schemas[fragment.path] = pq.read_schema(opened).remove_metadata()
+    schemas = {fragment.path: _schema_of(files, fragment) for fragment in fragments}
     first_path, first = next(iter(schemas.items()))
     for file_path, schema in schemas.items():
         here, there = _columns(schema), _columns(first)
@@ -165,6 +189,17 @@ def read_schema(files: DataFiles, fragments: Sequence[Fragment]) -> pa.Schema:
             )
     partitions = [pa.field(name, pa.string()) for name, _ in fragments[0].partition]
     return pa.schema([*first, *partitions])
+
+
+def _schema_of(files: DataFiles, fragment: Fragment) -> pa.Schema:
+    with files.open(fragment.path) as opened:
+        footer = read_footer(opened, fragment.path)
+    if digest_bytes(footer) != fragment.digest:
+        raise Integrity(
+            f"{fragment.shown}: its footer is another one than before, though size and time are the same; "
+            "write the file anew"
+        )
+    return arrow_footer(footer).schema.to_arrow_schema().remove_metadata()
 
 
 def _columns(schema: pa.Schema) -> dict[tuple[str, ...], str]:

@@ -75,9 +75,9 @@ class TestFragments:
         assert "illness=..." in str(caught.value)
         assert "CANARY" not in str(caught.value)
 
-    def test_an_encrypted_or_foreign_file_is_named(self, tmp_path: Path) -> None:
+    def test_an_encrypted_file_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.parquet").write_bytes(b"PARE" + b"\0" * 40 + b"PARE")
-        with pytest.raises(Integrity, match=r"a\.parquet: doesn't end as a Parquet file"):
+        with pytest.raises(Integrity, match=r"a\.parquet: is encrypted"):
             read_fragments(open_files(str(tmp_path)))
 
     def test_seen_before_are_not_opened_again_unless_size_or_time_differ(
