@@ -46,7 +46,7 @@ class Checked:
     @property
     def all_pass(self) -> bool:
         """Whether no row is set aside."""
-        return self.keep.false_count == 0
+        return bool(self.keep.false_count == 0)
 
 
 def check_rows(contract: Contract, table: pa.Table, *, repeats: Mapping[int, np.ndarray] | None = None) -> Checked:

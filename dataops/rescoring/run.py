@@ -19,7 +19,7 @@ from dataops.rescoring.monitor import drift_figures, events_of, require_no_stop,
 from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.probe import CAN_PROBE, probe_unit
-from dataops.rescoring.score import ScoreContext, score_unit
+from dataops.rescoring.score import ScoreContext, begin_unit
 from dataops.storage.objects import open_store
 
 
@@ -121,7 +121,7 @@ def _scored(
         count(record)
     return work.map_units(
         "score",
-        score_unit,
+        begin_unit,
         context,
         units,
         done=done,

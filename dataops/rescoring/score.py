@@ -22,6 +22,7 @@ from dataops.datasets.reading import Source
 from dataops.datasets.scan import read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import Output
+from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity
 from dataops.features.encoder import Encoded
 from dataops.features.profile import score_histogram
@@ -70,7 +71,13 @@ class Scored:
 
 
 def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) -> UnitRecord:
-    """The record of `unit`, scored and written by this attempt or by an earlier one.
+    """The record of `unit`, scored and written by this attempt or by an earlier one; see `begin_unit`."""
+    record: UnitRecord = begin_unit(context, unit, killers=killers).finish()
+    return record
+
+
+def begin_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) -> Later:
+    """The record of `unit`, once it is written: scored by now, while the unit before it is being written.
 
     Parameters
     ----------
@@ -83,7 +90,8 @@ def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
     tried = try_unit(score, unit, read, killers=killers, most=context.most_failed)
     scored, failed = tried.result, tried.failed
     receipt = read.receipt.with_failed(len(failed))
-    return commit_unit(
+    commit = partial(
+        commit_unit,
         open_store(context.storage),
         open_files(context.storage),
         dataset=plan.job.output,
@@ -95,6 +103,7 @@ def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
         summary=scored.summary,
         errors=error_rows(unit, read, keys, failed),
     )
+    return Later(commit)
 
 
 def load_predictors(context: ScoreContext) -> dict[str, Predictor]:
