@@ -10,23 +10,19 @@ touches both. What came out is checked before a figure is printed. The last line
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from flights import COLUMNS, N_RULES, fetch_flights, make_workspace
+from measuring import Spread, in_turns, plain_spreads, require, seconds
 
 from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.scan import GovernedRead, read_unit
@@ -41,38 +37,6 @@ from dataops.runs.workspace import Workspace
 
 SCAN_LIMIT, RESCORE_LIMIT = 2.5, 1.15
 KEY = bytes(range(32))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Median, least and greatest of some measurements."""
-
-    median: float
-    min: float
-    max: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of `values`."""
-        return cls(median=statistics.median(values), min=min(values), max=max(values))
-
-
-def seconds(step: Callable[[], object]) -> float:
-    """Seconds that `step` takes, without a collection of garbage in it."""
-    gc.collect()
-    gc.disable()
-    try:
-        started = time.perf_counter()
-        step()
-        return time.perf_counter() - started
-    finally:
-        gc.enable()
-
-
-def in_turns(first: Callable[[], float], second: Callable[[], float], repeats: int) -> tuple[list[float], list[float]]:
-    """What both give, A B A B ..."""
-    pairs = [(first(), second()) for _ in range(repeats)]
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def open_for_scan(workspace: Workspace, dataset: str) -> GovernedInput:
@@ -118,12 +82,6 @@ def check_scan(governed: list[GovernedRead], raw: list[pa.Table]) -> dict[str, i
         distinct = pairs.group_by(["true", "pseudonym"]).aggregate([]).num_rows
         require(distinct == pc.count_distinct(expected[name]).as_py(), f"one pseudonym a {name}")
     return counts
-
-
-def require(true: bool, what: str) -> None:  # noqa: FBT001 - a finding, not a switch
-    """Nothing, if it is `true`."""
-    if not true:
-        raise AssertionError(f"wrong result: {what}")
 
 
 def measure_scan(workspace: Workspace, repeats: int) -> tuple[Spread, Spread, Spread]:
@@ -225,11 +183,6 @@ def main() -> None:
     }
     given.record.write_text(json.dumps(record, indent=1) + "\n")
     print(json.dumps({"question": "governance", "ratios": plain_spreads(ratios), "record": str(given.record)}))
-
-
-def plain_spreads(spreads: dict[str, Spread]) -> dict[str, Any]:
-    """Spreads as JSON, to four digits."""
-    return {name: {key: float(f"{value:.4g}") for key, value in asdict(one).items()} for name, one in spreads.items()}
 
 
 def show(measured: dict[str, tuple[str, Spread]], ratios: dict[str, Spread]) -> None:

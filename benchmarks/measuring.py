@@ -1,0 +1,277 @@
+"""What every benchmark measures with: spreads, turns, and processes that are watched from outside.
+
+1. A ratio is of two measurements that follow each other (A B A B ...), so what else the machine does touches both.
+2. A process tells its phases by lines on its standard output (`peers/telling.py`): ``start`` (importing, a cluster, a
+   JVM), ``work``, ``end``. Times are the process's own, of the clock that all processes of a machine share.
+3. CPU seconds and peak memory are those of the process and all below it, read from the operating system while it runs:
+   what a process used in its last tenth of a second may be missing.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+import psutil
+
+TOLD = "@@"  # what a line begins with that a peer tells us
+SAMPLE_SECONDS = 0.1
+GRACE_SECONDS = 10.0  # for processes that outlive the one that started them
+_PEAK = "VmHWM:"  # in /proc/<pid>/status: the most that the process ever held, in KiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Median, least and greatest of some measurements."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of `values`."""
+        return cls(median=statistics.median(values), min=min(values), max=max(values))
+
+
+def seconds(step: Callable[[], object]) -> float:
+    """Seconds that `step` takes, without a collection of garbage in it."""
+    gc.collect()
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        step()
+        return time.perf_counter() - started
+    finally:
+        gc.enable()
+
+
+def in_turns(first: Callable[[], float], second: Callable[[], float], repeats: int) -> tuple[list[float], list[float]]:
+    """What both give, A B A B ..."""
+    pairs = [(first(), second()) for _ in range(repeats)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def require(true: bool, what: str) -> None:  # noqa: FBT001 - a finding, not a switch
+    """Nothing, if it is `true`."""
+    if not true:
+        raise AssertionError(f"wrong result: {what}")
+
+
+def plain_spreads(spreads: Mapping[str, Spread]) -> dict[str, Any]:
+    """Spreads as JSON, to four digits."""
+    return {name: {key: float(f"{value:.4g}") for key, value in asdict(one).items()} for name, one in spreads.items()}
+
+
+@dataclass(slots=True, kw_only=True)
+class Phase:
+    """What one phase of a process and all below it took."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A process that ended well.
+
+    Attributes
+    ----------
+    phases : by name, ``start``, ``work`` and ``end``.
+    peaks : name and peak memory in bytes of every process that was seen, the largest first. Memory that processes share
+        is in each.
+    told : what the process told besides its phases.
+    """
+
+    phases: Mapping[str, Phase]
+    peaks: tuple[tuple[str, int], ...]
+    told: Mapping[str, Any]
+
+    @property
+    def peak(self) -> int:
+        """Bytes that the largest process held."""
+        return self.peaks[0][1] if self.peaks else 0
+
+    def peak_of(self, name: str) -> int:
+        """Bytes that the largest process whose name holds `name` held."""
+        return max((held for found, held in self.peaks if name in found), default=0)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tree:
+    """CPU seconds and peaks of a process and all below it, also of those that are gone."""
+
+    root: psutil.Process
+    cpu: dict[tuple[int, float], float] = field(default_factory=dict)
+    peaks: dict[tuple[int, float], tuple[str, int]] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def sample(self) -> float:
+        """CPU seconds until now."""
+        with self.lock:
+            try:
+                found = [self.root, *self.root.children(recursive=True)]
+            except psutil.Error:
+                found = []
+            for process in found:
+                self._look_at(process)
+            return sum(self.cpu.values())
+
+    def _look_at(self, process: psutil.Process) -> None:
+        try:
+            key = (process.pid, process.create_time())
+            used = process.cpu_times()
+            self.cpu[key] = used.user + used.system
+            held = max(_peak_bytes(process), self.peaks.get(key, ("", 0))[1])
+            self.peaks[key] = (_name_of(process), held)
+        except (psutil.Error, OSError):
+            return  # it ended meanwhile
+
+
+def _peak_bytes(process: psutil.Process) -> int:
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    found = [line.split()[1] for line in status.read_text().splitlines() if line.startswith(_PEAK)]
+    return int(found[0]) * 1024 if found else 0
+
+
+def _name_of(process: psutil.Process) -> str:
+    """The program, and the script or module of an interpreter."""
+    line = process.cmdline()
+    if not line:
+        return str(process.name())
+    words = [word for word in line[1:] if not word.startswith("-")]
+    return " ".join([Path(line[0]).name, *[Path(word).name[:40] for word in words[:1]]])
+
+
+def watch(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 3600.0) -> Watched:
+    """What `command` took, once it ended.
+
+    Raises
+    ------
+    RuntimeError : it failed; with the last lines that it wrote.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            list(command),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(env or {})},
+            start_new_session=True,
+        )
+        tree, stop = _Tree(root=psutil.Process(process.pid)), Event()
+        sampler = Thread(target=_sample, args=(tree, stop), daemon=True)
+        sampler.start()
+        try:
+            phases, told, said = _listen(process, tree, started)
+            code = process.wait(timeout)
+        finally:
+            stop.set()
+            sampler.join()
+            _end(tree)
+        if code:
+            errors.seek(0)
+            last = [*said[-10:], *errors.read().decode(errors="replace").splitlines()[-40:]]
+            raise RuntimeError(f"{Path(command[-1]).name} ended with {code}:\n" + "\n".join(last))
+    peaks = sorted(tree.peaks.values(), key=lambda one: -one[1])
+    return Watched(phases=phases, peaks=tuple(peaks), told=told)
+
+
+def _sample(tree: _Tree, stop: Event) -> None:
+    while not stop.wait(SAMPLE_SECONDS):
+        tree.sample()
+
+
+def _listen(
+    process: subprocess.Popen[str], tree: _Tree, started: float
+) -> tuple[dict[str, Phase], dict[str, Any], list[str]]:
+    """Phases, what was told, and the last of what else was said."""
+    phases: dict[str, Phase] = {name: Phase() for name in ("start", "work", "end")}
+    told: dict[str, Any] = {}
+    said: list[str] = []
+    current, since, used = "start", started, 0.0
+    for line in process.stdout or ():
+        if not line.startswith(TOLD):
+            said = [*said[-50:], line.rstrip()]
+            continue
+        message = json.loads(line[len(TOLD) :])
+        if (phase := message.pop("phase", None)) is not None:
+            at, cpu = message.pop("at"), tree.sample()
+            phases[current].seconds += at - since
+            phases[current].cpu_seconds += cpu - used
+            current, since, used = phase, at, cpu
+        told |= message
+    phases[current].seconds += time.monotonic() - since
+    phases[current].cpu_seconds += tree.sample() - used
+    return phases, told, said
+
+
+def _end(tree: _Tree) -> None:
+    """Nothing of what was started is left: a driver that was killed leaves its workers."""
+    left = []
+    for pid, created in list(tree.cpu):
+        try:
+            process = psutil.Process(pid)
+        except psutil.Error:
+            continue
+        if process.create_time() == created:
+            left.append(process)
+    _, alive = psutil.wait_procs(left, timeout=GRACE_SECONDS)
+    for process in alive:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load_before": [round(one, 2) for one in os.getloadavg()],
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def commit() -> str:
+    """The commit that was measured, with ``+`` where files differ from it."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout
+
+    return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
+
+
+def write_record(path: Path, record: Mapping[str, Any], ratios: Mapping[str, Spread]) -> None:
+    """The record lies at `path`, and the last line of standard output says what came out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    full = {**record, "ratios": plain_spreads(ratios), "machine": machine(), "commit": commit()}
+    path.write_text(json.dumps(full, indent=1) + "\n")
+    sys.stderr.flush()
+    print(
+        json.dumps({"question": record["question"], "ratios": plain_spreads(ratios), "record": str(path)}), flush=True
+    )

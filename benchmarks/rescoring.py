@@ -1,0 +1,399 @@
+"""Batch rescoring against what people use today, and against the bare work.
+
+    python benchmarks/rescoring.py                            # all sets, all peers, three rounds: an hour or more
+    python benchmarks/rescoring.py --quick                    # a tenth of the rows, one round: minutes
+    python benchmarks/rescoring.py --sets narrow --only spark,bare
+
+1. Everybody runs in a process of its own, reads the same Parquet files, applies the same registered version (booster
+   and values of the feature program), and writes Parquet with the key columns and the probability, on the same cores.
+   Peers run as their own documentation advises (`peers/`), in environments of their own that are built once into the
+   cache; one that can't be built is left out and said so.
+2. What each wrote is compared row by row (1e-6; sorted where a peer doesn't keep the order) before any figure counts.
+3. Start-up (importing, also in workers; cluster, JVM) is apart from work, for everybody alike. CPU seconds and peak
+   memory of each process are taken from outside.
+4. Rounds are A B C ... A B C ...; a ratio is of two runs of one round. One contestant runs twice a round (``null``):
+   what its ratio to itself strays from 1 is noise. Ratios of CPU seconds stand beside: a busy machine touches them less.
+5. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from measuring import Spread, Watched, machine, plain_spreads, require, watch, write_record
+from peers.environments import FRAMES, ONEDAL, RAY, SPARK, CannotBuild, Environment, build, variables
+from scored_sets import QUICK, SETS, ScoredSet, data_of, describe, make_workspace
+
+from dataops.datasets.snapshot import read_snapshot
+from dataops.declarations.jobs import find_job
+from dataops.demo.fetch import cache_folder
+from dataops.engine.progress import Progress
+from dataops.records import canonical_bytes
+from dataops.runs.execute import Options, run_job
+from dataops.runs.workspace import Workspace
+
+TOLERANCE = 1e-6
+UNIT_BYTES = 64 * 2**20  # of the bare work's units
+SPARK_BATCH = 100_000  # rows; of 10,000 (its default) to 1,000,000 about the fastest on these data
+RAY_SHARES = {"read": 0.5, "actor": 0.5, "write": 0.5, "batch": None}
+OURS, BARE = "dataops", "bare"
+PEERS = ("pandas", "dask", "spark", "ray")
+WITHOUT, DRIFT, NULL = " without onedal", " with drift", " null"
+LIMITS = {  # from the issue that asked for them: at least for peers, at most for the bare work
+    "narrow": {
+        "pandas/dataops": 2.8,
+        "dask/dataops": 2.2,
+        "spark/dataops": 3.0,
+        "ray/dataops": 2.6,
+        "pandas/dataops without onedal": 1.8,
+        "dask/dataops without onedal": 1.4,
+        "spark/dataops without onedal": 1.9,
+        "ray/dataops without onedal": 1.7,
+        "dataops/bare": 1.25,
+        "dataops/bare without onedal": 1.25,
+        "dataops with drift/bare": 1.45,
+        "dataops with drift/bare without onedal": 1.45,
+    }
+}
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """Somebody who scores.
+
+    Attributes
+    ----------
+    script : in ``peers``.
+    changes : of the description, for this one.
+    job : ours: the rescore job.
+    """
+
+    name: str
+    script: str
+    python: Path
+    env: Mapping[str, str]
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """One run of a contestant, and where its output lies."""
+
+    watched: Watched
+    files: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of work."""
+        return self.watched.phases["work"].seconds
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of work, of all processes."""
+        return self.watched.phases["work"].cpu_seconds
+
+
+def main() -> None:
+    """Measures, prints tables, writes the record."""
+    given = _arguments()
+    wanted = set(given.only.split(",")) if given.only else {*PEERS, BARE}
+    environments, missing = find_environments(wanted)
+    record: dict[str, Any] = {"question": "rescoring", "quick": given.quick, "missing": missing, "sets": {}}
+    ratios: dict[str, Spread] = {}
+    for name in given.sets.split(","):
+        scored = SETS[name]
+        with tempfile.TemporaryDirectory(prefix="dataops-rescoring-", dir=given.scratch) as folder:
+            found, record["sets"][name] = measure_set(scored, Path(folder), environments, given)
+        prefix = "" if name == "narrow" else f"{name}: "
+        ratios |= {prefix + ratio: spread for ratio, spread in found.items()}
+    record["limits"] = LIMITS["narrow"]
+    write_record(given.record, record, ratios)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
+    parser.add_argument("--only", default="", help=f"some of {','.join((*PEERS, BARE))}; we always run")
+    parser.add_argument("--sets", default=",".join(SETS), help=f"some of: {', '.join(SETS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=None, help="default: 3, with --quick 1")
+    parser.add_argument("--rows", type=int, default=None, help="rows of each set, instead of its own")
+    parser.add_argument("--scratch", type=Path, default=None, help="where outputs are written; default: the system's")
+    default = cache_folder(os.environ) / "benchmarks" / "rescoring.json"
+    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
+    given = parser.parse_args()
+    unknown = {*given.sets.split(",")} - set(SETS) | {*filter(None, given.only.split(","))} - {*PEERS, BARE}
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    given.rounds = given.rounds or (1 if given.quick else 3)
+    return given
+
+
+def find_environments(wanted: set[str]) -> tuple[dict[str, tuple[Path, dict[str, str]]], dict[str, str]]:
+    """Interpreter and variables by peer, and why a peer is missing."""
+    here = str(Path(__file__).parent)
+    plain = {"PYTHONPATH": os.pathsep.join((f"{here}/peers", str(Path(here).parent)))}
+    found: dict[str, tuple[Path, dict[str, str]]] = {WITHOUT: (Path(sys.executable), plain)}
+    missing: dict[str, str] = {}
+    asked: dict[str, Environment] = {"pandas": FRAMES, "dask": FRAMES, "spark": SPARK, "ray": RAY}
+    asked = {name: one for name, one in asked.items() if name in wanted} | {OURS: ONEDAL}
+    for name, environment in asked.items():
+        try:
+            python = build(environment)
+            found[name] = (python, variables(environment, python))
+        except CannotBuild as error:
+            missing[name if name != OURS else "onedal"] = str(error)
+            print(f"left out: {name if name != OURS else 'onedal'}: {error}", flush=True)
+    return found | ({BARE: found[WITHOUT]} if BARE in wanted else {}), missing
+
+
+def contestants(environments: Mapping[str, tuple[Path, dict[str, str]]], scored: ScoredSet) -> list[Contestant]:
+    """Who scores this set, in the order of a round."""
+    boosted, narrow = scored.trainer == "xgboost", scored.name == "narrow"
+    found: list[Contestant] = []
+
+    def add(name: str, script: str, place: str, **more: Any) -> None:
+        if place in environments:
+            python, env = environments[place]
+            found.append(Contestant(name=name, script=script, python=python, env=env, **more))
+
+    for suffix, place in (("", OURS), (WITHOUT, WITHOUT)) if boosted else (("", WITHOUT),):
+        add(OURS + suffix, "with_dataops.py", place, job="scores")
+        if BARE in environments:
+            onedal = boosted and place == OURS
+            add(BARE + suffix, "bare.py", place, changes={"onedal": onedal, "unit_bytes": UNIT_BYTES})
+        if narrow:
+            add(OURS + DRIFT + suffix, "with_dataops.py", place, job="scores_drift")
+    for name in PEERS:
+        changes = {"spark": {"spark_batch": SPARK_BATCH}, "ray": {"ray": RAY_SHARES}}.get(name, {})
+        add(name, f"with_{name}.py", name, changes=changes)
+    if narrow:
+        add(OURS + WITHOUT + NULL, "with_dataops.py", WITHOUT, job="scores")
+    return found
+
+
+def measure_set(
+    scored: ScoredSet,
+    folder: Path,
+    environments: Mapping[str, tuple[Path, dict[str, str]]],
+    given: argparse.Namespace,
+) -> tuple[dict[str, Spread], dict[str, Any]]:
+    """Ratios of one set, and its part of the record."""
+    rows = given.rows or scored.rows // (QUICK if given.quick else 1)
+    workspace = make_workspace(folder / "workspace", scored, data_of(scored, rows))
+    for name in ("ready", "scorer"):
+        run_here(workspace, name)
+    spec = {**describe(scored, workspace), "cores": len(os.sched_getaffinity(0))}
+    print(f"\n== {scored.name}: {spec['rows']:,} rows, {len(spec['files'])} files, {_model(scored)}", flush=True)
+    everybody = contestants(environments, scored)
+    runs: dict[str, list[Ran]] = {one.name: [] for one in everybody}
+    for turn in range(given.rounds):
+        for one in everybody:
+            runs[one.name].append(run_one(one, spec, workspace, folder / f"out-{turn}"))
+            _say(one.name, turn, runs[one.name][-1])
+        check_outputs({name: found[-1] for name, found in runs.items()}, scored.keep, spec["rows"])
+        shutil.rmtree(folder / f"out-{turn}", ignore_errors=True)
+    show(runs, spec["rows"])
+    ratios, cpu = find_ratios(runs, lambda ran: ran.seconds), find_ratios(runs, lambda ran: ran.cpu_seconds)
+    show_ratios(ratios, cpu, LIMITS.get(scored.name, {}))
+    return ratios, {**_recorded(runs, spec, given.rounds), "ratios": plain_spreads(ratios), "cpu": plain_spreads(cpu)}
+
+
+def run_here(workspace: Workspace, name: str) -> None:
+    """The job of the workspace is done, in this process."""
+    found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", name)
+    options, progress = Options(cluster=workspace.cluster(None)), Progress(sys.stderr, quiet=True)
+    run_job(workspace, found.job, source=found.document.source, options=options, progress=progress)
+
+
+def run_one(one: Contestant, spec: Mapping[str, Any], workspace: Workspace, outputs: Path) -> Ran:
+    """One run."""
+    script = str(Path(__file__).parent / "peers" / one.script)
+    if one.job is not None:
+        home = str(workspace.settings.workspace)
+        watched = watch([str(one.python), script, home, one.job, "--again"], env=one.env)
+        return Ran(watched=watched, files=our_files(workspace, one.job))
+    outputs.mkdir(exist_ok=True)
+    description, output = outputs / f"{one.name}.json", outputs / one.name.replace(" ", "-")
+    description.write_bytes(canonical_bytes({**spec, **one.changes}))
+    env = {**one.env, "OMP_NUM_THREADS": str(spec["cores"] if one.name == "pandas" else 1)}
+    watched = watch([str(one.python), script, str(description), str(output)], env=env)
+    return Ran(watched=watched, files=tuple(sorted(map(str, output.glob("*.parquet")), key=_by_numbers)))
+
+
+def our_files(workspace: Workspace, dataset: str) -> tuple[str, ...]:
+    """The parts of the newest snapshot, in the order of the plan."""
+    snapshot = read_snapshot(workspace.store, dataset)
+    if snapshot is None:
+        raise AssertionError(f"nothing was published as {dataset}")
+    home = Path(workspace.settings.storage.removeprefix("file://")) / "datasets" / dataset
+    return tuple(str(home / fragment.path) for one in snapshot.manifests[-1:] for fragment in one.fragments)
+
+
+def _by_numbers(path: str) -> list[int]:
+    return [int(number) for number in _NUMBER.findall(Path(path).name)]
+
+
+def check_outputs(runs: Mapping[str, Ran], keep: Sequence[str], rows: int) -> None:
+    """All wrote the same rows.
+
+    Raises
+    ------
+    AssertionError : one lost, doubled or changed something, with its name.
+    """
+    oracle = "pandas" if "pandas" in runs else next(iter(runs))
+    expected = read_output(runs[oracle].files, keep)
+    require(expected.num_rows == rows, f"{oracle}: {expected.num_rows} rows of {rows}")
+    differences = {}
+    for name, ran in runs.items():
+        if name != oracle:
+            differences[name] = compare_rows(name, read_output(ran.files, keep), expected, keep)
+    worst = max(differences.values(), default=0.0)
+    print(
+        f"checked: {rows:,} rows of {len(runs)} outputs equal those of {oracle}, at most {worst:.1e} apart", flush=True
+    )
+
+
+def read_output(files: Sequence[str], keep: Sequence[str]) -> pa.Table:
+    """Key columns and probabilities."""
+    tables = [pq.read_table(path, columns=[*keep, "probability"]) for path in files]
+    return pa.concat_tables(
+        [one.replace_schema_metadata(None) for one in tables if one.num_rows], promote_options="permissive"
+    )
+
+
+def compare_rows(name: str, got: pa.Table, expected: pa.Table, keep: Sequence[str]) -> float:
+    """The largest difference of two probabilities of one row."""
+    require(got.num_rows == expected.num_rows, f"{name}: {got.num_rows} rows, expected {expected.num_rows}")
+    keys = [key_codes(got.column(column), expected.column(column)) for column in keep]
+    mine, theirs = np.asarray(got["probability"]), np.asarray(expected["probability"])
+    require(bool(np.isfinite(mine).all()), f"{name}: every row has a probability")
+    if not all((a == b).all() for a, b in keys):  # the order wasn't kept
+        one, other = (np.lexsort((values, *(pair[side] for pair in keys))) for side, values in ((0, mine), (1, theirs)))
+        keys, mine, theirs = [(a[one], b[other]) for a, b in keys], mine[one], theirs[other]
+        require(all((a == b).all() for a, b in keys), f"{name}: the keys of its rows")
+    worst = float(np.abs(mine - theirs).max(initial=0.0))
+    require(worst <= TOLERANCE, f"{name}: a probability is {worst:.2g} off")
+    return worst
+
+
+def key_codes(got: pa.ChunkedArray, expected: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Both columns as whole numbers that are equal where the values are."""
+    both = [_as_plain(got), _as_plain(expected)]
+    if pa.types.is_string(both[0].type):
+        codes = pa.chunked_array([*both[0].chunks, *both[1].chunks]).dictionary_encode().combine_chunks()
+        numbers = np.asarray(pc.fill_null(codes.indices, -1))
+        return numbers[: len(got)], numbers[len(got) :]
+    return tuple(np.asarray(pc.fill_null(one.cast(pa.int64()), np.iinfo(np.int64).min)) for one in both)  # type: ignore[return-value]
+
+
+def _as_plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as string, times in microseconds without a zone: Spark writes its own."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type):
+        return column.cast(pa.timestamp("us"), safe=False)
+    return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
+
+
+def find_ratios(runs: Mapping[str, Sequence[Ran]], cost: Callable[[Ran], float]) -> dict[str, Spread]:
+    """Ratios of what runs cost, run by run of one round."""
+
+    def ratio(one: str, other: str) -> Spread | None:
+        if one not in runs or other not in runs:
+            return None
+        return Spread.of([cost(a) / cost(b) for a, b in zip(runs[one], runs[other], strict=True)])
+
+    found: dict[str, Spread | None] = {}
+    for suffix in ("", WITHOUT):
+        for peer in PEERS:
+            found[f"{peer}/dataops{suffix}"] = ratio(peer, OURS + suffix)
+            found[f"{peer}/dataops{DRIFT}{suffix}"] = ratio(peer, OURS + DRIFT + suffix)
+        found[f"dataops/bare{suffix}"] = ratio(OURS + suffix, BARE + suffix)
+        found[f"dataops{DRIFT}/bare{suffix}"] = ratio(OURS + DRIFT + suffix, BARE + suffix)
+    found["null: dataops/dataops"] = ratio(OURS + WITHOUT + NULL, OURS + WITHOUT)
+    return {name: spread for name, spread in found.items() if spread is not None}
+
+
+def show(runs: Mapping[str, Sequence[Ran]], rows: int) -> None:
+    """The table of contestants."""
+    print(
+        f"\n{'':<34}{'work s':>9}{'min':>8}{'max':>8}{'start s':>9}{'CPU s':>9}{'rows/s':>12}"
+        f"{'largest':>10}{'together':>10}",
+        flush=True,
+    )
+    for name, found in runs.items():
+        work = Spread.of([one.seconds for one in found])
+        start = Spread.of([one.watched.phases["start"].seconds for one in found])
+        cpu = Spread.of([one.watched.phases["work"].cpu_seconds for one in found])
+        peak = max(one.watched.peak for one in found) / 2**20
+        total = max(sum(held for _, held in one.watched.peaks) for one in found) / 2**20
+        print(
+            f"{name:<34}{work.median:9.2f}{work.min:8.2f}{work.max:8.2f}{start.median:9.2f}{cpu.median:9.1f}"
+            f"{rows / work.median:12,.0f}{peak:7,.0f} MB{total:7,.0f} MB"
+        )
+
+
+def show_ratios(ratios: Mapping[str, Spread], cpu: Mapping[str, Spread], limits: Mapping[str, float]) -> None:
+    """The table of ratios, with what was asked for."""
+    print(f"\n{'':<44}{'median':>8}{'min':>8}{'max':>8}{'of CPU':>8}  asked", flush=True)
+    for name, one in ratios.items():
+        limit = limits.get(name)
+        bound = "most" if "/bare" in name else "least"
+        asked = "" if limit is None else f"at {bound} {limit}"
+        missed = limit is not None and (one.median > limit if bound == "most" else one.median < limit)
+        print(
+            f"{name:<44}{one.median:8.2f}{one.min:8.2f}{one.max:8.2f}{cpu[name].median:8.2f}"
+            f"  {asked}{'  MISSED' if missed else ''}"
+        )
+
+
+def _model(scored: ScoredSet) -> str:
+    kind = "boosted trees, 100 rounds, depth 6" if scored.trainer == "xgboost" else "logistic"
+    return (
+        f"{len(scored.numeric)} numeric and {len(scored.categorical)} categorical features, {kind}; no rules, no masks"
+    )
+
+
+def _say(name: str, turn: int, ran: Ran) -> None:
+    told = ran.watched.told
+    result = told.get("result") or {}
+    with_what = result.get("predictors") or result.get("predictor") or told.get("predictor") or ""
+    start = ran.watched.phases["start"].seconds
+    print(f"  round {turn + 1}: {name:<34} {ran.seconds:8.2f} s, start-up {start:6.2f} s  {with_what}", flush=True)
+
+
+def _recorded(runs: Mapping[str, Sequence[Ran]], spec: Mapping[str, Any], rounds: int) -> dict[str, Any]:
+    """One set's part of the record."""
+    return {
+        "rows": spec["rows"],
+        "bytes": sum(Path(path).stat().st_size for path in spec["files"]),
+        "rounds": rounds,
+        "policy": "every column allowed, no rules, no masks",
+        "load_after": machine()["load_before"],
+        "runs": {name: [_run_record(one) for one in found] for name, found in runs.items()},
+    }
+
+
+def _run_record(ran: Ran) -> dict[str, Any]:
+    phases = {name: asdict(phase) for name, phase in ran.watched.phases.items()}
+    peaks = [{"process": name, "peak_bytes": held} for name, held in ran.watched.peaks]
+    return {"phases": phases, "processes": peaks, "told": dict(ran.watched.told)}
+
+
+if __name__ == "__main__":
+    main()
