@@ -85,7 +85,7 @@ def _encoded(column: NumericColumn, values: Floats) -> Floats32:
 def _category_cells(column: CategoricalColumn, summary: Summary) -> CategoryCells:
     counted = summary.categorical_column(column.name)
     rows = dict(zip(counted.values.to_pylist(), counted.counts.tolist(), strict=True))
-    by_rows = sorted(range(len(column.categories)), key=lambda place: (-rows[column.categories[place]], place))
+    by_rows = sorted(range(len(column.categories)), key=lambda place: (-rows.get(column.categories[place], 0), place))
     of_code = np.full(len(column.categories), UNKNOWN + 1 + MOST_CATEGORIES)
     of_code[sorted(by_rows[:MOST_CATEGORIES])] = UNKNOWN + 1 + np.arange(min(len(by_rows), MOST_CATEGORIES))
     return CategoryCells(name=column.name, of_code=of_code, coarse=np.arange(int(of_code.max(initial=UNKNOWN)) + 1))
