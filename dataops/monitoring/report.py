@@ -12,12 +12,16 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataops.monitoring import comparison, sections, wording
 from dataops.records import canonical_bytes
 from dataops.storage.disk import storage_errors, write_new
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,6 +35,34 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
     scripts : relative URL of the folder that `write_scripts` filled; None puts the scripts into the page, which then
         stands alone (and weighs over a megabyte).
     """
+    charts = _charts(figures)
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(
+            figures=figures,
+            phases=sections.phases(figures),
+            key_figures=sections.key_figures(figures),
+            readings=sections.readings(figures),
+            metrics=comparison.metrics(figures),
+            slices=comparison.slices(figures),
+            governance=sections.governance(figures),
+            scores=sections.scores(figures),
+            unknown_categories=sections.unknown_categories(figures),
+            digests=sections.digests(figures),
+            charts=charts,
+            chart_data=_script_safe(json.dumps(list(charts.values()), separators=(",", ":"))),
+            style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
+            start=(TEMPLATES / "start.js").read_text(encoding="utf-8"),
+            script_url=None if scripts is None else f"{scripts}/{_script_name()}",
+            script_text=_script_text() if scripts is None else None,
+            nonce=hashlib.sha256(b"nonce:" + canonical_bytes(figures)).hexdigest()[:32],
+        )
+    )
+
+
+@cache
+def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -44,26 +76,7 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
     environment.filters |= {
         name: getattr(wording, name) for name in ("count", "percent", "duration", "moment", "metric", "metric_name")
     }
-    charts = _charts(figures)
-    return environment.get_template("report.html").render(
-        figures=figures,
-        phases=sections.phases(figures),
-        key_figures=sections.key_figures(figures),
-        readings=sections.readings(figures),
-        metrics=comparison.metrics(figures),
-        slices=comparison.slices(figures),
-        governance=sections.governance(figures),
-        scores=sections.scores(figures),
-        unknown_categories=sections.unknown_categories(figures),
-        digests=sections.digests(figures),
-        charts=charts,
-        chart_data=_script_safe(json.dumps(list(charts.values()), separators=(",", ":"))),
-        style=(TEMPLATES / "style.css").read_text(encoding="utf-8"),
-        start=(TEMPLATES / "start.js").read_text(encoding="utf-8"),
-        script_url=None if scripts is None else f"{scripts}/{_script_name()}",
-        script_text=_script_text() if scripts is None else None,
-        nonce=hashlib.sha256(b"nonce:" + canonical_bytes(figures)).hexdigest()[:32],
-    )
+    return environment
 
 
 def _shown(value: Any) -> Any:

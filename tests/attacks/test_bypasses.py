@@ -65,7 +65,7 @@ def towns(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Town]:
         connection.client.cluster.scheduler.add_plugin(listener)
         for opened in (False, True):
             clinic = Clinic(folder=folder / f"town-{opened}", canary="", number=0, opened=opened)
-            line = Line(folder=clinic.folder, connection=connection)
+            line = Line(folder=clinic.folder, connection=connection, reports=True)
             towns[opened] = Town(line=line, clinic=clinic, listener=listener, temporary=temporary)
             towns[opened].live()
     return towns

@@ -38,6 +38,7 @@ from tests.attacks.canaries import (
 from tests.attacks.listener import Listener
 from tests.attacks.listener import from_dask as heard_from
 from tests.attacks.scanner import Hit, Scanner, Token
+from tests.compat.writing import cluster_in_process
 from tests.faults.driver import command
 from tests.line.running import Line, standing_cluster
 
@@ -53,7 +54,7 @@ def scanner() -> Scanner:
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     folder = make_workspace(tmp_path_factory.mktemp("canary") / "people")
     with standing_cluster(1) as connection:
-        yield Line(folder=folder, connection=connection)
+        yield Line(folder=folder, connection=connection, reports=True)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ class TestUnderThePolicy:
 
     def test_nothing_reaches_the_scheduler(self, governed: Line, scanner: Scanner, listener: Listener) -> None:
         heard = from_dask(governed, listener)
-        assert b"-score-u000002" in heard
+        assert b"-score-u000000" in heard
         assert b"people_new" in heard
         assert scanner.look("dask", heard) == set()
 
@@ -170,12 +171,12 @@ class TestUnderThePolicy:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """The line after all its jobs, where everybody may see everything: on a cluster of its own, to keep them apart."""
+    """The line after all its jobs, where everybody may see everything: on a cluster apart from the others'."""
     folder = make_workspace(tmp_path_factory.mktemp("open") / "people", policy=OPEN_POLICY)
     jobs = JOBS.replace("[address, trade, long_hours]", "[address, diagnosis]").replace("[region, address]", "[region]")
     (folder / "jobs" / "people.yaml").write_text(jobs)
-    with standing_cluster(1) as connection:
-        opened = Line(folder=folder, connection=connection)
+    with cluster_in_process() as connection:
+        opened = Line(folder=folder, connection=connection, reports=True)
         opened.run_all()
         yield opened
 
@@ -241,7 +242,7 @@ class TestWhatFails:
             folder = make_workspace(tmp_path / "broken")
             (folder / "jobs" / "broken.yaml").write_text(PREPARE_BROKEN)
             add_people(folder, "people_broken", "historical", tables)
-            return Line(folder=folder, connection=line.connection)
+            return Line(folder=folder, connection=line.connection, reports=True)
 
         return make
 
@@ -359,7 +360,7 @@ class TestAPartitionFolder:
         (folder / "contracts" / "people.yaml").write_text(plain)
         table = make_people("old", 0).drop_columns(["diagnosis"])
         add_people(folder, "people_broken", "historical", [table], below=f"diagnosis={canary('diagnosis', 'old', 1)}")
-        hive = Line(folder=folder, connection=line.connection)
+        hive = Line(folder=folder, connection=line.connection, reports=True)
         hive.run("people_broken_ready", file="jobs/broken.yaml")
         assert len(hive.rows("people_broken_ready")) == ROWS * 8 // 10
         for part in ("runs", "audit", "done", "datasets/people_broken_ready"):

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from distributed import Client
 
 from dataops.cli.main import main
+from dataops.engine.connect import Connection
 from tests.line.people import make_workspace
+from tests.line.running import Line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,14 @@ def dataops(monkeypatch: pytest.MonkeyPatch) -> Call:
         return Called(code=result.exit_code, out=result.stdout, err=result.stderr)
 
     return call
+
+
+@pytest.fixture
+def on_the_session_s_cluster(workspace: Path, cluster: Client) -> Iterator[None]:
+    """Jobs of the workspace run on a cluster that stands already, and draw no page."""
+    line = Line(folder=workspace, connection=Connection(client=cluster, dashboard="", workers=2, threads=1))
+    with line._standing():
+        yield
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from dataops.engine.progress import Progress
 from dataops.runs.execute import Options, run_job
 from dataops.runs.ledger import State
 from dataops.runs.workspace import open_workspace
+from tests.line.running import no_reports
 
 
 def test_the_dashboard_answers_while_a_finished_run_is_held(workspace):
@@ -32,7 +33,7 @@ def test_the_dashboard_answers_while_a_finished_run_is_held(workspace):
     opened = open_workspace(str(workspace))
     job = find_job(workspace / "jobs" / "people.yaml", "people_ready").job
     options = Options(cluster=opened.cluster(None), workers=1, hold=look)
-    with Progress(sys.stderr, quiet=True) as progress:
+    with Progress(sys.stderr, quiet=True) as progress, no_reports():
         run_job(opened, job, source="jobs/people.yaml", options=options, progress=progress)
     assert seen == [(200, State.DONE)]
 

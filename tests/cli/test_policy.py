@@ -210,7 +210,7 @@ def test_what_can_not_be_explained_says_why(arguments, code, message, workspace,
     assert left_behind(workspace) == []
 
 
-def test_a_dataset_that_a_job_made_is_explained_and_checked_too(workspace, dataops: Call, tests_file):
+def test_a_dataset_that_a_job_made_is_explained_and_checked_too(on_the_session_s_cluster, dataops: Call, tests_file):
     assert dataops("job", "run", "jobs/people.yaml", "people_ready", "--quiet").code == 0
     tests_file.write_text(TESTS.replace('people_new, classifications: ["sensitive.*"]', "people_ready, columns: [age]"))
     called = dataops("policy", "check", "--json")

@@ -16,7 +16,7 @@ import pytest
 from tests.line.people import make_workspace
 
 CALL = [sys.executable, "-c", "from dataops.cli.main import main; main()"]
-PREPARE = [*CALL, "job", "run", "jobs/people.yaml", "people_ready"]
+PREPARE = ["job", "run", "jobs/people.yaml", "people_ready", "--workers", "1"]
 
 
 def environ() -> dict[str, str]:
@@ -29,10 +29,10 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
+def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path, dataops):
     folder = make_workspace(tmp_path / "people", files=2)
     with subprocess.Popen(
-        PREPARE,
+        [*CALL, *PREPARE],
         cwd=folder,
         env=environ(),
         stdout=subprocess.PIPE,
@@ -56,15 +56,15 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path):
     resume = re.search(r"error: stopped\n`dataops (job resume (\S+))` goes on", err)
     assert resume is not None, err
     assert not list((folder / "storage" / "datasets").glob("people_ready/snapshots/*"))
-    shown = json.loads(run(["job", "show", resume[2], "--json"], folder).stdout)
+    shown = dataops("job", "show", resume[2], "--json", "-w", str(folder)).json
     assert (shown["state"], shown["error"]) == ("failed", "KeyboardInterrupt: interrupted")
-    resumed = run([*resume[1].split(), "--json", "--quiet"], folder)
+    resumed = run([*resume[1].split(), "--json", "--quiet", "--workers", "1"], folder)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout)["state"] == "done"
     assert resumed.stderr == ""
 
 
-def test_a_parquet_file_with_broken_pages_fails_the_run_and_publishes_nothing(tmp_path):
+def test_a_parquet_file_with_broken_pages_fails_the_run_and_publishes_nothing(tmp_path, dataops):
     folder = make_workspace(tmp_path / "people", files=1)
     part = folder / "data" / "people_old" / "part-000.parquet"
     column = pq.read_metadata(part).row_group(0).column(3)
@@ -72,13 +72,13 @@ def test_a_parquet_file_with_broken_pages_fails_the_run_and_publishes_nothing(tm
     start = column.dictionary_page_offset or column.data_page_offset
     data[start : start + column.total_compressed_size] = b"\xa5" * column.total_compressed_size
     part.write_bytes(data)
-    ran = run(["job", "run", "jobs/people.yaml", "people_ready", "--json"], folder)
+    ran = run([*PREPARE, "--json"], folder)
     assert ran.returncode in {8, 10, 11}
     assert "Traceback" not in ran.stderr
     assert "part-000.parquet" in json.loads(ran.stdout)["error"]["message"]
     assert "secret" not in ran.stdout + ran.stderr
     assert not list((folder / "storage" / "datasets").glob("people_ready/snapshots/*"))
-    assert [run["state"] for run in json.loads(run(["job", "list", "--json"], folder).stdout)] == ["failed"]
+    assert [run["state"] for run in dataops("job", "list", "--json", "-w", str(folder)).json] == ["failed"]
 
 
 def test_a_reader_that_leaves_early_makes_no_noise(tmp_path):

@@ -8,25 +8,25 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from dataops.demo.census import ARCHIVE
 from dataops.demo.fetch import cache_folder, fetch
+from dataops.engine.connect import Connection
 from dataops.errors import NotFound, Storage
 from dataops.runs.execute import Outcome
 from tests.line.people import make_workspace
-from tests.line.running import Line, standing_cluster
+from tests.line.running import Line
 
 
 @pytest.fixture(scope="session")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def line(tmp_path_factory: pytest.TempPathFactory, cluster: Client) -> Line:
     folder = make_workspace(tmp_path_factory.mktemp("line") / "first")
-    with standing_cluster(2) as connection:
-        yield Line(folder=folder, connection=connection)
+    return Line(folder=folder, connection=Connection(client=cluster, dashboard="", workers=2, threads=1))
 
 
 @pytest.fixture(scope="session")

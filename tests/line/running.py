@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dataops.engine.connect import Connection, connect
 from dataops.engine.progress import Progress
 from dataops.runs.execute import Options, Outcome, resume, run_job
 from dataops.runs.promotion import promote_version
+from dataops.runs.report import report_path
 from dataops.runs.workspace import Workspace, open_workspace
 
 CLUSTER = ClusterFile.model_validate({"kind": "local"})
@@ -34,10 +35,17 @@ def standing_cluster(workers: int) -> Iterator[Connection]:
 
 @dataclass(slots=True, kw_only=True)
 class Line:
-    """A workspace and the cluster that its jobs run on; `said` is what went to stderr."""
+    """A workspace and the cluster that its jobs run on.
+
+    Attributes
+    ----------
+    said : what went to stderr.
+    reports : whether runs draw their pages, which takes longer than a small job; pages have tests of their own.
+    """
 
     folder: Path
     connection: Connection
+    reports: bool = False
     said: io.StringIO = field(default_factory=io.StringIO)
 
     @property
@@ -96,5 +104,10 @@ class Line:
         def joined(*_: object, **__: object) -> Iterator[Connection]:
             yield self.connection
 
-        with patch("dataops.runs.execute.connect", joined):
+        with patch("dataops.runs.execute.connect", joined), nullcontext() if self.reports else no_reports():
             yield
+
+
+def no_reports() -> AbstractContextManager[object]:
+    """While it holds, no page is drawn at the end of a run."""
+    return patch("dataops.runs.execute.write_run_report", report_path)

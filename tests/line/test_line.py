@@ -13,8 +13,9 @@ from dataops.datasets.snapshot import read_manifest
 from dataops.engine.work import Work
 from dataops.errors import Conflict
 from dataops.runs.execute import Outcome
+from tests.compat.writing import cluster_in_process
 from tests.line.people import ROWS_PER_FILE
-from tests.line.running import Line, standing_cluster
+from tests.line.running import Line
 
 FILES = 4
 
@@ -114,7 +115,7 @@ def alone(line: Line, outcomes: dict[str, Outcome], tmp_path_factory: pytest.Tem
     """The same data, key and registry at another path, on one worker."""
     folder = tmp_path_factory.mktemp("elsewhere") / "second"
     shutil.copytree(line.folder, folder, ignore=shutil.ignore_patterns("storage"))
-    with standing_cluster(1) as connection:
+    with cluster_in_process() as connection:
         yield Line(folder=folder, connection=connection)
 
 

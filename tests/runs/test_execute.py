@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -90,7 +91,7 @@ class TestFailure:
         )
         (town.folder / "contracts/people.yaml").write_text(strict)
         with pytest.raises(ContractViolation, match="nothing was published"):
-            town.run("people_ready")
+            replace(town, reports=True).run("people_ready")
         state = town.workspace.ledger.state(_only_run(town))
         assert state.state is State.FAILED
         assert read_snapshot(town.workspace.store, "people_ready") is None
