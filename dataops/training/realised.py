@@ -5,9 +5,7 @@
 2. Rows are joined by two keyed hashes of 64 bits each, of keys as their reader sees them, under a secret that lasts as
    long as the run. No key leaves a worker.
 3. A large join is done in passes over shares of the hashes, so that memory is bounded by `ROWS_PER_PASS`, not by rows.
-4. A key that stands twice among the outcomes fails the run; one that stands in several scored rows judges each of them.
-   What has no outcome yet is counted, and judges nothing.
-5. Counts are exact and merge in any order, as in evaluation.
+4. Counts are exact and merge in any order, as in evaluation.
 """
 
 from __future__ import annotations
@@ -30,17 +28,16 @@ from dataops.datasets.scan import read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS, EvaluateJob, Output
 from dataops.engine.work import Work
-from dataops.errors import ContractViolation, InvalidInput
+from dataops.errors import InvalidInput
 from dataops.governance.contract import schema_of
 from dataops.governance.expressions import Expression, parse_expression, result_type
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.marks import plain_marks
 from dataops.records import Record
-from dataops.training.evaluate import Evaluation, evaluate_scores, merge_evaluations, report
+from dataops.training.evaluate import merge_evaluations, report
+from dataops.training.outcome_join import Joined, Keyed, Words, join
 from dataops.training.reading import Selection, read_figures, require_target_type, target_values
 from dataops.training.scores import parse_metrics
-
-Words = npt.NDArray[np.uint64]
 
 ROWS_PER_PASS = 4_000_000
 REALISED = "realised"
@@ -175,29 +172,6 @@ class JoinContext:
     shares: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Keyed:
-    """Rows of one side.
-
-    Parameters
-    ----------
-    keys : uint64 (2, n_rows), both hashes of each row's key.
-    values : float32 (n_columns, n_rows): outcomes, or a model's probabilities each.
-    slices : of outcomes, a column each, of n_rows.
-    receipts : of the readings that they are from.
-    """
-
-    keys: Words
-    values: npt.NDArray[np.float32]
-    slices: Mapping[str, pa.Array]
-    receipts: tuple[Receipt, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return int(self.keys.shape[1])
-
-
 def read_outcomes(context: JoinContext, unit: Unit) -> Keyed:
     """Outcomes that are known, with their keys; only rows that both purposes let through."""
     selection = context.plan.outcomes
@@ -275,7 +249,7 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
         scored = work.map_units(f"scores{told}", read_scores, context, inputs[INPUT].units)
         if not share:
             reads = _require_allowed(inputs, outcomes, scored)
-        joined = joined.with_share(join(plan, outcomes, scored))
+        joined = joined.with_share(join(outcomes, scored, models=list(plan.probabilities)))
     if not joined.judged:
         raise InvalidInput(
             f"none of the {joined.scored} scored rows has a known outcome ({joined.outcomes} outcomes are known): is "
@@ -321,82 +295,3 @@ def _require_allowed(
     for name, of_input in receipts.items():
         require_within_thresholds(inputs[name], of_input)
     return {name: read_figures(of_input) for name, of_input in receipts.items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
-    """What the join came to so far.
-
-    Attributes
-    ----------
-    scored, outcomes, judged : rows with a score, with a known outcome, with both.
-    models : evaluations by model.
-    """
-
-    scored: int = 0
-    outcomes: int = 0
-    judged: int = 0
-    models: Mapping[str, tuple[Evaluation, ...]] = field(default_factory=dict)
-
-    def with_share(self, other: Joined) -> Joined:
-        """Both together."""
-        return Joined(
-            scored=self.scored + other.scored,
-            outcomes=self.outcomes + other.outcomes,
-            judged=self.judged + other.judged,
-            models={name: (*self.models.get(name, ()), *found) for name, found in other.models.items()},
-        )
-
-
-def join(plan: RealisedPlan, outcomes: Sequence[Keyed], scored: Sequence[Keyed]) -> Joined:
-    """One share of both sides, joined.
-
-    Raises
-    ------
-    ContractViolation : a key stands twice among the outcomes.
-    """
-    known = _concatenated(outcomes)
-    order = np.lexsort((known.keys[1], known.keys[0]))
-    keys = known.keys[:, order]
-    _require_unique(plan.job, keys)
-    judged, models = 0, dict[str, tuple[Evaluation, ...]]()
-    for part in scored:
-        places, found = _find(keys, part.keys)
-        at = order[places[found]]
-        judged += int(found.sum())
-        target = known.values[0, at]
-        slices = {name: values.take(pa.array(at)) for name, values in known.slices.items()}
-        for number, name in enumerate(plan.probabilities):
-            one = evaluate_scores(part.values[number, found], target, slices)
-            models[name] = (*models.get(name, ()), one)
-    return Joined(scored=sum(part.rows for part in scored), outcomes=known.rows, judged=judged, models=models)
-
-
-def _concatenated(parts: Sequence[Keyed]) -> Keyed:
-    names = dict.fromkeys(name for part in parts for name in part.slices)
-    return Keyed(
-        keys=np.concatenate([np.empty((2, 0), np.uint64), *(part.keys for part in parts)], axis=1),
-        values=np.concatenate([np.empty((1, 0), np.float32), *(part.values for part in parts)], axis=1),
-        slices={name: pa.concat_arrays([part.slices[name] for part in parts]) for name in names},
-        receipts=(),
-    )
-
-
-def _require_unique(job: EvaluateJob, keys: Words) -> None:
-    """Nothing, if no two of the sorted `keys` are equal."""
-    twice = int(np.count_nonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0)))
-    if twice:
-        raise ContractViolation(
-            f"{twice} outcomes in '{job.labels}' have a key ({', '.join(job.key)}) that another one has too; whose "
-            "outcome it is can't be told. Name more key columns, or keep one outcome for each"
-        )
-
-
-def _find(keys: Words, wanted: Words) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Where each of `wanted` would stand among the sorted `keys`, and whether it does."""
-    places = np.searchsorted(keys[0], wanted[0])
-    inside = np.minimum(places, max(keys.shape[1] - 1, 0))
-    if not keys.shape[1]:
-        return inside, np.zeros(len(places), np.bool_)
-    found: npt.NDArray[np.bool_] = (keys[:, inside] == wanted).all(axis=0)
-    return inside, found

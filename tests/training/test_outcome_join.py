@@ -1,0 +1,85 @@
+"""The join of scores with outcomes, over arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataops.errors import ContractViolation
+from dataops.training.evaluate import merge_evaluations, report
+from dataops.training.outcome_join import Joined, Keyed, join
+
+METRICS = ("accuracy", "brier")
+
+
+def _keyed(keys: list[int], values: list[float], slices: list[str] | None = None) -> Keyed:
+    numbers = np.array(keys, np.uint64)
+    return Keyed(
+        keys=np.array([numbers // np.uint64(3), numbers]),  # three keys share a first hash
+        values=np.array([values], np.float32),
+        slices={} if slices is None else {"town": pa.array(slices, pa.string())},
+        receipts=(),
+    )
+
+
+def _cut(rows: Keyed, edges: list[int]) -> list[Keyed]:
+    parts = zip(
+        np.split(rows.keys, edges, axis=1),
+        np.split(rows.values, edges, axis=1),
+        np.split(np.array(rows.slices["town"].to_pylist()), edges) if rows.slices else [None] * (len(edges) + 1),
+        strict=True,
+    )
+    return [
+        Keyed(keys=k, values=v, slices={} if s is None else {"town": pa.array(s.tolist(), pa.string())}, receipts=())
+        for k, v, s in parts
+    ]
+
+
+@given(
+    st.dictionaries(st.integers(0, 30).map(lambda n: 4 * n), st.sampled_from([0.0, 1.0]), min_size=1),
+    st.lists(st.integers(0, 120), max_size=40),
+    st.lists(st.integers(0, 40), max_size=3).map(sorted),
+)
+def test_judges_the_rows_that_have_an_outcome(known: dict[int, float], wanted: list[int], edges: list[int]) -> None:
+    outcomes = _keyed(list(known), list(known.values()), [f"t{key % 3}" for key in known])
+    scored = _keyed(wanted, [0.25] * len(wanted))
+    inside = [key for key in wanted if key in known]
+    found = join(_cut(outcomes, [edge for edge in edges if edge <= len(known)]), _cut(scored, edges), models=[""])
+    assert (found.scored, found.outcomes, found.judged) == (len(wanted), len(known), len(inside))
+    if inside:
+        figures = report(merge_evaluations(found.models[""]), METRICS)
+        assert figures["rows"] == len(inside)
+        right = sum(known[key] == 0 for key in inside) / len(inside)
+        assert figures["overall"]["accuracy"] == pytest.approx(right)
+        sizes = {value: one["rows"] for value, one in figures["slices"]["town"].items()}
+        assert sizes == {town: n for town in ("t0", "t1", "t2") if (n := sum(f"t{key % 3}" == town for key in inside))}
+
+
+def test_shares_add_up() -> None:
+    one = join([_keyed([0, 4], [0, 1])], [_keyed([0], [0.1])], models=[""])
+    other = join([_keyed([8], [1])], [_keyed([8, 9], [0.1, 0.2])], models=[""])
+    both = Joined().with_share(one).with_share(other)
+    assert (both.scored, both.outcomes, both.judged) == (3, 3, 2)
+    assert merge_evaluations(both.models[""]).overall.rows == 2
+
+
+def test_a_key_that_stands_twice_is_refused_by_its_count() -> None:
+    with pytest.raises(ContractViolation, match="1 outcomes have a key that another one has too"):
+        join([_keyed([4], [0]), _keyed([4], [1])], [], models=[""])
+
+
+def test_keys_of_one_first_hash_are_told_apart() -> None:
+    found = join([_keyed([3], [1])], [_keyed([4, 5, 3], [0.1, 0.1, 0.9])], models=[""])
+    assert found.judged == 1
+
+
+def test_an_empty_side_judges_nothing() -> None:
+    nothing: npt.NDArray[np.float32] = np.empty((1, 0), np.float32)
+    empty = Keyed(keys=np.empty((2, 0), np.uint64), values=nothing, slices={}, receipts=())
+    assert join([empty], [_keyed([1], [0.5])], models=[""]).judged == 0
+    assert join([_keyed([1], [1])], [empty], models=[""]).judged == 0
+    assert join([], [], models=[""]) == Joined()
