@@ -61,11 +61,14 @@ def _input_facts(given: dict[str, Any]) -> dict[str, object]:
     rows = count(given["rows"], "row")
     if given["rows_at_most"] < given["rows"]:
         rows += f", at most {given['rows_at_most']:,} pass the row filters by the files' statistics"
+    read = f"{spell_bytes(given['read_bytes'])} of {spell_bytes(given['stored_bytes'])} stored are read"
+    if given["files_looked_at"] < given["files"]:
+        read += f", by the footers of {given['files_looked_at']:,} of {given['files']:,} files"
     return {
         given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
         "read": f"to {given['purpose']}, as {given['as']}" + (f", until {given['until']}" if given["until"] else ""),
         "size": f"{count(given['units'], 'unit')}, {rows}",
-        "bytes": f"{spell_bytes(given['read_bytes'])} of {spell_bytes(given['stored_bytes'])} stored are read",
+        "bytes": read,
         "row filters": "\n".join(given["row_filters"]) or "none",
         "smallest group": f"figures about fewer than {given['min_group_size']} rows aren't shown"
         if given["min_group_size"] > 1

@@ -231,9 +231,13 @@ def unit_key(dataset: str, run: str, unit: str) -> str:
     return f"{run_folder(dataset, run)}/units/{unit}.json"
 
 
-def committed_units(store: Store, dataset: str, run: str) -> dict[str, UnitRecord]:
-    """The records of the units that are done, by unit."""
-    keys = store.list(f"{run_folder(dataset, run)}/units")
+def committed_units(
+    store: Store, dataset: str, run: str, *, known: Mapping[str, UnitRecord] | None = None
+) -> dict[str, UnitRecord]:
+    """The records of the units that are done, by unit; none of those that are `known` is read again."""
+    found = dict(known or {})
+    known_keys = {unit_key(dataset, run, unit) for unit in found}
+    keys = [key for key in store.list(f"{run_folder(dataset, run)}/units") if key not in known_keys]
     with ThreadPoolExecutor(RECORD_READERS) as pool:
         records = pool.map(lambda key: UnitRecord.from_bytes(store.get(key)), keys)
-        return {record.unit: record for record in records}
+        return found | {record.unit: record for record in records}

@@ -26,6 +26,8 @@ from dataops.governance.plain_types import plain_type
 from dataops.governance.pruning import Range, may_pass
 from dataops.storage.files import DataFiles, open_files
 
+MOST_FILES = 2_000  # looked at in a second or two
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
@@ -36,6 +38,8 @@ class Expected:
     rows : of the row groups that may hold a row that passes.
     stored_bytes, read_bytes : of all columns in all row groups, and of those that will be read; compressed.
     groups, groups_read : row groups in all, and those that will be decoded.
+    files, files_looked_at : files in all, and those whose footers say so. Of the others all rows are counted, and bytes
+        are estimated by their sizes.
     """
 
     rows: int
@@ -43,12 +47,24 @@ class Expected:
     read_bytes: int
     groups: int
     groups_read: int
+    files: int = 1
+    files_looked_at: int = 1
 
 
 def expect(
-    url: str, contract: Contract, units: Sequence[Unit], columns: Collection[str], filters: Sequence[Expression]
+    url: str,
+    contract: Contract,
+    units: Sequence[Unit],
+    columns: Collection[str],
+    filters: Sequence[Expression],
+    *,
+    most_files: int = MOST_FILES,
 ) -> Expected:
     """What reading `columns` of `units` below `url` under `filters` will touch, by their footers.
+
+    Parameters
+    ----------
+    most_files : of more files than this only so many are looked at, evenly spread.
 
     Raises
     ------
@@ -60,9 +76,30 @@ def expect(
     by_file: dict[str, list[Unit]] = {}
     for unit in units:
         by_file.setdefault(unit.fragment.path, []).append(unit)
+    every = list(by_file.values())
+    looked_at = range(0, len(every), max(1, -(-len(every) // most_files)))
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        looked = list(pool.map(lambda of_one: _expected(files, contract, of_one, paths, filters), by_file.values()))
-    return Expected(**{name: sum(getattr(one, name) for one in looked) for name in Expected.__slots__})
+        looked = list(pool.map(lambda place: _expected(files, contract, every[place], paths, filters), looked_at))
+    found = Expected(**{name: sum(getattr(one, name) for one in looked) for name in Expected.__slots__})
+    others = [of_one for place, of_one in enumerate(every) if place not in looked_at]
+    if not others:
+        return found
+    return _with_others(found, others, sum(every[place][0].fragment.size_bytes for place in looked_at))
+
+
+def _with_others(found: Expected, others: Sequence[Sequence[Unit]], looked_at_bytes: int) -> Expected:
+    """`found` in files of `looked_at_bytes`, and the units of `others`, whose footers weren't looked at."""
+    share = sum(of_one[0].fragment.size_bytes for of_one in others) / max(1, looked_at_bytes)
+    groups = sum(len(unit.groups) for of_one in others for unit in of_one)
+    return Expected(
+        rows=found.rows + sum(unit.rows for of_one in others for unit in of_one),
+        stored_bytes=round(found.stored_bytes * (1 + share)),
+        read_bytes=round(found.read_bytes * (1 + share)),
+        groups=found.groups + groups,
+        groups_read=found.groups_read + groups,
+        files=found.files + len(others),
+        files_looked_at=found.files_looked_at,
+    )
 
 
 def _expected(

@@ -32,6 +32,7 @@ def run_rescore(
     registry: str,
     replay_of: str | None = None,
     linkable: Linkable | None = None,
+    linked: Mapping[str, UnitRecord] | None = None,
 ) -> tuple[Manifest, Snapshot, Record]:
     """The published scores of the job, and figures for its report.
 
@@ -39,6 +40,7 @@ def run_rescore(
     ----------
     replay_of : the run whose quarantine the units of `given` take: what passes is added to what it made.
     linkable : what lets later runs take its units over; None: they don't.
+    linked : records that its units have already, taken over from earlier runs.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def run_rescore(
         run=work.run,
         most_failed=allowance.most,
     )
-    done = committed_units(store, plan.job.output, work.run)
+    done = committed_units(store, plan.job.output, work.run, known=linked)
     records = _scored(work, context, given.units, done, allowance)
     with work.phase("publish"):
         require_within_thresholds(given, [record.receipt for record in records])

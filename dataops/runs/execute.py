@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from dataops.datasets.access import GovernedInput, require_same
 from dataops.datasets.catalog import is_declared
+from dataops.datasets.commit import UnitRecord
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.retention import require_rows_left
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
@@ -432,7 +433,7 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
                 storage=settings.storage,
                 registry=settings.registry,
                 replay_of=planned.replay_of,
-                linkable=_linked(workspace, planned, plan, work),
+                **_linked(workspace, planned, plan, work),
             )
             return {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
         case plan:
@@ -450,19 +451,26 @@ def _learn_or_judge(
     return run_train(plan, inputs, work, registry=workspace.registry)
 
 
-def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> Linkable | None:
-    """What later runs may take the units of this one over by, once it took over what it can; None for a replay."""
+def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> _Linking:
+    """What later runs may take the units of this one over by, and what it took over itself; a replay does neither."""
     if planned.replay_of is not None:
-        return None
+        return {}
     wanted = linkable(workspace.store, plan, planned.inputs[INPUT])
     if not is_known(wanted):
-        return None
+        return {}
     with work.phase("link"):
         storage = workspace.settings.storage
         linked = link_units(workspace.store, storage, plan.job.output, work.run, wanted, emit=work.emit)
     if linked:
         work.progress.say(f"  {len(linked):,} of {len(wanted.rows):,} units were scored before, and are taken over")
-    return wanted
+    return {"linkable": wanted, "linked": linked}
+
+
+class _Linking(TypedDict, total=False):
+    """What `run_rescore` is told of units that are like those of before."""
+
+    linkable: Linkable
+    linked: Mapping[str, UnitRecord]
 
 
 def published_result(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def _explained(name: str, given: GovernedInput, wanted: tuple[str, ...]) -> dict
         "rows_at_most": expected.rows,
         "stored_bytes": expected.stored_bytes,
         "read_bytes": expected.read_bytes,
+        "files": expected.files,
+        "files_looked_at": expected.files_looked_at,
         "row_filters": list(effect.filters),
         "min_group_size": effect.min_group_size,
         "contract": f"{contract.name} {contract.version}",

@@ -65,3 +65,16 @@ def test_a_partition_column_has_the_value_of_its_folder(tmp_path: Path) -> None:
     contract = make_contract(columns=columns)
     found = expect(str(tmp_path), contract, units_of(tmp_path), ["age"], parsed(["year = 2024"]))
     assert (found.groups, found.groups_read, found.rows) == (2, 1, 100)
+
+
+def test_of_very_many_files_some_are_looked_at_and_no_row_is_missed(tmp_path: Path) -> None:
+    for number in range(10):
+        write(tmp_path / f"part-{number}.parquet")
+    contract, units, where = make_contract(columns=COLUMNS), units_of(tmp_path), parsed(["age > 1000"])
+    every = expect(str(tmp_path), contract, units, ["age"], where)
+    assert (every.rows, every.files, every.files_looked_at) == (0, 10, 10)
+    some = expect(str(tmp_path), contract, units, ["age"], where, most_files=4)
+    assert (some.files, some.files_looked_at, some.groups) == (10, 4, every.groups)
+    assert some.rows == 6 * 4  # of files that weren't looked at any row may pass
+    assert some.stored_bytes == every.stored_bytes
+    assert expect(str(tmp_path), contract, (), ["age"], where).files == 0
