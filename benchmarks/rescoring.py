@@ -12,7 +12,8 @@
 3. Start-up (importing, also in workers; cluster, JVM) is apart from work, for everybody alike. CPU seconds and peak
    memory of each process are taken from outside.
 4. Rounds are A B C ... A B C ...; a ratio is of two runs of one round. One contestant runs twice a round (``null``):
-   what its ratio to itself strays from 1 is noise. Ratios of CPU seconds stand beside: a busy machine touches them less.
+   what its ratio to itself strays from 1 is noise. Ratios of CPU seconds stand beside: other work
+   on the machine touches them less.
 5. The last line is one JSON object.
 """
 
@@ -29,23 +30,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from compared import compare_rows, read_output
 from measuring import Spread, Watched, machine, plain_spreads, require, watch, write_record
+from ours import ENVIRONMENT, parts_of, run_apart, run_here
 from peers.environments import FRAMES, ONEDAL, RAY, SPARK, CannotBuild, Environment, build, variables
 from scored_sets import QUICK, SETS, ScoredSet, data_of, describe, make_workspace
 
-from dataops.datasets.snapshot import read_snapshot
-from dataops.declarations.jobs import find_job
 from dataops.demo.fetch import cache_folder
-from dataops.engine.progress import Progress
 from dataops.records import canonical_bytes
-from dataops.runs.execute import Options, run_job
 from dataops.runs.workspace import Workspace
 
-TOLERANCE = 1e-6
 UNIT_BYTES = 64 * 2**20  # of the bare work's units
 SPARK_BATCH = 100_000  # rows; of 10,000 (its default) to 1,000,000 about the fastest on these data
 RAY_SHARES = {"read": 0.5, "actor": 0.5, "write": 0.5, "batch": None}
@@ -145,9 +139,7 @@ def _arguments() -> argparse.Namespace:
 
 def find_environments(wanted: set[str]) -> tuple[dict[str, tuple[Path, dict[str, str]]], dict[str, str]]:
     """Interpreter and variables by peer, and why a peer is missing."""
-    here = str(Path(__file__).parent)
-    plain = {"PYTHONPATH": os.pathsep.join((f"{here}/peers", str(Path(here).parent)))}
-    found: dict[str, tuple[Path, dict[str, str]]] = {WITHOUT: (Path(sys.executable), plain)}
+    found: dict[str, tuple[Path, dict[str, str]]] = {WITHOUT: (Path(sys.executable), ENVIRONMENT)}
     missing: dict[str, str] = {}
     asked: dict[str, Environment] = {"pandas": FRAMES, "dask": FRAMES, "spark": SPARK, "ray": RAY}
     asked = {name: one for name, one in asked.items() if name in wanted} | {OURS: ONEDAL}
@@ -174,8 +166,7 @@ def contestants(environments: Mapping[str, tuple[Path, dict[str, str]]], scored:
     for suffix, place in (("", OURS), (WITHOUT, WITHOUT)) if boosted else (("", WITHOUT),):
         add(OURS + suffix, "with_dataops.py", place, job="scores")
         if BARE in environments:
-            onedal = boosted and place == OURS
-            add(BARE + suffix, "bare.py", place, changes={"onedal": onedal, "unit_bytes": UNIT_BYTES})
+            add(BARE + suffix, "bare.py", place, changes={"unit_bytes": UNIT_BYTES})
         if narrow:
             add(OURS + DRIFT + suffix, "with_dataops.py", place, job="scores_drift")
     for name in PEERS:
@@ -213,35 +204,18 @@ def measure_set(
     return ratios, {**_recorded(runs, spec, given.rounds), "ratios": plain_spreads(ratios), "cpu": plain_spreads(cpu)}
 
 
-def run_here(workspace: Workspace, name: str) -> None:
-    """The job of the workspace is done, in this process."""
-    found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", name)
-    options, progress = Options(cluster=workspace.cluster(None)), Progress(sys.stderr, quiet=True)
-    run_job(workspace, found.job, source=found.document.source, options=options, progress=progress)
-
-
 def run_one(one: Contestant, spec: Mapping[str, Any], workspace: Workspace, outputs: Path) -> Ran:
     """One run."""
-    script = str(Path(__file__).parent / "peers" / one.script)
     if one.job is not None:
-        home = str(workspace.settings.workspace)
-        watched = watch([str(one.python), script, home, one.job, "--again"], env=one.env)
-        return Ran(watched=watched, files=our_files(workspace, one.job))
+        watched = run_apart(workspace, one.job, "--again", python=one.python, env=one.env)
+        return Ran(watched=watched, files=tuple(parts_of(workspace, one.job)))
+    script = str(Path(__file__).parent / "peers" / one.script)
     outputs.mkdir(exist_ok=True)
     description, output = outputs / f"{one.name}.json", outputs / one.name.replace(" ", "-")
     description.write_bytes(canonical_bytes({**spec, **one.changes}))
     env = {**one.env, "OMP_NUM_THREADS": str(spec["cores"] if one.name == "pandas" else 1)}
     watched = watch([str(one.python), script, str(description), str(output)], env=env)
     return Ran(watched=watched, files=tuple(sorted(map(str, output.glob("*.parquet")), key=_by_numbers)))
-
-
-def our_files(workspace: Workspace, dataset: str) -> tuple[str, ...]:
-    """The parts of the newest snapshot, in the order of the plan."""
-    snapshot = read_snapshot(workspace.store, dataset)
-    if snapshot is None:
-        raise AssertionError(f"nothing was published as {dataset}")
-    home = Path(workspace.settings.storage.removeprefix("file://")) / "datasets" / dataset
-    return tuple(str(home / fragment.path) for one in snapshot.manifests[-1:] for fragment in one.fragments)
 
 
 def _by_numbers(path: str) -> list[int]:
@@ -266,48 +240,6 @@ def check_outputs(runs: Mapping[str, Ran], keep: Sequence[str], rows: int) -> No
     print(
         f"checked: {rows:,} rows of {len(runs)} outputs equal those of {oracle}, at most {worst:.1e} apart", flush=True
     )
-
-
-def read_output(files: Sequence[str], keep: Sequence[str]) -> pa.Table:
-    """Key columns and probabilities."""
-    tables = [pq.read_table(path, columns=[*keep, "probability"]) for path in files]
-    return pa.concat_tables(
-        [one.replace_schema_metadata(None) for one in tables if one.num_rows], promote_options="permissive"
-    )
-
-
-def compare_rows(name: str, got: pa.Table, expected: pa.Table, keep: Sequence[str]) -> float:
-    """The largest difference of two probabilities of one row."""
-    require(got.num_rows == expected.num_rows, f"{name}: {got.num_rows} rows, expected {expected.num_rows}")
-    keys = [key_codes(got.column(column), expected.column(column)) for column in keep]
-    mine, theirs = np.asarray(got["probability"]), np.asarray(expected["probability"])
-    require(bool(np.isfinite(mine).all()), f"{name}: every row has a probability")
-    if not all((a == b).all() for a, b in keys):  # the order wasn't kept
-        one, other = (np.lexsort((values, *(pair[side] for pair in keys))) for side, values in ((0, mine), (1, theirs)))
-        keys, mine, theirs = [(a[one], b[other]) for a, b in keys], mine[one], theirs[other]
-        require(all((a == b).all() for a, b in keys), f"{name}: the keys of its rows")
-    worst = float(np.abs(mine - theirs).max(initial=0.0))
-    require(worst <= TOLERANCE, f"{name}: a probability is {worst:.2g} off")
-    return worst
-
-
-def key_codes(got: pa.ChunkedArray, expected: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Both columns as whole numbers that are equal where the values are."""
-    both = [_as_plain(got), _as_plain(expected)]
-    if pa.types.is_string(both[0].type):
-        codes = pa.chunked_array([*both[0].chunks, *both[1].chunks]).dictionary_encode().combine_chunks()
-        numbers = np.asarray(pc.fill_null(codes.indices, -1))
-        return numbers[: len(got)], numbers[len(got) :]
-    return tuple(np.asarray(pc.fill_null(one.cast(pa.int64()), np.iinfo(np.int64).min)) for one in both)  # type: ignore[return-value]
-
-
-def _as_plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as string, times in microseconds without a zone: Spark writes its own."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("us"), safe=False)
-    return column.cast(pa.string()) if pa.types.is_large_string(column.type) else column
 
 
 def find_ratios(runs: Mapping[str, Sequence[Ran]], cost: Callable[[Ran], float]) -> dict[str, Spread]:

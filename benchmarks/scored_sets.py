@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from dataops.runs.init import init_workspace
 from dataops.runs.workspace import Workspace, open_workspace
 
 GENERATOR = 1  # its version: other data, other folder
-FILES = 4
+FILES, FIFTY = 4, 50
+TINY_ROWS = 4  # of a file
 GROUP_ROWS = 131_072
 WIDE = 200
 HISTORY_ROWS = 200_000
@@ -73,13 +74,26 @@ class ScoredSet:
 
 
 def _make_flights(folder: Path, rows: int) -> None:
-    """Whole copies of the flights as files of their own; `rows` of the first ones where that is less than a copy."""
-    flights = pq.ParquetFile(fetch_flights())
-    schema, total = flights.schema_arrow.remove_metadata(), flights.metadata.num_rows
-    table = flights.read().cast(schema)
-    for number in range(FILES):
-        _write(table.slice(0, min(rows // FILES, total)), folder / "data" / f"part-{number}.parquet")
-    _write(table.slice(0, HISTORY_ROWS), folder / "history" / "history.parquet")
+    _cut_flights(folder, rows, FILES)
+
+
+def _make_fifty(folder: Path, rows: int) -> None:
+    _cut_flights(folder, rows, FIFTY)
+
+
+def _make_tiny(folder: Path, rows: int) -> None:
+    _cut_flights(folder, rows, rows // TINY_ROWS)
+
+
+def _cut_flights(folder: Path, rows: int, files: int) -> None:
+    """The flights, as often behind each other as `rows` needs, cut into `files` of equal length."""
+    source = pq.ParquetFile(fetch_flights())
+    flights = source.read().cast(source.schema_arrow.remove_metadata())
+    table, each = pa.concat_tables([flights] * -(-rows // flights.num_rows)), rows // files
+    for number in range(files):
+        part = table.slice(number * each, each).combine_chunks()
+        _write(part, folder / "data" / f"part-{number:06d}.parquet")
+    _write(flights.slice(0, HISTORY_ROWS), folder / "history" / "history.parquet")
 
 
 def _make_wide(folder: Path, rows: int) -> None:
@@ -191,6 +205,8 @@ STRINGS = ScoredSet(
     target="label = 1",
     trainer="xgboost",
 )
+FIFTY_FILES = replace(NARROW, name="fifty files", make=_make_fifty)
+TINY_FILES = replace(NARROW, name="tiny files", rows=400_000, make=_make_tiny)
 SETS = {one.name: one for one in (NARROW, WIDE_LINEAR, WIDE_BOOSTED, STRINGS)}
 
 
@@ -224,15 +240,14 @@ def describe(scored: ScoredSet, workspace: Workspace, model: str = "scorer", ver
     folder = workspace.settings.workspace
     package = workspace.registry.read(model, version).package
     encoder = package.program.encoder.record()
+    path = folder / "model.ubj"  # XGBoost tells its formats by the name
+    path.write_bytes(package.model)
+    exported: dict[str, Any] = {"kind": "boosted"}
     if package.model_format == LINEAR:
         weights = LinearModel.from_bytes(package.model)
         exported = {"kind": "linear", "weights": list(weights.numeric), "intercept": weights.intercept}
         if weights.categorical:
             raise NotImplementedError("a linear model of categories isn't exported")
-    else:
-        path = folder / "model.ubj"
-        path.write_bytes(package.model)
-        exported = {"kind": "boosted", "path": str(path)}
     files = sorted(str(path) for path in (folder / "data" / "data").iterdir())
     return {
         "folder": str(folder / "data" / "data"),
@@ -243,7 +258,7 @@ def describe(scored: ScoredSet, workspace: Workspace, model: str = "scorer", ver
         "categorical": encoder["categorical"],
         "times": {name: list(part) for name, part in scored.times.items()},
         "dictionaries": _dictionaries(files[0]),
-        "model": exported,
+        "model": {**exported, "format": package.model_format, "path": str(path)},
         "rows": sum(pq.read_metadata(path).num_rows for path in files),
     }
 

@@ -1,15 +1,14 @@
 """The bare work: the same kernels in plain processes, one per core; no Dask, no contract, no records, no receipts.
 
 Arrow reads row groups with text as dictionaries, look-up tables turn values of a dictionary into codes, a float32
-matrix is filled in place, the predictor gives probabilities, Arrow writes a part. What a rescore costs besides is what
-this leaves out.
+matrix is filled in place, dataops' own predictor gives probabilities, Arrow writes a part. All but the predictor is
+written out here, so that what our kernels waste shows too.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from telling import read_spec, tell, tell_phase, versions
 
-ROWS_PER_GROUP = 131_072
-_BLOCK = 1 << 14
-_PARTS = {"hour": pc.hour, "day": lambda values: pc.day_of_week(values, count_from_zero=True, week_start=7)}
+from dataops.features.encoder import Encoded
+from dataops.models.predictor import Predictor, load_predictor
 
-Predict = Callable[[np.ndarray], np.ndarray]
+ROWS_PER_GROUP = 131_072
+_PARTS = {"hour": pc.hour, "day": lambda values: pc.day_of_week(values, count_from_zero=True, week_start=7)}
 
 
 def main() -> None:
@@ -66,14 +65,14 @@ def _ranges(footer: pq.FileMetaData, columns: list[str], unit_bytes: int) -> lis
 
 def _work(spec: dict[str, Any], output: str, units: Any, ready: Any) -> None:
     pa.set_cpu_count(1)
-    predict, name = _load(spec["model"], onedal=spec["onedal"])
+    predictor, name = _load(spec["model"])
     ready.put(name)
     while (unit := units.get()) is not None:
         number, path, first, stop = unit
-        _score(spec, Path(output) / f"part-{number:04d}-{first:04d}.parquet", path, range(first, stop), predict)
+        _score(spec, Path(output) / f"part-{number:04d}-{first:04d}.parquet", path, range(first, stop), predictor)
 
 
-def _score(spec: dict[str, Any], output: Path, path: str, groups: range, predict: Predict) -> None:
+def _score(spec: dict[str, Any], output: Path, path: str, groups: range, predictor: Predictor) -> None:
     texts = [one["name"] for one in spec["categorical"]]
     keys = [name for name in spec["keep"] if name in spec["dictionaries"]]
     file = pq.ParquetFile(path, read_dictionary=sorted({*texts, *keys}))
@@ -83,9 +82,10 @@ def _score(spec: dict[str, Any], output: Path, path: str, groups: range, predict
         _fill_numbers(_numbers(table, one["name"], spec["times"]), one, matrix[:, place])
     for place, one in enumerate(spec["categorical"], len(spec["numeric"])):
         _fill_codes(table.column(one["name"]), one["categories"], matrix[:, place])
+    rows = Encoded(values=matrix, n_numeric=len(spec["numeric"]), unknown={})
     kept = {name: _plain(table.column(name)) for name in spec["keep"]}
     pq.write_table(
-        pa.table({**kept, "probability": pa.array(predict(matrix), pa.float32())}),
+        pa.table({**kept, "probability": pa.array(predictor.predict(rows), pa.float32())}),
         output,
         compression="zstd",
         row_group_size=ROWS_PER_GROUP,
@@ -131,33 +131,10 @@ def _fill_codes(column: pa.ChunkedArray, categories: list[str], out: np.ndarray)
         start += len(chunk)
 
 
-def _load(model: dict[str, Any], *, onedal: bool) -> tuple[Predict, str]:
+def _load(model: dict[str, Any]) -> tuple[Predictor, str]:
     """The predictor and what it is called."""
-    if model["kind"] == "linear":
-        return lambda matrix: _linear(matrix, model), "linear"
-    import xgboost
-
-    booster = xgboost.Booster({"nthread": 1})
-    booster.load_model(model["path"])
-    if not onedal:
-        return booster.inplace_predict, "XGBoost"
-    import daal4py
-
-    daal4py.daalinit(1)
-    trees = daal4py.mb.convert_model(booster)
-    return lambda matrix: trees.predict_proba(matrix)[:, 1], "oneDAL"
-
-
-def _linear(matrix: np.ndarray, model: dict[str, Any]) -> np.ndarray:
-    """In float64, column after column, in blocks that stay in a core's cache."""
-    result = np.empty(len(matrix), np.float32)
-    for start in range(0, len(matrix), _BLOCK):
-        block = matrix[start : start + _BLOCK]
-        margins = np.full(len(block), model["intercept"])
-        for place, weight in enumerate(model["weights"]):
-            margins += block[:, place] * np.float64(weight)
-        result[start : start + _BLOCK] = 1.0 / (1.0 + np.exp(-margins))
-    return result
+    predictor = load_predictor(model["format"], Path(model["path"]).read_bytes(), 1)
+    return predictor, type(predictor).__name__
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def main() -> None:
     progress = Progress(sys.stderr, quiet=True)
     outcome = execute.run_job(workspace, found.job, source=found.document.source, options=options, progress=progress)
     tell_phase("end")
-    tell(run=outcome.state.run.id, skipped=outcome.skipped, result=_plain(dict(outcome.state.result)))
+    linked = [dict(event) for event in outcome.state.events if event["event"] == "units_linked"]
+    result = _plain(dict(outcome.state.result))
+    tell(run=outcome.state.run.id, skipped=outcome.skipped, linked=_plain(linked[-1:]), result=result)
 
 
 def _is_here(name: str) -> bool:

@@ -1,0 +1,120 @@
+"""Rescoring again after 2 percent of the input changed, and after nothing did.
+
+    python benchmarks/incremental.py            # 12 million flights in fifty files, three rounds: minutes
+    python benchmarks/incremental.py --quick    # a tenth of the rows, one round
+
+A round: score all (``--again``), score again with nothing changed, change one file of fifty, score again, score all
+again. The scores that were taken over are compared row by row with those of scoring all before a figure counts. Each
+run is a process of its own, and its start-up (importing, the cluster) is apart. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from compared import compare_rows, read_output
+from measuring import Spread, Watched, require, write_record
+from ours import parts_of, run_apart, run_here
+from scored_sets import FIFTY, FIFTY_FILES, QUICK, data_of, make_workspace
+
+from dataops.demo.fetch import cache_folder
+from dataops.runs.workspace import Workspace
+
+LIMIT = 0.05
+FULL, UNCHANGED, CHANGED, FULL_AGAIN = "all", "nothing changed", "2 percent changed", "all, once more"
+
+
+def main() -> None:
+    """Measures, prints a table, writes the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
+    parser.add_argument("--rows", type=int, default=None, help="instead of twelve million")
+    parser.add_argument("--rounds", type=int, default=None, help="default: 3, with --quick 1")
+    default = cache_folder(os.environ) / "benchmarks" / "incremental.json"
+    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
+    given = parser.parse_args()
+    rows = given.rows or FIFTY_FILES.rows // (QUICK if given.quick else 1)
+    rounds = given.rounds or (1 if given.quick else 3)
+    with tempfile.TemporaryDirectory(prefix="dataops-incremental-") as folder:
+        workspace = make_workspace(Path(folder), FIFTY_FILES, data_of(FIFTY_FILES, rows))
+        for name in ("ready", "scorer"):
+            run_here(workspace, name)
+        runs = [run_round(workspace, turn) for turn in range(rounds)]
+    ratios = {
+        f"{name}/{FULL}": Spread.of([_work(one[name]) / _work(one[FULL]) for one in runs])
+        for name in (UNCHANGED, CHANGED, FULL_AGAIN)
+    }
+    show(runs, ratios, rows)
+    record = {"question": "incremental", "quick": given.quick, "rows": rows, "limits": {f"{CHANGED}/{FULL}": LIMIT}}
+    write_record(given.record, {**record, "runs": [_recorded(one) for one in runs]}, ratios)
+
+
+def run_round(workspace: Workspace, turn: int) -> dict[str, Watched]:
+    """Runs by name."""
+    runs = {FULL: run_apart(workspace, "scores", "--again"), UNCHANGED: run_apart(workspace, "scores")}
+    require(bool(runs[UNCHANGED].told["skipped"]), "nothing changed, so nothing is scored")
+    change_file(workspace.settings.workspace / "data" / "data", turn)
+    runs[CHANGED] = run_apart(workspace, "scores")
+    (linked,) = runs[CHANGED].told["linked"]
+    require(linked["units"] - linked["linked"] == linked["units"] // FIFTY, "only the file that changed is scored")
+    keep = FIFTY_FILES.keep
+    taken_over = read_output(parts_of(workspace, "scores"), keep)
+    runs[FULL_AGAIN] = run_apart(workspace, "scores", "--again")
+    worst = compare_rows(CHANGED, taken_over, read_output(parts_of(workspace, "scores"), keep), keep)
+    require(worst == 0.0, "scores that were taken over are those of scoring all, to the bit")
+    print(f"round {turn + 1} checked: {linked['linked']} of {linked['units']} units taken over, rows equal", flush=True)
+    return runs
+
+
+def change_file(folder: Path, turn: int) -> None:
+    """One file of fifty has other rows: its flights in turned order, each longer by a mile."""
+    path = sorted(folder.iterdir())[(7 + 11 * turn) % FIFTY]
+    table = pq.read_table(path)
+    turned = table.take(pa.array(range(table.num_rows - 1, -1, -1)))
+    place = turned.schema.get_field_index("distance")
+    longer = pc.add(turned.column(place), 1)
+    scratch = path.with_name(f".{path.name}")
+    pq.write_table(turned.set_column(place, "distance", longer), scratch, compression="zstd")
+    scratch.replace(path)  # the cache's own file, which this was a link to, stays
+
+
+def _work(run: Watched) -> float:
+    return run.phases["work"].seconds
+
+
+def show(runs: Sequence[Mapping[str, Watched]], ratios: Mapping[str, Spread], rows: int) -> None:
+    """The tables."""
+    print(f"\n{rows:,} flights in {FIFTY} files\n{'':<28}{'work s':>9}{'start s':>9}{'after s':>9}{'CPU s':>9}")
+    for name in runs[0]:
+        phases = [one[name].phases for one in runs]
+        row = [Spread.of([one[phase].seconds for one in phases]).median for phase in ("work", "start", "end")]
+        cpu = Spread.of([one["work"].cpu_seconds for one in phases]).median
+        print(f"{name:<28}{row[0]:9.2f}{row[1]:9.2f}{row[2]:9.2f}{cpu:9.2f}")
+    print(f"\n{'':<44}{'median':>8}{'min':>8}{'max':>8}  asked")
+    for name, one in ratios.items():
+        asked = f"at most {LIMIT}{'  MISSED' if one.median > LIMIT else ''}" if name.startswith(CHANGED) else ""
+        print(f"{name:<44}{one.median:8.3f}{one.min:8.3f}{one.max:8.3f}  {asked}", flush=True)
+
+
+def _recorded(runs: Mapping[str, Watched]) -> dict[str, Any]:
+    return {
+        name: {
+            "seconds": {phase: one.seconds for phase, one in run.phases.items()},
+            "cpu_seconds": {phase: one.cpu_seconds for phase, one in run.phases.items()},
+            "linked": run.told["linked"],
+            "skipped": run.told["skipped"],
+        }
+        for name, run in runs.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
