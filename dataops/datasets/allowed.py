@@ -63,15 +63,18 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
         raise Integrity(f"{unit.fragment.shown}: {taken.rows} rows in unit {unit.id}, its footer says {unit.rows}")
     raw = taken.table
     if not filters:
-        return _let_through(raw, taken, unit)
+        return _let_through(source, raw, taken, unit)
     allowed = np.flatnonzero(_allowed(raw, filters))
     if len(allowed) == raw.num_rows:
-        return _let_through(raw, taken, unit)
-    return _let_through(raw.take(pa.array(allowed)), taken, unit, offsets=taken.offsets[allowed])
+        return _let_through(source, raw, taken, unit)
+    return _let_through(source, raw.take(pa.array(allowed)), taken, unit, offsets=taken.offsets[allowed])
 
 
-def _let_through(rows: pa.Table, taken: Taken, unit: Unit, *, offsets: np.ndarray | None = None) -> AllowedRows:
+def _let_through(
+    source: Source, rows: pa.Table, taken: Taken, unit: Unit, *, offsets: np.ndarray | None = None
+) -> AllowedRows:
     """`rows` of what was `taken`, all of it unless `offsets` says which."""
+    _require_text(source, unit, rows)
     return AllowedRows(
         table=rows,
         positions=(taken.offsets if offsets is None else offsets) + unit.first_row,

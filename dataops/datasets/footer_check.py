@@ -114,8 +114,11 @@ def _check_column(meta: Fields, leaf: _Leaf, rows: int, where: str) -> None:
     sizes = meta.get(_META_SIZES)
     if isinstance(sizes, dict):
         for field, levels in ((_REPETITIONS, leaf.repetitions), (_DEFINITIONS, leaf.definitions)):
-            fits = len(sizes.get(field, ())) in (0, levels + 1)
+            histogram = sizes.get(field, [])
+            fits = isinstance(histogram, list) and len(histogram) in (0, levels + 1)
             _require(fits, f"{where} has histograms of another number of levels")
+            counted = not histogram or sum(one for one in histogram if isinstance(one, int)) == values
+            _require(counted, f"{where} has histograms of another number of values")
         _require(leaf.type == _BYTE_ARRAY or 1 not in sizes, f"{where} has sizes of text and isn't text")
 
 
