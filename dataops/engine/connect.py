@@ -7,6 +7,8 @@
 3. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one.
 4. A task whose workers died twice is given up by Dask: units are then done one by one, so that the one that kills
    workers is found within seconds.
+5. A worker that died is started again by its nanny, however long that takes on a busy machine: Dask would take a worker
+   for lost for good that isn't back after 15 seconds, and be left without any.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _CONFIG = {
     # children of a long-lived driver inherit neither its locks nor its threads
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.scheduler.allowed-failures": 1,
+    "distributed.deploy.lost-worker-timeout": "1 day",
 }
 
 

@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from dataops.datasets.units import Unit
-from dataops.engine.tasks import Failure, Task, attempt_batch
+from dataops.engine.tasks import Failure, Task, attempt_batch, units_in_hand
 from dataops.errors import Compute
 from dataops.records import new_nonce
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 10.0  # for a question to the Dask scheduler
 COUNT_SECONDS = 10.0  # how long a number of threads is taken for true
+NO_WORKER_SECONDS = 300.0  # on a busy machine a worker takes its time to start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class Flights:
         self._flying: dict[Future, tuple[Unit, ...]] = {}
         self._landed: SimpleQueue[tuple[Future, Fetching[Any]]] = SimpleQueue()
         self._numbers, self._nonce = count(), new_nonce()[:8]
-        self._threads, self._counted = 0, float("-inf")
+        self._threads, self._counted, self._manned = 0, float("-inf"), time.monotonic()
 
     def __len__(self) -> int:
         """How many batches are on the cluster."""
@@ -69,11 +70,19 @@ class Flights:
         return tuple(unit for units in self._flying.values() for unit in units)
 
     def threads(self) -> int:
-        """Threads of all workers, at least 1; counted again now and then, since workers come and go."""
+        """Threads of all workers, at least 1; counted again now and then, since workers come and go.
+
+        Raises
+        ------
+        Compute : there was no worker for too long.
+        """
         now = time.monotonic()
         if now - self._counted > COUNT_SECONDS:
             self._threads = sum(self._ask("ncores").values())
             self._counted = now
+            self._manned = now if self._threads else self._manned
+        if now - self._manned > NO_WORKER_SECONDS:
+            raise Compute(f"no worker was there for {NO_WORKER_SECONDS:g} seconds; what is done stays done")
         return max(1, self._threads)
 
     def start(self, function: Task, units: tuple[Unit, ...], *, avoid: Collection[str] = ()) -> None:
@@ -111,6 +120,8 @@ class Flights:
             outcomes = fetched.result()
         except (Exception, CancelledError) as error:  # noqa: BLE001  # Dask's own: a task never raises
             self._require_connected()
+            if isinstance(error, OSError):  # the connection is known to be gone a moment later
+                raise self._lost(type(error).__name__) from None
             return Answer(units=units, refused=type(error).__name__)
         finally:
             future.release()
@@ -120,6 +131,19 @@ class Flights:
         """Addresses of the workers that have a batch of this phase in hand."""
         mine = {future.key for future in self._flying}
         return {address for address, keys in self._ask("processing").items() if mine.intersection(keys)}
+
+    def in_hand(self) -> set[str]:
+        """The units that workers are doing right now, as far as they say so within seconds."""
+        self._require_connected()
+        with suppress(Exception):  # a worker that is cut off says nothing; some clusters refuse such questions
+            asked = self._client.sync(
+                self._client._run,  # noqa: SLF001  # `run` waits for an answer as long as it takes
+                units_in_hand,
+                on_error="ignore",
+                callback_timeout=ANSWER_SECONDS,
+            )
+            return {unit for units in asked.values() for unit in units}
+        return set()
 
     def __enter__(self) -> Self:
         return self

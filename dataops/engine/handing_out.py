@@ -4,9 +4,11 @@
 2. What may pass (storage faults) is tried again with a growing pause, which holds up no other unit. What can't pass
    stops the phase, once the other units of its batch are counted.
 3. Dask gives a task up whose workers died several times, and suspects all that they had in hand. Units of a batch are
-   handed out again one by one; one that is given up alone goes another way if there is one, else once more.
+   handed out again one by one, few at a time, so that a worker that dies has no other unit in hand; one that is given
+   up alone goes another way if there is one, else once more.
 4. When nothing comes in for too long, all that is out is handed out once more, one by one, to workers that aren't busy
-   with it. The second time the phase ends and names the units.
+   with it; what workers are doing at that moment last, for it may hang again. What is out the second time ends the
+   phase, which names the units that workers are doing.
 """
 
 from __future__ import annotations
@@ -50,7 +52,10 @@ class HandingOut:
     landed : called with each unit's first result.
     on_killed : see `Work.map_units`.
     missing : units without a result.
+    tries, deaths : of each unit: failures that may pass, and how often it was given up alone.
     others : the function for units that go another way.
+    suspects : units that may be the end of a worker.
+    copied : units that were handed out once more.
     """
 
     phase: str
@@ -65,6 +70,7 @@ class HandingOut:
     tries: Counter[str] = field(default_factory=Counter)
     deaths: Counter[str] = field(default_factory=Counter)
     others: dict[str, Task] = field(default_factory=dict)
+    suspects: set[str] = field(default_factory=set)
     copied: set[str] = field(default_factory=set)
 
     def run(self) -> None:
@@ -84,7 +90,8 @@ class HandingOut:
 
     def _hand_out(self) -> None:
         threads = self.flights.threads()
-        while len(self.flights) < WINDOW_PER_THREAD * threads:
+        window = threads if self.suspects else WINDOW_PER_THREAD * threads
+        while len(self.flights) < window:
             units = self.backlog.take(time.monotonic(), threads=threads)
             if not units:
                 return
@@ -103,6 +110,7 @@ class HandingOut:
                 continue
             if not isinstance(outcome, Failure):
                 del self.missing[unit.id]
+                self.suspects.discard(unit.id)
                 self.landed(unit, outcome)
             elif not self._again(unit, outcome):
                 fatal = fatal or outcome
@@ -127,6 +135,7 @@ class HandingOut:
         if len(units) == 1:
             self._given_up(units[0])
         self.emit("units_killed_workers", phase=self.phase, units=[unit.id for unit in units])
+        self.suspects.update(unit.id for unit in units)
         self.backlog.put_alone(units)
 
     def _given_up(self, unit: Unit) -> None:
@@ -158,15 +167,18 @@ class HandingOut:
         ------
         Compute : for a unit it would be the second time.
         """
+        in_hand = self.flights.in_hand()
         out = [
             self.missing[one] for one in dict.fromkeys(unit.id for unit in self.flights.units) if one in self.missing
         ]
+        out.sort(key=lambda unit: unit.id in in_hand)
         seconds = self.watchdog.stalled_seconds
         twice = [unit for unit in out if unit.id in self.copied]
         if twice:
+            hanging = [unit for unit in twice if unit.id in in_hand] or twice
             raise Compute(
-                f"nothing came of {_named(twice)} for {seconds:g} seconds (timeouts.stalled_seconds), although handed "
-                "out twice; what is done stays done"
+                f"nothing came of {_named(hanging)} for {seconds:g} seconds (timeouts.stalled_seconds), although "
+                "handed out twice; what is done stays done"
             )
         busy = self.flights.busy_workers()
         for unit in out:

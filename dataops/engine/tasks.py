@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, get_ident
 from typing import Any, Self
 
 from dataops import errors
@@ -48,9 +48,17 @@ class Later:
     finish: Callable[[], Any]
 
 
+_in_hand: dict[int, str] = {}  # unit by thread
+
+
 def attempt(function: Task, context: Any, unit: Unit) -> Any:
     """The result of `function(context, unit)`, or a `Failure`."""
     return _outcome(unit, lambda: function(context, unit))
+
+
+def units_in_hand() -> list[str]:
+    """The units that this process is doing right now, by id: what hangs is among them."""
+    return list(_in_hand.values())
 
 
 def attempt_batch(function: Task, context: bytes, units: bytes) -> list[Any] | Failure:
@@ -78,6 +86,7 @@ def attempt_all(function: Task, context: Any, units: Sequence[Unit]) -> list[Any
 
 def _outcome(unit: Unit, do: Callable[[], Any]) -> Any:
     """What `do` returns for `unit`, or a `Failure`."""
+    _in_hand[get_ident()] = unit.id
     try:
         return do()
     except DataopsError as error:
@@ -90,6 +99,8 @@ def _outcome(unit: Unit, do: Callable[[], Any]) -> Any:
         return Failure(family="Storage", message=f"unit {unit.id}: {type(error).__name__}, errno {error.errno}")
     except Exception as error:  # noqa: BLE001  # its text may hold values, and must not leave the worker
         return Failure(family="Compute", message=f"unit {unit.id}: {type(error).__name__}{_place(error)}")
+    finally:
+        _in_hand.pop(get_ident(), None)
 
 
 def _place(error: BaseException) -> str:
