@@ -11,7 +11,7 @@ For one unit, in this order:
 4. the contract's rules, with what a survey of the whole dataset says of repeated keys: rows that break one are dropped
    or quarantined, once, and counted by every rule that they break;
 5. masks, which rewrite the values; schema metadata, pandas attributes and indexes never come along;
-6. the receipt: ``read = passed + filtered + dropped + quarantined``.
+6. the receipt: ``read = passed + filtered + dropped + quarantined``; rows that fail do so later, where they are scored.
 
 No error, receipt or key ever holds a value of a row.
 """
