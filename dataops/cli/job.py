@@ -250,9 +250,16 @@ def _facts(state: RunState) -> dict[str, object]:
         facts["model"] = f"{result['model']['model']}@{result['model']['version']}"
     for version in result.get("versions", ()):
         figures = headline(version["metrics"], result.get("primary_metric"))
-        facts[f"{result['model']}@{version['version']}"] = f"{version['candidate']}: {figures}"
+        facts[f"{version.get('model', result.get('model'))}@{version['version']}"] = (
+            f"{version['candidate']}: {figures}"
+        )
+    if "realised" in result:
+        facts["judged"] = f"{result['realised']['judged']:,} of {result['realised']['scored']:,} scored rows"
     for name, read in result.get("reads", {}).items():
         facts[f"rows, {name}"] = spell_rows(read["counts"])
+    for event in state.events:
+        if event["event"] == "units_linked" and event["linked"]:
+            facts["scored before"] = f"{event['rows']:,} rows, in {event['linked']:,} of {event['units']:,} units"
     if state.error:
         facts["error"] = state.error
     facts["seconds"] = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in state.phase_seconds().items())

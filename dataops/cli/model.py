@@ -247,7 +247,8 @@ def impact(run: str, *, challenger: str | None, movers: int | None, workspace: s
         print_table([column, "rows", "turn positive", "turn negative"], rows, empty="too few rows")
     if shown.movers is not None:
         click.echo()
-        print_table(list(shown.movers[0]) if shown.movers else [], [list(row.values()) for row in shown.movers])
+        rows = [[_mover(value) for value in row.values()] for row in shown.movers]
+        print_table(list(shown.movers[0]) if shown.movers else [], rows, empty="no rows")
 
 
 @model.command()
@@ -287,6 +288,10 @@ def realised(name: str, *, workspace: str | None, as_json: bool) -> None:
     ]
     columns = ["measured", "version", "scores", "outcomes", "rows", "of scored", "metric", "realised", "when trained"]
     print_table(columns, rows, empty="nothing measured: run an evaluate job")
+
+
+def _mover(value: object) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def _percent(share: float | None) -> str | None:

@@ -30,8 +30,9 @@ from tests.compat.writing import cluster_in_process
 READER = "ana"
 COMMENT = re.compile(r"\s+#\s.*$")
 _STEP = re.compile(r"Write `(?P<file>[^`]+)`|^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+_RUN = re.compile(r"\b([a-z][a-z0-9_]*)-\d{8}t\d{6}-[0-9a-f]{6}\b")
 _VARYING = (
-    (re.compile(r"\b([a-z][a-z0-9_]*)-\d{8}t\d{6}-[0-9a-f]{6}\b"), r"\1-20260131t120000-1a2b3c"),
+    (_RUN, r"\1-20260131t120000-1a2b3c"),
     (re.compile(r"\b(key|signer)-\d{8}t\d{12}z-([0-9a-f]{12})\b"), r"\1-20260131t120000000000z-1a2b3c4d5e6f"),
     (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z"), "2026-01-31T12:00:00.000000Z"),
     (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "2026-01-31 12:00:00"),
@@ -45,12 +46,13 @@ _VARYING = (
 def retyped(page: Path) -> str:
     """The text of `page` with what its commands answer, typed one after the other in the present folder."""
     written, text, named = [], page.read_text(), ""
+    runs: dict[str, str] = {}
     end = 0
     for step in _STEP.finditer(text):
         if step["file"]:
             named = step["file"]
         elif step["kind"] == "console":
-            written += [text[end : step.start("text")], "".join(_answered(step["text"]))]
+            written += [text[end : step.start("text")], "".join(_answered(step["text"], runs))]
             end = step.end("text")
         elif named:
             Path(named).write_text(step["text"])
@@ -58,13 +60,14 @@ def retyped(page: Path) -> str:
     return "".join([*written, text[end:]])
 
 
-def _answered(block: str) -> Iterator[str]:
-    """The commands of `block`, each with its answer."""
+def _answered(block: str, runs: dict[str, str]) -> Iterator[str]:
+    """The commands of `block`, each with its answer; a run that a command names is the job's last one in `runs`."""
     for line in block.splitlines():
         if line.startswith("$ "):
             command = COMMENT.sub("", line.removeprefix("$ "))
-            answer = _without_what_varies(_answer(command))
-            yield f"{line}\n{answer}"
+            answer = _answer(_RUN.sub(lambda run: runs.get(run[1], run[0]), command))
+            runs.update((run[1], run[0]) for run in _RUN.finditer(answer))
+            yield f"{line}\n{_without_what_varies(answer)}"
 
 
 def _answer(command: str) -> str:
