@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,14 @@ _UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost abo
 class BoostedModel:
     """Gradient-boosted trees for two classes, scored by XGBoost over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_cells", "_columns", "_data", "_threads")
+    __slots__ = ("_booster", "_cells", "_columns", "_data", "_threads", "_thresholds")
 
     def __init__(self, booster: Any, data: bytes, threads: int) -> None:
         self._booster, self._data, self._threads = booster, data, threads
         self._columns = int(booster.num_features())
-        self._cells = cells_of(booster)
+        found = thresholds_of(booster)
+        self._thresholds = found or {}
+        self._cells = None if found is None else find_cells(found, trees=booster.num_boosted_rounds())
 
     @classmethod
     def from_bytes(cls, data: bytes, threads: int = 1) -> BoostedModel:
@@ -69,6 +71,16 @@ class BoostedModel:
         return self._booster
 
     @property
+    def columns(self) -> int:
+        """How many columns it takes."""
+        return self._columns
+
+    @property
+    def thresholds(self) -> Mapping[int, Sequence[float]]:
+        """What its trees compare each column with, by the column's place; empty where they ask otherwise."""
+        return self._thresholds
+
+    @property
     def cells(self) -> Cells | None:
         """The cells of the model's trees; None where it has none of use."""
         return self._cells
@@ -86,10 +98,11 @@ class BoostedModel:
         if not len(matrix):
             return np.empty(0, np.float32)
         if self._cells is None:
-            return self._of_rows(matrix, kind)
-        return self._cells.predict(matrix, lambda rows: self._of_rows(rows, kind))
+            return self.of_rows(matrix, kind)
+        return self._cells.predict(matrix, lambda rows: self.of_rows(rows, kind))
 
-    def _of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
+    def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
+        """The scores of all rows of `matrix` by XGBoost: `kind` is ``value`` or ``margin``."""
         # the rows are finite, and of as many columns as the model asks for: it need not look
         return np.asarray(self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False), np.float32)
 
@@ -102,14 +115,13 @@ def load(data: bytes, threads: int) -> BoostedModel:
     return BoostedModel.from_bytes(data, threads)
 
 
-def cells_of(booster: Any) -> Cells | None:
-    """The cells of XGBoost's trees; None for other boosters, and for splits by sets of categories."""
+def thresholds_of(booster: Any) -> dict[int, list[float]] | None:
+    """What XGBoost's trees compare each column with; None for other boosters, and for splits by sets of categories."""
     try:
-        model = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]
-        trees = model["trees"]
+        trees = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
     except KeyError:
         return None
-    thresholds: dict[int, list[float]] = {}
+    found: dict[int, list[float]] = {}
     for tree in trees:
         if any(tree["split_type"]):
             return None
@@ -117,5 +129,5 @@ def cells_of(booster: Any) -> Cells | None:
             tree["left_children"], tree["split_indices"], tree["split_conditions"], strict=True
         ):
             if left >= 0:
-                thresholds.setdefault(place, []).append(value)
-    return find_cells(thresholds, trees=len(trees))
+                found.setdefault(place, []).append(value)
+    return found

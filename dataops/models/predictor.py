@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from dataops.features.encoder import Encoded
 
 Probabilities = npt.NDArray[np.float32]
 Margins = npt.NDArray[np.float32]
+
+Kernel: TypeAlias = Literal["xgboost", "onedal"]
+"""What scores XGBoost's trees."""
 
 LINEAR, BOOSTED, LIGHTGBM, SKLEARN = "linear-json/1", "xgboost-ubj/1", "lightgbm-text/1", "sklearn-skops/1"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
@@ -14,8 +15,9 @@ from dataops.records import Record
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.allowance import Allowance
 from dataops.rescoring.figures import score_figures, with_drift
+from dataops.rescoring.kernels import pinned_kernels
 from dataops.rescoring.linking import Linkable
-from dataops.rescoring.monitor import drift_figures, events_of, require_no_stop, warning_of
+from dataops.rescoring.monitor import drift_figures, event_of, require_no_stop, warning_of
 from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.probe import CAN_PROBE, probe_unit
@@ -58,6 +60,9 @@ def run_rescore(
         most_failed=allowance.most,
     )
     done = committed_units(store, plan.job.output, work.run, known=linked)
+    begun = any(record.linked is None for record in done.values())
+    left = [unit for unit in given.units if unit.id not in done]
+    context = replace(context, kernels=pinned_kernels(store, context, left, begun=begun))
     records = _scored(work, context, given.units, done, allowance)
     with work.phase("publish"):
         require_within_thresholds(given, [record.receipt for record in records])
@@ -76,7 +81,7 @@ def run_rescore(
             identities=linkable.identities() if linkable else None,
         )
     figures = score_figures(records, min_group_size=given.grant.effect.min_group_size)
-    return manifest, snapshot, with_drift(figures, drift)
+    return manifest, snapshot, with_drift(figures, drift) | {"kernels": context.kernels}
 
 
 def _drift(
@@ -97,8 +102,8 @@ def _drift(
         found[model.name], raised = drift_figures(
             model.monitored, records, model=model.name, limits=limits, min_group_size=least
         )
-        for event in events_of(raised):
-            work.emit("drifted", **event)
+        if raised:
+            work.emit("drifted", raised=event_of(raised))
         require_no_stop(raised, given.dataset.name)
         if warning := warning_of(raised):
             work.progress.say(f"  drift        {warning}")

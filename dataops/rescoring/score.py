@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -27,7 +27,9 @@ from dataops.errors import ContractViolation, Integrity
 from dataops.features.encoder import Encoded
 from dataops.features.profile import score_histogram
 from dataops.governance.plain_types import plain_column
-from dataops.models.predictor import Predictor, load_predictor
+from dataops.models.boosted import BoostedModel
+from dataops.models.onedal import with_kernel
+from dataops.models.predictor import Kernel, Predictor, load_predictor
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.rescoring.impact import count_impact
 from dataops.rescoring.monitor import count_drift
@@ -46,6 +48,7 @@ class ScoreContext:
     Attributes
     ----------
     most_failed : rows that may fail in the whole run; None: any number.
+    kernels : what scores XGBoost's trees, by the model's name in the job; see `dataops.rescoring.kernels`.
     """
 
     source: Source
@@ -54,6 +57,7 @@ class ScoreContext:
     registry: str
     run: str
     most_failed: int | None = None
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,16 +112,22 @@ def begin_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
 
 def load_predictors(context: ScoreContext) -> dict[str, Predictor]:
     """The predictors of the plan's models, by their names in the job."""
-    return {model.name: _predictor(context.registry, model.version) for model in context.plan.models}
+    kernels = context.kernels
+    return {
+        model.name: read_predictor(context.registry, model.version, kernels.get(model.name, "xgboost"))
+        for model in context.plan.models
+    }
 
 
 @lru_cache(maxsize=16)
-def _predictor(registry: str, model: ModelVersion) -> Predictor:
+def read_predictor(registry: str, model: ModelVersion, kernel: Kernel = "xgboost") -> Predictor:
+    """The predictor of a version in the registry at `registry`, as it was when the run was planned."""
     # workers only read the registry, and it may be all that they can do there
     loaded = Registry(open_store(registry, read_only=True)).read(model.model, model.version)
     if loaded.version != model:
         raise Integrity(f"{model.reference} changed after the run was planned; start a new run")
-    return load_predictor(loaded.package.model_format, loaded.package.model, threads=1)
+    predictor = load_predictor(loaded.package.model_format, loaded.package.model, threads=1)
+    return with_kernel(predictor, kernel, threads=1) if isinstance(predictor, BoostedModel) else predictor
 
 
 def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.Table) -> Scored:

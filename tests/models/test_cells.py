@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from dataops.features.encoder import Encoded
 from dataops.models import cells as module
-from dataops.models.boosted import BoostedModel, cells_of
+from dataops.models.boosted import BoostedModel, thresholds_of
 from dataops.models.cells import LEAST_TREES, find_cells
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -118,4 +118,4 @@ def test_splits_by_sets_of_categories_have_no_cells() -> None:
     frame = pd.DataFrame({"c": pd.Categorical(codes)})
     data = xgboost.DMatrix(frame, label=codes % 2, enable_categorical=True)
     params = {"objective": "binary:logistic", "nthread": 1, "max_cat_to_onehot": 1}
-    assert cells_of(xgboost.train(params, data, LEAST_TREES)) is None
+    assert thresholds_of(xgboost.train(params, data, LEAST_TREES)) is None

@@ -96,7 +96,7 @@ class TestUnit:
                 return np.zeros(encoded.rows - 1, np.float32)
 
         context = make_context(workspace, given, make_plan(given, register(workspace)), tmp_path)
-        monkeypatch.setattr(score, "_predictor", lambda *_: Forgetful())
+        monkeypatch.setattr(score, "read_predictor", lambda *_: Forgetful())
         with pytest.raises(ContractViolation, match="rows went in"):
             score_unit(context, given.units[0])
         assert list(tmp_path.iterdir()) == []
