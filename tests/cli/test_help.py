@@ -13,7 +13,7 @@ from dataops.cli.main import main
 VERBS = {
     *("demo", "init", "audit verify", "audit show"),
     *(f"keys {verb}" for verb in ("init", "list", "rotate")),
-    *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "explain")),
+    *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "explain", "errors")),
     *(f"dataset {verb}" for verb in ("add", "list", "show", "verify", "export", "expire", "gc")),
     *(f"contract {verb}" for verb in ("check", "diff")),
     *(f"policy {verb}" for verb in ("check", "explain")),
