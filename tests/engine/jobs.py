@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataops.datasets.units import Unit
+from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Storage
 
 
@@ -19,6 +21,8 @@ class Context:
 
     folder: Path
     bad: str = "u000001"
+    slow: str = ""
+    last: str = ""
 
 
 def _note(context: Context, unit: Unit) -> int:
@@ -88,3 +92,56 @@ def where_it_runs(context: Context, unit: Unit) -> dict[str, Any]:
         "threads": threading.active_count(),
         "folder": os.getcwd(),  # noqa: PTH109
     }
+
+
+def kills_its_worker_unless_it_goes_another_way(context: Context, unit: Unit) -> str:
+    kills_its_worker(context, unit)
+    return "the usual way"
+
+
+def goes_another_way(context: Context, unit: Unit) -> str:
+    _note(context, unit)
+    return "another way"
+
+
+def hangs(context: Context, unit: Unit) -> int:
+    """The bad unit hangs whenever it is tried, the one after it the first time, until somebody lets them go."""
+    tries = _note(context, unit)
+    if unit.id == context.bad or (unit.id == context.slow and tries == 1):
+        wait_for(context.folder / "let-go")
+    return tries
+
+
+def writes_later(context: Context, unit: Unit) -> Later:
+    """A result that isn't written before the next unit is read, if there is one."""
+    _note(context, unit)
+    following = context.folder / f"u{int(unit.id[1:]) + 1:06d}-1"
+    reader = threading.get_ident()
+
+    def finish() -> tuple[str, bool]:
+        if context.last != unit.id:
+            wait_for(following)
+        (context.folder / f"{unit.id}-written").touch()
+        return unit.id, threading.get_ident() != reader
+
+    return Later(finish)
+
+
+def fails_to_write(context: Context, unit: Unit) -> Later:
+    tries = _note(context, unit)
+
+    def finish() -> int:
+        if unit.id == context.bad and tries == 1:
+            raise OSError(5, "CANARY")
+        return unit.rows
+
+    return Later(finish)
+
+
+def wait_for(path: Path) -> None:
+    """Nothing, once `path` is there; a test that waits in vain ends all the same."""
+    for _ in range(3000):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path.name} never came")

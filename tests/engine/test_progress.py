@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,15 +45,65 @@ def test_quiet_says_nothing() -> None:
         assert stream.getvalue() == ""
 
 
-def test_a_long_phase_speaks_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.0, 11.0, 11.0, 11.0, 12.0, 23.0, 23.0, 23.0, *[30.0] * 9])
-    monkeypatch.setattr(shown.time, "monotonic", lambda: next(clock))
-    stream = io.StringIO()
+class Clock:
+    """A clock that goes on when told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(shown, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def test_a_long_phase_speaks_now_and_then_with_rows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
     progress = Progress(stream)
-    progress.start("score", 3)
-    for _ in range(3):
-        progress.advance(1, 10)
-    assert 1 <= len(stream.getvalue().splitlines()) <= 2
+    progress.start("score", 5000, 500_000)
+    for clock.now in (4.0, 8.0, 12.0, 16.0, 20.0):
+        progress.advance(10, 1000)
+    assert stream.getvalue().splitlines() == [
+        "  score        30 of 5,000 units, 3,000 of 500,000 rows, 250 rows/s, 33:08 left",
+    ]
+
+
+def test_what_was_done_before_counts_for_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    progress = Progress(stream)
+    progress.start("score", 10, 4000)
+    progress.advance(6, 0)
+    clock.now = 20.0
+    progress.advance(1, 1000)
+    assert stream.getvalue().split("score")[1].strip() == "7 of 10 units, 1,000 of 4,000 rows, 50 rows/s, 1:00 left"
+
+
+def test_hours_are_told_as_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    progress = Progress(stream)
+    progress.start("score", 10, 7326)
+    clock.now = 20.0
+    progress.advance(1, 20)
+    assert stream.getvalue().rstrip().endswith("1 rows/s, 2:01:46 left")
+
+
+def test_without_rows_only_units_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    progress = Progress(stream)
+    progress.start("survey", 10)
+    clock.now = 20.0
+    progress.advance(1, 0)
+    assert stream.getvalue().split() == ["survey", "1", "of", "10", "units"]
+
+
+def test_a_bar_says_the_same_and_is_not_drawn_for_each_of_many_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    clock, stream = Clock(monkeypatch), Terminal()
+    with Progress(stream) as progress:
+        progress.start("score", 2000, 20_000)
+        for clock.now in (0.01, 0.02, 0.03, 10.0):
+            progress.advance(500, 5000)
+        assert progress._bars is not None
+        (task,) = progress._bars.tasks
+        assert (task.completed, task.total) == (20_000, 20_000)
+        assert task.fields["figures"] == "2,000 of 2,000 units, 20,000 of 20,000 rows, 2,000 rows/s, 0:00 left"
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
