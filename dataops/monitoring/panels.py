@@ -27,11 +27,12 @@ from bokeh.plotting import figure
 
 from dataops.monitoring import wording
 from dataops.monitoring.comparison import Slices
+from dataops.monitoring.drift import Drift
 from dataops.monitoring.sections import Figures, Reading, Scores, phases
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 INK, QUIET, LINE = "#1f2933", "#52606d", "#e4e7eb"
-BLUE, BRICK = "#2a6f97", "#b5473c"
+BLUE, BRICK, THEN = "#2a6f97", "#b5473c", "#b8c2cc"
 OUTCOME_COLOURS = {
     "passed": BLUE,
     "filtered_by_policy": "#7b8794",
@@ -47,6 +48,7 @@ CANDIDATE_STYLES = (
     ("#6b5b2e", "inverted_triangle"),
     ("#8a1c4a", "star"),
 )
+_THEN_AND_NOW = [("score", "@bin"), ("then", "@then{0.00}%"), ("now", "@now{0.00}%")]
 ROW_HEIGHT = 28
 CANDIDATE_HEIGHT = 16
 SMALLEST_DOT, LARGEST_DOT = 6, 20  # pixels across
@@ -183,6 +185,33 @@ def score_panel(scores: Scores) -> figure:
     plot.xaxis.ticker = FixedTicker(ticks=[tenth / 10 for tenth in range(11)])
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.xgrid.grid_line_color = None
+    return plot
+
+
+def drift_panel(drift: Drift) -> figure:
+    """Shares of rows by score, those that the model was judged on and those of today, in equal bins from 0 to 1."""
+    width = 1 / len(drift.scores)
+    now = [after for _, _, after in drift.scores]
+    source = ColumnDataSource(
+        {
+            "left": [(number + 0.28) * width for number in range(len(now))],
+            "right": [(number + 0.72) * width for number in range(len(now))],
+            "then": [before for _, before, _ in drift.scores],
+            "now": now,
+            "bin": [name for name, _, _ in drift.scores],
+        }
+    )
+    highest = max((*source.data["then"], *now))
+    plot = _plot(height=260, x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=highest * 1.1))
+    for side, top, colour, name in (("left", "then", THEN, "then: judged on"), ("right", "now", BLUE, "now")):
+        bars = plot.vbar(
+            x=side, top=top, width=width * 0.42, color=colour, line_color=None, legend_label=name, source=source
+        )
+        plot.add_tools(HoverTool(renderers=[bars], tooltips=_THEN_AND_NOW))
+    plot.xaxis.axis_label, plot.yaxis.axis_label = "score", "percent of rows"
+    plot.xaxis.ticker = FixedTicker(ticks=[tenth / 10 for tenth in range(11)])
+    plot.xgrid.grid_line_color = None
+    _place_legend(plot)
     return plot
 
 

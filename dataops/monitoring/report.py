@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataops.monitoring import comparison, sections, wording
+from dataops.monitoring import comparison, drift, sections, wording
 from dataops.records import canonical_bytes
 from dataops.storage.disk import storage_errors, write_new
 
@@ -49,6 +49,7 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
             governance=sections.governance(figures),
             scores=sections.scores(figures),
             unknown_categories=sections.unknown_categories(figures),
+            drift=drift.drift(figures),
             digests=sections.digests(figures),
             charts=charts,
             chart_data=_script_safe(json.dumps(list(charts.values()), separators=(",", ":"))),
@@ -130,6 +131,8 @@ def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
             models[f"slices-{number}"] = panels.slice_panel(one)
     if (scores := sections.scores(figures)) is not None:
         models["scores"] = panels.score_panel(scores)
+    if (drifted := drift.drift(figures)) is not None and drifted.scores:
+        models["drift"] = panels.drift_panel(drifted)
     return {place: _numbered(json_item(model, ID(place)), place) for place, model in models.items()}
 
 

@@ -125,26 +125,32 @@ def require_no_stop(raised: Sequence[Raised], dataset: str) -> None:
     ------
     ContractViolation : one does.
     """
-    stops = [one.spell() for one in raised if one.stops]
-    if stops:
-        more = f" and {len(stops) - _TOLD} more" if len(stops) > _TOLD else ""
+    if stops := [one for one in raised if one.stops]:
         raise ContractViolation(
-            f"the rows of '{dataset}' drifted from those that the model was judged on: {'; '.join(stops[:_TOLD])}"
-            f"{more}. Nothing was published: find out why, train anew, or change monitor.limits"
+            f"the rows of '{dataset}' drifted from those that the model was judged on: {_told(stops)}. Nothing was "
+            "published: find out why, train anew, or change monitor.limits"
         )
 
 
 def warning_of(raised: Sequence[Raised]) -> str | None:
     """One line about the limits that were reached; None where none was."""
-    if not raised:
-        return None
-    told = "; ".join(one.spell() for one in raised[:_TOLD])
-    return f"{told}; and {len(raised) - _TOLD} more, see the report" if len(raised) > _TOLD else told
+    return _told(raised) if raised else None
 
 
-def events_of(raised: Sequence[Raised]) -> list[Mapping[str, Any]]:
-    """What events say of the limits: no value of a slice."""
-    return [{key: value for key, value in one.record().items() if key != "value"} for one in raised]
+def _told(raised: Sequence[Raised]) -> str:
+    """The first of `raised`, once for a feature's figure in all of its slices."""
+    first = {(one.metric, one.column): one for one in reversed(raised)}
+    told = "; ".join(one.spell() for one in sorted(first.values(), key=raised.index)[:_TOLD])
+    return f"{told}; and {len(first) - _TOLD} more" if len(first) > _TOLD else told
+
+
+def event_of(raised: Sequence[Raised]) -> list[Mapping[str, Any]]:
+    """What an event says of the limits: of slices how many values reached them, not which."""
+    found: dict[tuple[str, str, bool, str | None], dict[str, Any]] = {}
+    for one in raised:
+        record = {key: value for key, value in one.record().items() if key != "value"}
+        found.setdefault((one.metric, one.column, one.stops, one.slice_column), {**record, "values": 0})["values"] += 1
+    return [one if "slice" in one else {key: one[key] for key in one if key != "values"} for one in found.values()]
 
 
 def counted_slices(job: RescoreJob) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def records(folder: Path) -> dict[str, UnitRecord]:
 
 
 def drifted(work: Working) -> list[dict[str, Any]]:
-    return [event for event in work.events if event["event"] == "drifted"]
+    return [one for event in work.events if event["event"] == "drifted" for one in event["raised"]]
 
 
 class TestUnits:
