@@ -27,6 +27,7 @@ from dataops.declarations.jobs import (
     Job,
     PrepareJob,
     RescoreJob,
+    Timeouts,
     TrainJob,
     WritingJob,
     job_from_record,
@@ -398,13 +399,22 @@ def _working(
     job: Job, run: Run, options: Options, progress: Progress, emit: Callable[..., None]
 ) -> Iterator[tuple[Work, str]]:
     shape: Shape = options.cluster.train if isinstance(job, TrainJob) else options.cluster.score
+    timeouts = job.timeouts if isinstance(job, RescoreJob) else Timeouts()
     progress.say(f"{job.name}: run {run.id}")
     with connect(options.cluster, shape, workers=options.workers) as connection:
         counts = {"worker": connection.workers, "thread": connection.threads}
         size = " x ".join(f"{count} {noun}{'s' * (count > 1)}" for noun, count in counts.items())
         progress.say(f"  dashboard    {connection.dashboard}  ({size})")
         emit("cluster_ready", workers=connection.workers, threads=connection.threads)
-        yield Work(client=connection.client, run=run.id, emit=emit, progress=progress), connection.dashboard
+        work = Work(
+            client=connection.client,
+            run=run.id,
+            emit=emit,
+            progress=progress,
+            run_seconds=timeouts.run_seconds,
+            stalled_seconds=timeouts.stalled_seconds,
+        )
+        yield work, connection.dashboard
 
 
 def _surveyed(workspace: Workspace, run: Run, planned: Planned, work: Work) -> Planned:
