@@ -149,8 +149,40 @@ def rescore_figures() -> dict[str, Any]:
             "scores": scores,
             "unknown_categories": {"education": 0, "occupation": 14, "state_of_previous_residence": 1209},
             "model": {"model": "income", "version": 2, "digest": DIGEST},
+            "drift": drift_of(scores),
         },
     )
+
+
+def drift_of(scores: list[int]) -> dict[str, Any]:
+    """Drift of a run: the score, a number, a category, one that moved, one of too few rows; by a slice as well."""
+    chance = {"psi": 0.002, "js": 0.02, "ks": 0.01, "missing": 0.001, "unknown": 0.001}
+    number = {"column": "age", "kind": "number", "psi": 0.012, "js": 0.03, "ks": 0.02, "ks_error_bound": 0.011,
+              "missing": 0.0, "missing_shares": [0.0, None],
+              "then": [0.0, 0.5, 0.5], "now": [0.0, 0.45, 0.55]}  # fmt: skip
+    category = {"column": "education", "kind": "category", "psi": 0.31, "js": 0.2, "missing": 0.1, "unknown": 0.0,
+                "missing_shares": [0.0, 0.1], "unknown_shares": [0.02, 0.02],
+                "then": [0.0, 0.02, 0.48, 0.5], "now": [0.1, 0.02, 0.58, 0.3]}  # fmt: skip
+    score = {"column": "scores", "kind": "score", "psi": 0.11, "js": 0.1, "ks": 0.05, "ks_error_bound": 0.0,
+             "then": [0.1] * 10, "now": [0.05, 0.15, *[0.1] * 8]}  # fmt: skip
+    columns = [{**one, "chance": chance} for one in (score, number, category)]
+    columns.append({"column": "occupation", "kind": "category", "too_few": True})
+    few = [{"column": one["column"], "kind": one["kind"], "too_few": True} for one in columns]
+    raised = {"metric": "psi", "column": "education", "figure": 0.31, "limit": 0.25, "level": "warn"}
+    return {
+        "reference": "holdout",
+        "rows_then": 21311,
+        "rows": sum(scores),
+        "histogram_then": [round(rows / 7) for rows in scores],
+        "columns": columns,
+        "slices": {
+            "sex": {
+                "Female": {"rows_then": 11000, "rows": sum(scores) - 40, "columns": columns},
+                "Male": {"rows_then": None, "rows": 40, "columns": few},
+            }
+        },
+        "raised": [raised, {**raised, "slice": "sex", "value": "Female", "figure": 0.33}],
+    }
 
 
 def failed_figures() -> dict[str, Any]:
