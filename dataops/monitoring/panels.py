@@ -39,6 +39,7 @@ OUTCOME_COLOURS = {
     "filtered_by_job": "#b8c2cc",
     "dropped": "#dd9f3d",
     "quarantined": BRICK,
+    "failed": "#6b2737",
 }
 CANDIDATE_STYLES = (
     (BLUE, "circle"),

@@ -17,12 +17,14 @@ from dataops.monitoring import wording
 
 Figures = Mapping[str, Any]
 
+FAILED = "failed"  # seldom: shown where there are any
 OUTCOMES: Mapping[str, str] = {
     "passed": "passed",
     "filtered_by_policy": "filtered by policy",
     "filtered_by_job": "filtered by the job",
     "dropped": "dropped",
     "quarantined": "quarantined",
+    FAILED: "couldn't be scored",
 }
 _BROKEN = "broken:"
 
@@ -127,7 +129,7 @@ def _reading(given: Figures, read: Figures | None) -> Reading:
     shares = [
         Share(outcome=name, label=label, rows=counts.get(name, 0), share=wording.percent(counts.get(name, 0), rows))
         for name, label in OUTCOMES.items()
-        if rows is not None
+        if rows is not None and (name != FAILED or counts.get(name))
     ]
     broken = {name.removeprefix(_BROKEN): n for name, n in counts.items() if name.startswith(_BROKEN)}
     root = (read or {}).get("receipts_root")
@@ -183,7 +185,7 @@ def _row_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
     read = sum(reading.read or 0 for reading in known)
     passed, aside, filtered = (
         sum(reading.rows(*outcomes) for reading in known)
-        for outcomes in (("passed",), ("dropped", "quarantined"), ("filtered_by_policy", "filtered_by_job"))
+        for outcomes in (("passed",), ("dropped", "quarantined", FAILED), ("filtered_by_policy", "filtered_by_job"))
     )
     if not known:
         planned = sum(given["rows"] for given in figures["inputs"])
