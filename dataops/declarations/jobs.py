@@ -318,7 +318,7 @@ class DriftLimit(Declaration):
 
     metric: DriftMetric
     """`psi` (population stability index), `js` (Jensen-Shannon distance, 0 to 1), `ks` (Kolmogorov-Smirnov, 0 to 1),
-    `missing` (change of the share of missing values) or `unknown` (share of values that the model doesn't know)."""
+    `missing` or `unknown` (how much the share of values changed that are missing, or that the model doesn't know)."""
     of: tuple[ColumnName, ...] = ()
     """The features that it holds for; `scores` are the model's scores. Default: all features and the scores."""
     warn: Annotated[float, Field(ge=0)] | None = None
@@ -344,7 +344,7 @@ class Monitor(Declaration):
     """Columns by whose values drift is told as well, of those that the model was judged by (`evaluate.slices`).
     Default: none."""
     limits: tuple[DriftLimit, ...] | None = None
-    """What warns and what stops a run. Default: warnings at values that are commonly taken for drift."""
+    """What warns and what stops a run. Default: warnings from `psi` 0.25, `missing` 0.05 and `unknown` 0.05 on."""
 
     def check(self) -> Iterator[Finding]:
         """Repeated columns, slices or limits of nothing."""
