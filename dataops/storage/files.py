@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,9 +158,10 @@ class PosixFiles(DataFiles):
     def stat(self, path: str) -> FileStat:  # noqa: D102
         located = self._disk.locate(check_path(path))
         with self._errors("reading the size of", path):
-            if located.is_dir():
+            status = located.stat()
+            if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError
-            return _stat(path, located.stat())
+            return _stat(path, status)
 
     def open(self, path: str) -> pa.NativeFile:  # noqa: D102
         self.stat(path)  # refuses what is no file, or reached through a link
