@@ -3,7 +3,8 @@
 1. Units count by what the model version fixed, so their counts add up to those of all rows, whoever counted them.
 2. A version without a reference is scored all the same, and the run's figures say that drift is unknown; a job that
    asks for slices or limits of its own is refused with such a version.
-3. Limits are judged before anything is published, on the job's own model; a replay's rows are too special to judge.
+3. Limits are judged before anything is published, on the job's own model. Of a replay no drift is told: its rows are
+   those that were set aside.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def run_rescore(
     with work.phase("publish"):
         require_within_thresholds(given, [record.receipt for record in records])
         allowance.require_kept()
-        drift = _drift(plan, given, records, work, replay=replay_of is not None)
+        drift = {} if replay_of is not None else _drift(plan, given, records, work)
         manifest, snapshot = publish(
             store,
             dataset=plan.job.output,
@@ -84,9 +84,7 @@ def run_rescore(
     return manifest, snapshot, with_drift(figures, drift) | {"kernels": context.kernels}
 
 
-def _drift(
-    plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord], work: Work, *, replay: bool
-) -> Mapping[str, Record]:
+def _drift(plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord], work: Work) -> Mapping[str, Record]:
     """The drift of each model's rows, by its name in the job; what the job's own model raises is told.
 
     Raises
@@ -97,7 +95,7 @@ def _drift(
         return {}
     found = {}
     for model in plan.models:
-        limits = () if replay or model.name != OWN else plan.job.monitor.limits
+        limits = plan.job.monitor.limits if model.name == OWN else ()
         least = given.grant.effect.min_group_size
         found[model.name], raised = drift_figures(
             model.monitored, records, model=model.name, limits=limits, min_group_size=least

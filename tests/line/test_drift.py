@@ -23,6 +23,7 @@ from dataops.features.binning import fit_cells
 from dataops.features.encoder import Encoder, encode, fit_encoder
 from dataops.features.profile import SCORES, count_columns, count_profile, dense_counts, score_histogram
 from dataops.features.reference import Reference
+from dataops.features.slices import slice_places
 from dataops.features.summary import summarise
 from dataops.models.predictor import BOOSTED, Predictor, load_predictor
 from dataops.registry.versions import LoadedVersion
@@ -92,6 +93,9 @@ class TestDemo:
         assert drift["rows_then"] == champion.package.metrics["holdout"]["rows"]
         assert set(columns_of(drift)) == {SCORES, *champion.package.program.encoder.source_columns()}
         assert all("psi" in one for one in drift["columns"])
+        by_sex = drift["slices"]["sex"]
+        assert sum(one["rows"] for one in by_sex.values()) == drift["rows"]
+        assert by_sex.keys() == {"Female", "Male"}
         assert drift["raised"] == []
         assert not [event for event in scored.events if event["event"] == "drifted"]
 
@@ -102,8 +106,9 @@ class TestDemo:
         assert reference is not None
         now, encoded = program.run(read_all(later, program.source_columns()))
         scores = load_predictor(champion.package.model_format, champion.package.model).predict(encoded)
-        spec = reference.spec.with_slices(())
-        whole = count_profile(spec, encoded, scores)
+        spec = reference.spec.with_slices(["sex"])
+        places = [slice_places(now[name], values) for name, values in spec.slices]
+        whole = count_profile(spec, encoded, scores, places)
         units = committed_units(workspace.store, "income_scores", scored.run.id).values()
         assert len(units) == 8
         assert np.array_equal(sum(dense_counts(one.summary["profile"][OWN], spec.size) for one in units), whole)

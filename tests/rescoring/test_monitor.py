@@ -18,7 +18,7 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import read_snapshot
-from dataops.errors import AccessDenied, ContractViolation, InvalidInput
+from dataops.errors import AccessDenied, Conflict, ContractViolation, InvalidInput
 from dataops.features.binning import fit_cells
 from dataops.features.encoder import encode
 from dataops.features.profile import SCORE_BINS, SCORES, ProfileSpec, count_columns, count_profile, dense_counts
@@ -245,6 +245,12 @@ class TestLimits:
     ) -> None:
         rescore(same, monitor=self.STOP)
         assert read_snapshot(open_store(str(tmp_path)), "scores") is not None
+
+    def test_do_not_judge_a_replay(self, rescore: Callable[..., Any], moved: LoadedVersion) -> None:
+        work = Working()
+        with pytest.raises(Conflict, match="not of run run-0"):  # that is looked at later, when it is published
+            rescore(moved, replay_of="run-0", work=work, monitor=self.STOP)
+        assert drifted(work) == []
 
     def test_are_no_matter_of_an_empty_list(self, rescore: Callable[..., Any], moved: LoadedVersion) -> None:
         work, figures = rescore(moved, monitor={"limits": []})
