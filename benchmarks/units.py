@@ -22,7 +22,7 @@ from scored_sets import FIFTY, FIFTY_FILES, QUICK, TINY_FILES, TINY_ROWS, Scored
 
 from dataops.declarations.jobs import find_job
 from dataops.demo.fetch import cache_folder
-from dataops.runs.execute import plan_job
+from dataops.runs.planning import plan_job
 from dataops.runs.workspace import Workspace
 
 MEMORY_LIMIT, TIMES = 1.1, 10

@@ -21,9 +21,9 @@ from dataops.preparation.prepare import PreparePlan
 from dataops.preparation.split import SPLIT_COLUMN
 from dataops.rescoring.linking import spelled
 from dataops.rescoring.plan import ScorePlan
-from dataops.runs.execute import plan_job
 from dataops.runs.ledger import State, job_of
 from dataops.runs.linking import find_links, linkable
+from dataops.runs.planning import plan_job
 from dataops.runs.workspace import Workspace
 from dataops.storage.files import open_files
 

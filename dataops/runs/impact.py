@@ -20,9 +20,9 @@ from dataops.declarations.jobs import INPUT, Output, RescoreJob
 from dataops.errors import Conflict, InvalidInput, NotFound, near_match
 from dataops.governance.grant import Purpose
 from dataops.rescoring.outputs import OWN, column_name
-from dataops.runs.execute import job_of_run
 from dataops.runs.ledger import RunState, State
 from dataops.runs.look import look_at
+from dataops.runs.planning import job_of_run
 from dataops.runs.workspace import Workspace
 
 CHANGE = "change"

@@ -43,7 +43,7 @@ from dataops.storage.objects import Store
 
 if TYPE_CHECKING:
     from dataops.engine.progress import Progress
-    from dataops.runs.execute import Planned
+    from dataops.runs.planning import Planned
 
 LINEAGE_FOLDER = "lineage"
 ENGINE = "Dask"

@@ -29,18 +29,10 @@ from dataops.governance.contract import Column
 from dataops.preparation.prepare import PreparePlan
 from dataops.records import Record, digest
 from dataops.rescoring.plan import ScorePlan
-from dataops.runs.execute import (
-    Options,
-    Outcome,
-    Planned,
-    applies_same_models,
-    job_of_run,
-    plan_job,
-    start_run,
-    with_quarantine,
-)
+from dataops.runs.execute import Options, Outcome, start_run
 from dataops.runs.finish import finish_published, half_done_replays
 from dataops.runs.ledger import State, job_of
+from dataops.runs.planning import Planned, applies_same_models, job_of_run, plan_job, with_quarantine
 from dataops.runs.quarantine import Held, HeldState, find_held, held_rows, quarantine_records
 from dataops.runs.workspace import Workspace
 
