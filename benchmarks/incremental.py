@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from compared import compare_rows, read_output
-from measuring import Spread, Watched, require, write_record
+from measuring import Spread, Watched, end_on_signal, require, write_record
 from ours import parts_of, run_apart, run_here
 from scored_sets import FIFTY, FIFTY_FILES, QUICK, data_of, make_workspace
 
@@ -34,6 +34,7 @@ FULL, UNCHANGED, CHANGED, FULL_AGAIN = "all", "nothing changed", "2 percent chan
 
 def main() -> None:
     """Measures, prints a table, writes the record."""
+    end_on_signal()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
     parser.add_argument("--rows", type=int, default=None, help="instead of twelve million")

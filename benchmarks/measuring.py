@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Event, Lock, Thread
-from typing import Any
+from threading import Event, Lock, Thread, Timer
+from types import FrameType
+from typing import Any, NoReturn
 
 import psutil
 
@@ -163,7 +165,7 @@ def watch(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeo
 
     Raises
     ------
-    RuntimeError : it failed; with the last lines that it wrote.
+    RuntimeError : it failed, or took longer than `timeout` seconds; with the last lines that it wrote.
     """
     started = time.monotonic()
     with tempfile.TemporaryFile() as errors:
@@ -176,14 +178,20 @@ def watch(command: Sequence[str], *, env: Mapping[str, str] | None = None, timeo
             start_new_session=True,
         )
         tree, stop = _Tree(root=psutil.Process(process.pid)), Event()
-        sampler = Thread(target=_sample, args=(tree, stop), daemon=True)
-        sampler.start()
+        threads = (Thread(target=_sample, args=(tree, stop), daemon=True), Timer(timeout, _kill, args=(tree,)))
+        for thread in threads:
+            thread.start()
         try:
             phases, told, said = _listen(process, tree, started)
-            code = process.wait(timeout)
+            code = process.wait()
+        except BaseException:
+            _kill(tree)
+            raise
         finally:
             stop.set()
-            sampler.join()
+            threads[1].cancel()
+            for thread in threads:
+                thread.join()
             _end(tree)
         if code:
             errors.seek(0)
@@ -224,18 +232,36 @@ def _listen(
 
 def _end(tree: _Tree) -> None:
     """Nothing of what was started is left: a driver that was killed leaves its workers."""
-    left = []
-    for pid, created in list(tree.cpu):
-        try:
-            process = psutil.Process(pid)
-        except psutil.Error:
-            continue
-        if process.create_time() == created:
-            left.append(process)
-    _, alive = psutil.wait_procs(left, timeout=GRACE_SECONDS)
-    for process in alive:
+    _, alive = psutil.wait_procs(_alive(tree), timeout=GRACE_SECONDS)
+    if alive:
+        _kill(tree)
+
+
+def _kill(tree: _Tree) -> None:
+    tree.sample()  # what began since is known too
+    for process in _alive(tree):
         with suppress(psutil.Error):
             process.kill()
+
+
+def _alive(tree: _Tree) -> list[psutil.Process]:
+    """The processes of the tree that are still there; a number may be another's by now."""
+    found = []
+    for pid, created in list(tree.cpu):
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def end_on_signal() -> None:
+    """From now on a SIGTERM ends this process as an interrupt does: what it started ends with it."""
+
+    def stop(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def machine() -> dict[str, Any]:

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from compared import compare_rows, read_output
-from measuring import Spread, Watched, machine, plain_spreads, require, watch, write_record
+from measuring import Spread, Watched, end_on_signal, machine, plain_spreads, require, watch, write_record
 from ours import ENVIRONMENT, parts_of, run_apart, run_here
 from peers.environments import FRAMES, ONEDAL, RAY, SPARK, CannotBuild, Environment, build, variables
 from scored_sets import QUICK, SETS, ScoredSet, data_of, describe, make_workspace
@@ -93,17 +93,26 @@ class Ran:
 
     @property
     def seconds(self) -> float:
-        """Of work."""
-        return self.watched.phases["work"].seconds
+        """Of work, without what a peer imported once the work had begun."""
+        return self.watched.phases["work"].seconds - self._imported("seconds")
+
+    @property
+    def start_seconds(self) -> float:
+        """Of start-up."""
+        return self.watched.phases["start"].seconds + self._imported("seconds")
 
     @property
     def cpu_seconds(self) -> float:
         """Of work, of all processes."""
-        return self.watched.phases["work"].cpu_seconds
+        return self.watched.phases["work"].cpu_seconds - self._imported("cpu_seconds")
+
+    def _imported(self, what: str) -> float:
+        return float(self.watched.told.get("imported", {}).get(what, 0.0))
 
 
 def main() -> None:
     """Measures, prints tables, writes the record."""
+    end_on_signal()
     given = _arguments()
     wanted = set(given.only.split(",")) if given.only else {*PEERS, BARE}
     environments, missing = find_environments(wanted)
@@ -270,8 +279,8 @@ def show(runs: Mapping[str, Sequence[Ran]], rows: int) -> None:
     )
     for name, found in runs.items():
         work = Spread.of([one.seconds for one in found])
-        start = Spread.of([one.watched.phases["start"].seconds for one in found])
-        cpu = Spread.of([one.watched.phases["work"].cpu_seconds for one in found])
+        start = Spread.of([one.start_seconds for one in found])
+        cpu = Spread.of([one.cpu_seconds for one in found])
         peak = max(one.watched.peak for one in found) / 2**20
         total = max(sum(held for _, held in one.watched.peaks) for one in found) / 2**20
         print(
@@ -305,8 +314,10 @@ def _say(name: str, turn: int, ran: Ran) -> None:
     told = ran.watched.told
     result = told.get("result") or {}
     with_what = result.get("predictors") or result.get("predictor") or told.get("predictor") or ""
-    start = ran.watched.phases["start"].seconds
-    print(f"  round {turn + 1}: {name:<34} {ran.seconds:8.2f} s, start-up {start:6.2f} s  {with_what}", flush=True)
+    print(
+        f"  round {turn + 1}: {name:<34} {ran.seconds:8.2f} s, start-up {ran.start_seconds:6.2f} s  {with_what}",
+        flush=True,
+    )
 
 
 def _recorded(runs: Mapping[str, Sequence[Ran]], spec: Mapping[str, Any], rounds: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from measuring import Spread, Watched, require, seconds, write_record
+from measuring import Spread, Watched, end_on_signal, require, seconds, write_record
 from ours import parts_of, run_apart, run_here
 from scored_sets import FIFTY, FIFTY_FILES, QUICK, TINY_FILES, TINY_ROWS, ScoredSet, data_of, make_workspace
 
@@ -31,6 +31,7 @@ WORKER = "multiprocessing.spawn"
 
 def main() -> None:
     """Measures, prints, writes the record."""
+    end_on_signal()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2,000 tiny units, a tenth of the rows")
     parser.add_argument("--units", type=int, default=None, help="tiny units, instead of 100,000")

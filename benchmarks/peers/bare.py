@@ -7,6 +7,7 @@ written out here, so that what our kernels waste shows too.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from telling import read_spec, tell, tell_phase, versions
 
 from dataops.features.encoder import Encoded
-from dataops.models.predictor import Predictor, load_predictor
+from dataops.models.predictor import FORMATS, Predictor, load_predictor
 
 ROWS_PER_GROUP = 131_072
 _PARTS = {"hour": pc.hour, "day": lambda values: pc.day_of_week(values, count_from_zero=True, week_start=7)}
@@ -30,13 +31,13 @@ def main() -> None:
     spec, output = read_spec()
     output.mkdir(parents=True)
     context = multiprocessing.get_context("spawn")
-    units, ready = context.SimpleQueue(), context.SimpleQueue()
-    args = (spec, str(output), units, ready)
+    units, ready, said = context.SimpleQueue(), context.SimpleQueue(), context.SimpleQueue()
+    args = (spec, str(output), units, ready, said)
     workers = [context.Process(target=_work, args=args) for _ in range(spec["cores"])]
     for worker in workers:
         worker.start()
-    predictors = {ready.get() for _ in workers}
-    tell(versions=versions("numpy", "pyarrow", "xgboost-cpu"), predictor=" and ".join(sorted(predictors)))
+    for _ in workers:
+        ready.get()  # it has imported all that it needs
     tell_phase("work")
     for number, path in enumerate(spec["files"]):
         for first, stop in _ranges(pq.read_metadata(path), spec["columns"], spec["unit_bytes"]):
@@ -48,6 +49,8 @@ def main() -> None:
     if any(worker.exitcode for worker in workers):
         sys.exit("a worker failed")
     tell_phase("end")
+    predictors = {said.get() for _ in workers}
+    tell(versions=versions("numpy", "pyarrow", "xgboost-cpu"), predictor=" and ".join(sorted(predictors)))
 
 
 def _ranges(footer: pq.FileMetaData, columns: list[str], unit_bytes: int) -> list[tuple[int, int]]:
@@ -63,10 +66,13 @@ def _ranges(footer: pq.FileMetaData, columns: list[str], unit_bytes: int) -> lis
     return [*ranges, (start, footer.num_row_groups)]
 
 
-def _work(spec: dict[str, Any], output: str, units: Any, ready: Any) -> None:
+def _work(spec: dict[str, Any], output: str, units: Any, ready: Any, said: Any) -> None:
     pa.set_cpu_count(1)
-    predictor, name = _load(spec["model"])
-    ready.put(name)
+    importlib.import_module(FORMATS[spec["model"]["format"]].module)
+    importlib.import_module("xgboost")
+    ready.put(None)
+    predictor = load_predictor(spec["model"]["format"], Path(spec["model"]["path"]).read_bytes(), 1)
+    said.put(type(predictor).__name__)
     while (unit := units.get()) is not None:
         number, path, first, stop = unit
         _score(spec, Path(output) / f"part-{number:04d}-{first:04d}.parquet", path, range(first, stop), predictor)
@@ -129,12 +135,6 @@ def _fill_codes(column: pa.ChunkedArray, categories: list[str], out: np.ndarray)
         table[:-1] = pc.add(pc.fill_null(found, -1), 1).to_numpy()
         out[start : start + len(chunk)] = table[pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy()]
         start += len(chunk)
-
-
-def _load(model: dict[str, Any]) -> tuple[Predictor, str]:
-    """The predictor and what it is called."""
-    predictor = load_predictor(model["format"], Path(model["path"]).read_bytes(), 1)
-    return predictor, type(predictor).__name__
 
 
 if __name__ == "__main__":

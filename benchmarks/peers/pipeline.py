@@ -38,8 +38,12 @@ def score(pipeline: Pipeline, frame: pd.DataFrame, keep: list[str]) -> pd.DataFr
 
 def _with_times(frame: pd.DataFrame, times: dict[str, tuple[str, str]]) -> pd.DataFrame:
     """`frame` with the parts of times that the model was trained on; Sunday is day 0."""
-    parts = {"hour": lambda one: one.dt.hour, "day": lambda one: (one.dt.dayofweek + 1) % 7}
+    parts = {"hour": lambda one: one.dt.hour, "day": lambda one: _from_sunday(one.dt.dayofweek)}
     return frame.assign(**{name: parts[part](frame[column]) for name, (column, part) in times.items()})
+
+
+def _from_sunday(day: pd.Series) -> pd.Series:
+    return (day + 1).where(day < 6, 0)  # columns of Arrow, as Ray gives them, know no remainder
 
 
 def _features(spec: dict[str, Any]) -> ColumnTransformer:
