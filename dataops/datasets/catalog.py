@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dataops.datasets.arrivals import Arrived, refresh_arrivals
 from dataops.datasets.snapshot import DATASETS_FOLDER, Snapshot, read_snapshot
 from dataops.datasets.source import read_fragments, read_schema, record_source, refresh_source
 from dataops.declarations.catalog import CatalogEntry
@@ -102,7 +104,7 @@ def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
     InvalidInput : its entry or contract is wrong, or the files don't have the contract's columns.
     """
     if is_declared(settings, name):
-        return _open_declared(settings, store, name)
+        return _open_declared(settings, name, partial(refresh_source, store, name))
     snapshot = read_snapshot(store, name)
     if snapshot is None:
         raise _unknown(name, *dataset_names(settings, store))
@@ -112,16 +114,60 @@ def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
     return Dataset(name=name, url=url, zone=newest.zone, contract=contract, snapshot=snapshot, declared=False)
 
 
-def _open_declared(settings: Settings, store: Store, name: str) -> Dataset:
+def open_arriving(
+    settings: Settings, store: Store, name: str, *, settle_seconds: float, now_ns: int
+) -> tuple[Dataset, Arrived]:
+    """The declared dataset `name` as far as its files arrived whole (`arrivals`), and all that lies there.
+
+    Raises
+    ------
+    NotFound, InvalidInput : as `open_dataset`; a dataset that a job made doesn't arrive.
+    """
+    if not is_declared(settings, name):
+        require_dataset(settings, store, name)
+        raise InvalidInput(
+            f"dataset '{name}' was made by a job; files are followed where they arrive, in the catalog's"
+        )
+    looked: list[Arrived] = []
+
+    def look(url: str, zone: str, contract: Contract) -> Snapshot:
+        snapshot, arrived = refresh_arrivals(
+            store, name, url, zone, contract, settle_seconds=settle_seconds, now_ns=now_ns
+        )
+        looked.append(arrived)
+        return snapshot
+
+    return _open_declared(settings, name, look), looked[0]
+
+
+def open_as_of(settings: Settings, store: Store, name: str, number: int) -> Dataset:
+    """The declared dataset `name` as it was recorded in snapshot `number`, under today's contract.
+
+    Raises
+    ------
+    NotFound : no such dataset, or no such snapshot.
+    """
+
+    def look(_url: str, _zone: str, _contract: Contract) -> Snapshot:
+        snapshot = read_snapshot(store, name, number)
+        if snapshot is None:
+            raise NotFound(f"no snapshot {number}")
+        return snapshot
+
+    return _open_declared(settings, name, look)
+
+
+def _open_declared(settings: Settings, name: str, look: Callable[[str, str, Contract], Snapshot]) -> Dataset:
+    """The dataset, with the snapshot that `look` finds for its URL, zone and contract."""
     entry = read_entry(settings.workspace, name)
     contract = read_contract(settings.workspace / entry.contract)
     url = resolve_url(settings.workspace, entry.url)
     try:
-        snapshot = refresh_source(store, name, url, entry.zone, contract)
-        schema = read_schema(open_files(url), snapshot.fragments[:1])
+        snapshot = look(url, entry.zone, contract)
+        first = snapshot.fragments[:1]
+        findings = table_columns_match(contract, read_schema(open_files(url), first)) if first else ()
     except (NotFound, Integrity) as error:
         raise type(error)(f"dataset '{name}' (catalog/{name}.yaml): {error}") from None
-    findings = table_columns_match(contract, schema)
     if findings:
         listed = "\n  ".join(findings)
         raise InvalidInput(f"dataset '{name}' and its contract {entry.contract} don't fit together:\n  {listed}")

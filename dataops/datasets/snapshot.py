@@ -11,6 +11,8 @@
    append is conditional on every snapshot since the manifest was made having been looked at.
 5. The manifest of a *replay* is added to what there is, and only while the run whose quarantine it took is part of the
    dataset and no other replay took it.
+6. The manifest of a run that *follows* files as they arrive is added, too, and only right behind the run that it saw as
+   the last of these: so no file is taken by two.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from dataops.storage.journal import Entry, Journal
 from dataops.storage.objects import Store
 
 DATASETS_FOLDER = "datasets"
+_ADDED = {"replay_of", "follows"}  # keys by which a snapshot says that a manifest is added to what there was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,13 @@ class Manifest:
     def replay_of(self) -> str | None:
         """The run whose quarantine it took; None for a run over whole data."""
         return self.lineage.get("replay_of")
+
+    @property
+    def follows(self) -> Mapping[str, Any] | None:
+        """Of a run that took files as they arrive: ``previous``, the run before it (None for the first), and the digest
+        of the ``record`` of what it took.
+        """
+        return self.lineage.get("follows")
 
     def to_bytes(self) -> bytes:
         """The stored record."""
@@ -241,7 +251,7 @@ def newest_listed(store: Store, dataset: str, snapshots: int) -> list[Mapping[st
         return []
     entries = list(journal.entries(max(1, tail.number - snapshots + 1)))
     expired = {one["digest"] for entry in entries for one in entry.body.get("expiry", {}).get("manifests", ())}
-    listed = [one for entry in reversed(entries) for one in entry.body["manifests"] if "replay_of" not in one]
+    listed = [one for entry in reversed(entries) for one in entry.body["manifests"] if not _ADDED & one.keys()]
     return list({one["digest"]: one for one in listed if one["digest"] not in expired}.values())
 
 
@@ -284,7 +294,7 @@ def append_snapshot(store: Store, manifest: Manifest, *, replace: bool = True) -
 def publish_snapshot(store: Store, manifest: Manifest, *, require: Callable[[], None] = lambda: None) -> Snapshot:
     """The one snapshot that brought `manifest` in: an earlier one, else a new one behind all that there are.
 
-    A manifest over whole data replaces what there was; that of a replay is added to it.
+    A manifest over whole data replaces what there was; those of a replay and of a run that follows are added to it.
 
     Parameters
     ----------
@@ -292,7 +302,8 @@ def publish_snapshot(store: Store, manifest: Manifest, *, require: Callable[[], 
 
     Raises
     ------
-    Conflict : of a replay: another replay took the quarantine first, or a newer run took the place of its run.
+    Conflict : of a replay: another replay took the quarantine first, or a newer run took the place of its run. Of a run
+        that follows: another one took files since, or a run over whole data took the place of them all.
     """
     journal = snapshot_journal(store, manifest.dataset)
     listed = _listed(manifest)
@@ -302,7 +313,7 @@ def publish_snapshot(store: Store, manifest: Manifest, *, require: Callable[[], 
             if listed in entry.body["manifests"]:
                 return _load(store, manifest.dataset, entry)
             seen = entry
-        before = _required_for_replay(manifest, seen) if manifest.replay_of else []
+        before = _added_to(manifest, journal, seen)
         require()
         try:
             appended = journal.append({"manifests": [*before, listed]}, after=seen)
@@ -319,7 +330,56 @@ def was_published(store: Store, dataset: str, run: str) -> bool:
 
 def _listed(manifest: Manifest) -> Record:
     listed = {"run": manifest.run, "digest": digest_bytes(manifest.to_bytes()), "rows": manifest.rows}
+    if manifest.follows is not None:
+        return {**listed, "follows": manifest.follows["previous"]}
     return {**listed, "replay_of": manifest.replay_of} if manifest.replay_of else listed
+
+
+def _added_to(manifest: Manifest, journal: Journal, tail: Entry | None) -> list[Record]:
+    """The manifests that stay beside `manifest`."""
+    if manifest.follows is not None:
+        return _required_for_following(manifest, journal, tail)
+    return _required_for_replay(manifest, tail) if manifest.replay_of else []
+
+
+def last_followed(store: Store, dataset: str) -> Mapping[str, Any] | None:
+    """What the snapshots list of the last run that followed files into `dataset` (``run``, ``digest``); None if none
+    did.
+
+    Raises
+    ------
+    Conflict : the dataset is what a run over whole data made.
+    """
+    journal = snapshot_journal(store, dataset)
+    return _last_followed(journal, dataset, journal.tail())
+
+
+def _last_followed(journal: Journal, dataset: str, tail: Entry | None) -> Mapping[str, Any] | None:
+    entry = tail
+    while entry is not None:
+        listed = entry.body["manifests"]
+        followed = [one for one in listed if "follows" in one]
+        if followed:
+            return dict(followed[-1])
+        if listed and "expiry" not in entry.body:
+            raise Conflict(
+                f"run {listed[0]['run']} made all of '{dataset}' of whole data: which files its rows are from can't be "
+                "told. Follow into another output"
+            )
+        entry = journal.read(entry.number - 1) if entry.number > 1 else None  # all that was followed expired
+    return None
+
+
+def _required_for_following(manifest: Manifest, journal: Journal, tail: Entry | None) -> list[Record]:
+    """The manifests that a run which follows is added to: no other took files since it looked."""
+    last = _last_followed(journal, manifest.dataset, tail)
+    now = None if last is None else last["run"]
+    if now != (manifest.follows or {})["previous"]:
+        raise Conflict(
+            f"run {now} took files into '{manifest.dataset}' after run {manifest.run} had looked for them; nothing of "
+            "the latter was published. Run the job again to take what is left"
+        )
+    return [] if tail is None else list(tail.body["manifests"])
 
 
 def _required_for_replay(manifest: Manifest, tail: Entry | None) -> list[Record]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -36,6 +35,7 @@ from dataops.records import digest, digest_bytes, format_time, now_utc
 from dataops.storage.disk import hide_values
 from dataops.storage.files import DataFiles, FileStat, open_files
 from dataops.storage.objects import Store
+from dataops.storage.side_by_side import side_by_side
 
 FOOTER_READERS = 16
 PARQUET_MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
@@ -65,22 +65,27 @@ def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None
         if before is not None and (before.size_bytes, before.modified_ns) == (stat.size_bytes, stat.mtime_ns):
             return before
         try:
-            return _read_fragment(files, stat)
+            return read_fragment(files, stat)
         except Integrity as error:
             return str(error)
 
-    with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        looked = list(pool.map(look, found))
+    looked = side_by_side(look, found, threads=FOOTER_READERS)
     broken = [item for item in looked if isinstance(item, str)]
     if broken:
         shown = "\n  ".join(broken[:10])
         raise Integrity(f"{len(broken)} of {len(found)} files below {files.url} can't be read as Parquet:\n  {shown}")
     fragments = tuple(item for item in looked if isinstance(item, Fragment))
-    _require_same_partitions(fragments)
+    require_same_partitions(fragments)
     return fragments
 
 
-def _read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
+def read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
+    """The file that was found as `stat`, by its footer.
+
+    Raises
+    ------
+    Integrity : it isn't Parquet, or is cut short.
+    """
     try:
         with files.open(stat.path) as opened:
             footer = read_footer(opened, stat.path)
@@ -152,7 +157,13 @@ def _partition(path: str) -> tuple[tuple[str, str], ...]:
     return tuple((unquote(name), unquote(value)) for name, value in pairs)
 
 
-def _require_same_partitions(fragments: Sequence[Fragment]) -> None:
+def require_same_partitions(fragments: Sequence[Fragment]) -> None:
+    """Nothing, if all of `fragments` (one at least) lie in folders of the same partition columns.
+
+    Raises
+    ------
+    InvalidInput : they don't.
+    """
     first = [name for name, _ in fragments[0].partition]
     for fragment in fragments:
         names = [name for name, _ in fragment.partition]
