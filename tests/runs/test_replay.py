@@ -56,7 +56,7 @@ class Died(BaseException):
 def _prepared(folder: Path, cluster: Client, contract: str) -> Line:
     """A town whose training set is made: forty rows of it wait in quarantine."""
     connection = Connection(client=cluster, dashboard="http://127.0.0.1", workers=2, threads=1)
-    town = Line(folder=make_workspace(folder, files=2), connection=connection)
+    town = Line(folder=make_workspace(folder, files=2), connection=connection, reports=True)
     _contract(town, contract)
     town.run("people_ready")
     return town
