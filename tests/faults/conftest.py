@@ -1,4 +1,4 @@
-"""A line of many small units, done once without a fault: what every run that was killed has to come to."""
+"""People in many small units, scored once without a fault: what every run that was killed has to come to."""
 
 from __future__ import annotations
 
@@ -8,29 +8,50 @@ from pathlib import Path
 
 import pytest
 
-from tests.line.people import make_workspace
-from tests.line.running import Line, standing_cluster
+from dataops.models.predictor import BOOSTED
+from dataops.runs.promotion import promote_version
+from tests.datasets.examples import open_one
+from tests.faults.driver import end_all
+from tests.faults.oracle import UNITS, Undisturbed, published
+from tests.rescoring.examples import register
+from tests.runs.offline import SCORES, Offline
 
-FILES = 48
+
+@pytest.fixture(autouse=True)
+def _no_driver_stays() -> Iterator[None]:
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """The line without a fault."""
-    folder = make_workspace(tmp_path_factory.mktemp("faults") / "whole", files=FILES)
-    with standing_cluster(2) as connection:
-        line = Line(folder=folder, connection=connection)
-        line.run_all()
-        yield line
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """What comes of the people without a fault; they are scored by the first of two versions, which is champion."""
+    home = tmp_path_factory.mktemp("faults")
+    made = Offline.make(home / "unscored", files=UNITS)
+    register(made.workspace, BOOSTED)
+    promote_version(made.workspace, "wealth", 1, reason="test")
+    made.change("jobs/people.yaml", "wealth@1", "wealth@champion")
+    open_one(made.workspace, "people_new", "score")  # which is recorded: all other puts are the run's
+    shutil.copytree(made.folder, home / "whole")
+    whole = Offline(folder=home / "whole")
+    run = whole.run().state.run.id
+    manifest = published(whole)
+    assert manifest is not None
+    return Undisturbed(
+        folder=made.folder,
+        whole=whole.folder,
+        parts=whole.line.parts(SCORES, run),
+        rows=whole.rows(),
+        counts=manifest.counts,
+    )
 
 
 @pytest.fixture
-def copied(whole: Line, tmp_path: Path) -> Callable[[Line], Line]:
-    """Makes a copy of a line, to go on with."""
+def unscored(undisturbed: Undisturbed, tmp_path: Path) -> Callable[[], Offline]:
+    """Makes a workspace of the same people, which nobody scored yet."""
 
-    def copy(line: Line) -> Line:
-        folder = tmp_path / f"copy-{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(line.folder, folder)
-        return Line(folder=folder, connection=whole.connection)
+    def make() -> Offline:
+        shutil.copytree(undisturbed.folder, tmp_path / "town")
+        return Offline(folder=tmp_path / "town")
 
-    return copy
+    return make

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from tests.faults.dying import MODULE, Death, told
+
 COMMAND = (sys.executable, "-c", "from dataops.cli.main import main; main()")
-DEADLINE_SECONDS = 90.0
+MORTAL = (sys.executable, "-c", f"from {MODULE} import drive; drive()")
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 240.0
 POLL_SECONDS = 0.002
 
 
@@ -36,9 +43,27 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(temporary)}
 
 
+def mortal_environment(deaths: Sequence[Death], marks: Path) -> dict[str, str]:
+    """What makes a process, and the workers that it or Dask's command line starts, die of `deaths`."""
+    marks.mkdir(exist_ok=True)
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "DASK_DISTRIBUTED__WORKER__PRELOAD": f"['{MODULE}']", **told(deaths, marks)}
+
+
 def spill_folders(folder: Path) -> list[Path]:
     """What clusters left in the temporary folder of the workspace at `folder`."""
     return sorted((folder / "tmp").glob("dataops-spill-*"))
+
+
+_started: list[Driver] = []
+
+
+def end_all() -> None:
+    """Whatever a test that failed left running ends."""
+    while _started:
+        driver = _started.pop()
+        if driver.process.poll() is None:
+            driver.kill()
 
 
 def wait_for(true: Callable[[], bool], what: str) -> None:
@@ -53,9 +78,10 @@ def wait_for(true: Callable[[], bool], what: str) -> None:
 class Driver:
     """A running ``dataops job run JOB --again`` and what it leaves on disk."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[str]
     runs: Path
     earlier: frozenset[str]
+    family: set[psutil.Process] = field(default_factory=set)
 
     @property
     def run(self) -> str | None:
@@ -94,8 +120,26 @@ class Driver:
         wait_for(lambda: not any(alive(one) for one in family), "the processes of a killed driver ended")
 
     def finish(self) -> int:
-        """Its exit code."""
-        return self.process.wait(DEADLINE_SECONDS)
+        """Its exit code; negative if it was killed."""
+        wait_for(self._ended, "the driver ended")
+        return self.process.wait()
+
+    def answer(self) -> dict[str, Any]:
+        """What it printed."""
+        assert self.process.stdout is not None
+        with self.process.stdout as printed:
+            return dict(json.loads(printed.read()))
+
+    def _ended(self) -> bool:
+        if self.process.poll() is not None:
+            return True
+        with suppress(psutil.NoSuchProcess):
+            self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
+        return False
+
+    def wait_for_family(self) -> None:
+        """Return when all that it started has ended, by itself."""
+        wait_for(lambda: not any(alive(one) for one in self.family), "the processes of a dead driver ended")
 
 
 def alive(process: psutil.Process) -> bool:
@@ -113,15 +157,35 @@ def _command_line(process: psutil.Process) -> Sequence[str]:
         return []
 
 
-def start(folder: Path, job: str, *, workers: int = 2) -> Driver:
-    """A driver that does `job` (whose output has its name) in the workspace at `folder`."""
+def start(
+    folder: Path,
+    job: str,
+    *,
+    resume: str = "",
+    workers: int = 2,
+    cluster: str | None = None,
+    deaths: Sequence[Death] = (),
+    marks: Path | None = None,
+) -> Driver:
+    """A driver that does `job` (whose output has its name) in the workspace at `folder`.
+
+    Parameters
+    ----------
+    resume : the run to take up again; "": a new one.
+    cluster : file of the cluster.
+    deaths, marks : what its processes die of, see `dying`.
+    """
     runs = folder / "storage" / "datasets" / job / "runs"
-    earlier = frozenset(path.name for path in runs.glob("*"))
-    arguments = ("job", "run", "jobs/people.yaml", job, "--again", "--workers", str(workers), "--json")
+    earlier = frozenset(path.name for path in runs.glob("*")) - {resume}
+    arguments = ["job", "resume", resume] if resume else ["job", "run", "jobs/people.yaml", job, "--again"]
+    arguments += ["--cluster", cluster] if cluster else []
     process = subprocess.Popen(
-        [*COMMAND, *arguments, "-w", str(folder)],
-        env=environment(folder),
-        stdout=subprocess.DEVNULL,
+        [*(MORTAL if marks else COMMAND), *arguments, "--workers", str(workers), "--json", "-w", str(folder)],
+        env=environment(folder) | (mortal_environment(deaths, marks) if marks else {}),
+        stdout=subprocess.PIPE if marks else subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
-    return Driver(process=process, runs=runs, earlier=earlier)
+    driver = Driver(process=process, runs=runs, earlier=earlier)
+    _started.append(driver)
+    return driver
