@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +27,9 @@ from dataops.errors import Integrity, NotFound
 from dataops.records import Record, decode_record, encode_record, new_nonce
 from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
+from dataops.storage.side_by_side import side_by_side
 
 ROWS_PER_GROUP = 131_072
-RECORD_READERS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +237,5 @@ def committed_units(
     found = dict(known or {})
     known_keys = {unit_key(dataset, run, unit) for unit in found}
     keys = [key for key in store.list(f"{run_folder(dataset, run)}/units") if key not in known_keys]
-    with ThreadPoolExecutor(RECORD_READERS) as pool:
-        records = pool.map(lambda key: UnitRecord.from_bytes(store.get(key)), keys)
-        return found | {record.unit: record for record in records}
+    records = side_by_side(lambda key: UnitRecord.from_bytes(store.get(key)), keys)
+    return found | {record.unit: record for record in records}

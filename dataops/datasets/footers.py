@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -25,6 +24,7 @@ from dataops.governance.leaves import Leaf, leaves_of
 from dataops.governance.plain_types import plain_type
 from dataops.governance.pruning import Range, may_pass
 from dataops.storage.files import DataFiles, open_files
+from dataops.storage.side_by_side import side_by_side
 
 MOST_FILES = 2_000  # looked at in a second or two
 
@@ -78,8 +78,9 @@ def expect(
         by_file.setdefault(unit.fragment.path, []).append(unit)
     every = list(by_file.values())
     looked_at = range(0, len(every), max(1, -(-len(every) // most_files)))
-    with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        looked = list(pool.map(lambda place: _expected(files, contract, every[place], paths, filters), looked_at))
+    looked = side_by_side(
+        lambda place: _expected(files, contract, every[place], paths, filters), looked_at, threads=FOOTER_READERS
+    )
     found = Expected(**{name: sum(getattr(one, name) for one in looked) for name in Expected.__slots__})
     others = [of_one for place, of_one in enumerate(every) if place not in looked_at]
     if not others:

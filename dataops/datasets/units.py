@@ -90,7 +90,7 @@ class Unit:
 def plan_units(fragments: Iterable[Fragment], target_bytes: int = TARGET_BYTES) -> tuple[Unit, ...]:
     """Units of about `target_bytes` each once decoded, in the order of `fragments`; none of a fragment without rows."""
     ranges = (
-        (replace(fragment, row_groups=fragment.row_groups[start:stop]), start, stop, first_row)
+        (_with_groups(fragment, start, stop), start, stop, first_row)
         for fragment in fragments
         for start, stop, first_row, rows in _ranges(fragment.row_groups, target_bytes)
         if rows
@@ -99,6 +99,13 @@ def plan_units(fragments: Iterable[Fragment], target_bytes: int = TARGET_BYTES) 
         Unit(id=f"u{number:06d}", fragment=fragment, start_group=start, stop_group=stop, first_row=first_row)
         for number, (fragment, start, stop, first_row) in enumerate(ranges)
     )
+
+
+def _with_groups(fragment: Fragment, start: int, stop: int) -> Fragment:
+    """The file with the row groups `start` to `stop` alone."""
+    if stop - start == len(fragment.row_groups):
+        return fragment
+    return replace(fragment, row_groups=fragment.row_groups[start:stop])
 
 
 def _ranges(groups: Sequence[RowGroup], target_bytes: int) -> Iterator[tuple[int, int, int, int]]:

@@ -11,7 +11,6 @@ For a dataset of the catalog: that every file is still what the newest snapshot 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow.parquet as pq
@@ -28,8 +27,7 @@ from dataops.records import digest_bytes, merkle_root
 from dataops.settings import Settings, resolve_url
 from dataops.storage.files import DataFiles, open_files
 from dataops.storage.objects import Store
-
-READERS = 8
+from dataops.storage.side_by_side import side_by_side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,11 +260,9 @@ def _records(store: Store, manifest: Manifest, findings: list[str]) -> list[Unit
     findings.extend(f"{key}: a record that the manifest doesn't name" for key in there if key not in named)
     found = []
     in_order = sorted(keys.items(), key=lambda item: (len(item[0]), item[0]))  # u1000000 comes after u999999
-    with ThreadPoolExecutor(READERS) as pool:
-        looked = pool.map(lambda item: _record(store, item[1], manifest.units[item[0]]), in_order)
-        for record, finding in looked:
-            findings.extend([finding] if finding else [])
-            found.extend([record] if record else [])
+    for record, finding in side_by_side(lambda item: _record(store, item[1], manifest.units[item[0]]), in_order):
+        findings.extend([finding] if finding else [])
+        found.extend([record] if record else [])
     return found
 
 
@@ -296,8 +292,7 @@ def _count(files: DataFiles, fragments: list[Fragment] | tuple[Fragment, ...], f
         except DataopsError as error:
             return 0, f"{fragment.path}: {error}"
 
-    with ThreadPoolExecutor(READERS) as pool:
-        looked = list(pool.map(look, fragments))
+    looked = side_by_side(look, fragments)
     findings.extend(finding for _, finding in looked if finding is not None)
     return sum(rows for rows, _ in looked)
 

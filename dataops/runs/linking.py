@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +51,9 @@ from dataops.rescoring.linking import (
 from dataops.rescoring.plan import ScorePlan
 from dataops.storage.files import DataFiles, open_files
 from dataops.storage.objects import Store
+from dataops.storage.side_by_side import side_by_side
 
 SNAPSHOTS = 20  # so many back: a model that was tried for a day or two links to what was there before
-READERS = 8
 NOT_KNOWN = "not known before the survey"
 
 
@@ -157,8 +156,7 @@ class _Look:
 
     def at(self, decided: Decided) -> Found:
         """What of `decided` is whole."""
-        with ThreadPoolExecutor(READERS) as pool:
-            looked = dict(zip(decided.matches, pool.map(self._first, decided.matches.values()), strict=True))
+        looked = dict(zip(decided.matches, side_by_side(self._first, decided.matches.values()), strict=True))
         marked = self._marked([record for _, record in looked.values() if record is not None])
         links, records, reasons = {}, {}, dict(decided.reasons)
         for unit, (found, record) in looked.items():
@@ -257,18 +255,16 @@ def _put_records(
         there = store.put_if_absent(unit_key(links.dataset, links.run, unit), record.to_bytes())
         return record if there else None  # another driver's worker scored it meanwhile
 
-    with ThreadPoolExecutor(READERS) as pool:
-        put_now = dict(zip(records, pool.map(put, records), strict=True))
+    put_now = dict(zip(records, side_by_side(put, records), strict=True))
     return {unit: record for unit, record in put_now.items() if record is not None}
 
 
 def _records_again(store: Store, files: DataFiles, links: Links, done: Collection[str]) -> dict[str, UnitRecord]:
     """Of a resumed run: the records to be put of units that have none yet."""
     waiting = {unit: link for unit, link in links.units.items() if unit not in done}
-    with ThreadPoolExecutor(READERS) as pool:
-        looked = pool.map(lambda link: whole_record(store, files, links.dataset, link), waiting.values())
-        pairs = zip(waiting.items(), looked, strict=True)
-        return {unit: linked_record(one, unit, link.run) for (unit, link), one in pairs if one is not None}
+    looked = side_by_side(lambda link: whole_record(store, files, links.dataset, link), waiting.values())
+    pairs = zip(waiting.items(), looked, strict=True)
+    return {unit: linked_record(one, unit, link.run) for (unit, link), one in pairs if one is not None}
 
 
 def _require_whole(store: Store, files: DataFiles, links: Links, linked: Mapping[str, UnitRecord]) -> None:
@@ -282,8 +278,7 @@ def _require_whole(store: Store, files: DataFiles, links: Links, linked: Mapping
         except NotFound:
             return False
 
-    with ThreadPoolExecutor(READERS) as pool:
-        whole = dict(zip(linked, pool.map(is_whole, linked.values()), strict=True))
+    whole = dict(zip(linked, side_by_side(is_whole, linked.values()), strict=True))
     gone = [unit for unit, there in whole.items() if not there]
     if gone:
         raise Conflict(
