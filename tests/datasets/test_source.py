@@ -90,9 +90,9 @@ class TestFragments:
         os.utime(tmp_path / "b.parquet", ns=(1, 1))
         write(tmp_path / "c.parquet", TABLE.slice(0, 1))
         opened: list[str] = []
-        real = sources._read_fragment
+        real = sources.read_fragment
         monkeypatch.setattr(
-            sources, "_read_fragment", lambda files, stat: (opened.append(stat.path), real(files, stat))[1]
+            sources, "read_fragment", lambda files, stat: (opened.append(stat.path), real(files, stat))[1]
         )
         assert [fragment.rows for fragment in read_fragments(files, known)] == [4, 4, 1]
         assert sorted(opened) == ["b.parquet", "c.parquet"]
