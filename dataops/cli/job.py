@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from dataops.cli.options import json_option, running_options, workspace_option
 from dataops.cli.output import headline, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
+    from dataops.engine.progress import Progress
     from dataops.runs.execute import Outcome
     from dataops.runs.ledger import RunState
 
@@ -30,6 +33,10 @@ job.add_command(errors)
 @click.argument("file")
 @click.argument("name", required=False)
 @click.option("--again", is_flag=True, help="Do the work even if a finished run did the same.")
+@click.option(
+    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Of a job that follows files: look again."
+)
+@click.option("--polls", type=click.IntRange(min=1), metavar="N", help="With --poll: look N times in all.")
 @running_options
 @workspace_option
 @json_option
@@ -38,6 +45,8 @@ def run(
     name: str | None,
     *,
     again: bool,
+    poll: float | None,
+    polls: int | None,
     quiet: bool,
     workers: int | None,
     cluster: str | None,
@@ -53,19 +62,37 @@ def run(
     Examples:
       dataops job run jobs/census.yaml census_training
       dataops job run jobs/census.yaml income --workers 1
+      dataops job run jobs/arrivals.yaml arrival_scores --poll 300
     """
     from dataops.declarations.jobs import find_job
     from dataops.declarations.locate import located
     from dataops.engine.progress import Progress
     from dataops.runs.execute import Options, run_job
+    from dataops.runs.following import require_followed
     from dataops.runs.workspace import open_workspace
 
-    opened = open_workspace(workspace)
-    declared = find_job(_job_file(opened.settings.workspace, file), name)
-    options = Options(cluster=opened.cluster(cluster), workers=workers, again=again)
-    with located(declared.document), Progress(sys.stderr, quiet=quiet) as progress:
-        outcome = run_job(opened, declared.job, source=declared.document.source, options=options, progress=progress)
+    if polls is not None and poll is None:
+        raise click.UsageError("--polls says how often --poll looks: give both")
+
+    def run_once(progress: Progress) -> Outcome:  # all of it read anew: a policy of today holds from the next look on
+        opened = open_workspace(workspace)
+        declared = find_job(_job_file(opened.settings.workspace, file), name)
+        options = Options(cluster=opened.cluster(cluster), workers=workers, again=again)
+        with located(declared.document):
+            if poll is not None:
+                require_followed(declared.job, declared.document.source)
+            return run_job(opened, declared.job, source=declared.document.source, options=options, progress=progress)
+
+    with Progress(sys.stderr, quiet=quiet) as progress:
+        outcome = run_once(progress) if poll is None else _poll(run_once, progress, poll, polls)
     print_outcome(outcome, as_json=as_json)
+
+
+def _poll(run_once: Callable[[Progress], Outcome], progress: Progress, seconds: float, times: int | None) -> Outcome:
+    from dataops.runs.following import Polling, poll
+
+    polling = Polling(seconds=seconds, times=times)
+    return poll(lambda: run_once(progress), polling, progress=progress, sleep=time.sleep)
 
 
 def _job_file(workspace: Path, file: str) -> Path:
@@ -217,6 +244,14 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         click.echo(f"{count(failed, 'row')} couldn't be scored: dataops job errors {outcome.state.run.id}")
 
 
+def _facts_of_files(result: Mapping[str, Any]) -> dict[str, object]:
+    if "arrivals" not in result:
+        return {}
+    counts = result["arrivals"]
+    others = (f"{counts[what]:,} {what}" for what in ("waiting", "repeated", "changed", "late") if counts.get(what))
+    return {"arrivals": ", ".join([f"{count(counts['files'], 'new file')}, {count(counts['rows'], 'row')}", *others])}
+
+
 def _state_record(state: RunState) -> dict[str, Any]:
     return {
         "run": state.run.id,
@@ -246,6 +281,7 @@ def _facts(state: RunState) -> dict[str, object]:
         facts["replay of"] = state.run.replay_of
     if "dataset" in result:
         facts["made"] = f"dataset {result['dataset']}, snapshot {result['snapshot']}"
+    facts |= _facts_of_files(result)
     if "model" in result and isinstance(result["model"], dict):
         facts["model"] = f"{result['model']['model']}@{result['model']['version']}"
     for version in result.get("versions", ()):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_contract, read_entry
+from dataops.datasets.following import Taken
 from dataops.datasets.reading import Source
 from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
@@ -40,12 +41,18 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GovernedInput:
-    """A dataset that `grant` lets its reader read for one purpose: what a job is given."""
+    """A dataset that `grant` lets its reader read for one purpose: what a job is given.
+
+    Attributes
+    ----------
+    taken : of a job that follows files as they arrive: the ones that it takes, whose units alone are in `units`.
+    """
 
     dataset: Dataset
     grant: Grant
     source: Source
     units: tuple[Unit, ...]
+    taken: Taken | None = None
 
     def pinned(self) -> Record:
         """What the run's record keeps of it: enough to see later what was read, under which rules."""

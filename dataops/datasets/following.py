@@ -18,35 +18,22 @@ pure; what runs took is read back from the runs that were published.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-from dataops.datasets.arrivals import Arrived
+from dataops.datasets.arrivals import Arrived, Waits
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.source import HIVE_NULL
+from dataops.declarations.jobs import Late, Repeated
 from dataops.errors import Integrity, InvalidInput, NotFound
 from dataops.records import Record, decode_record, digest_bytes, encode_record
+from dataops.storage.disk import hide_values
 from dataops.storage.objects import Store
 
 MICROSECONDS = 1_000_000
-
-
-class Repeated(StrEnum):
-    """What becomes of a file that was taken under another name."""
-
-    SKIP = "skip"
-    SCORE = "score"
-
-
-class Late(StrEnum):
-    """What becomes of a file below the watermark."""
-
-    SCORE = "score"
-    SKIP = "skip"
-    STOP = "stop"
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +74,17 @@ class Sorted:
             "changed": len(self.changed),
             "late": len(self.late),
         }
+
+    def named(self, arrived: Arrived) -> dict[str, tuple[str, ...]]:
+        """Some of the files that need a look, as messages may say them."""
+        unfinished = [path for path, why in arrived.waiting.items() if why is Waits.UNFINISHED]
+        found = {
+            "unfinished": [hide_values(path) for path in unfinished],
+            "changed": [one.shown for one in self.changed],
+            "late": [one.shown for one in self.late],
+            "repeated": [one.shown for one in self.repeated],
+        }
+        return {what: tuple(names[:SHOWN]) for what, names in found.items() if names}
 
 
 def sort_arrivals(
@@ -159,12 +157,14 @@ class Taken:
     ----------
     previous : the run before it, and the digest of that one's record; None for the first.
     counts : of its look, see `Sorted.counts`.
+    named : some of the files that it doesn't take or that are late, without values, by what became of them.
     """
 
     dataset: str
     previous: tuple[str, str] | None
     fragments: tuple[Fragment, ...]
     counts: Mapping[str, int]
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The stored record."""
@@ -173,6 +173,7 @@ class Taken:
             "previous": list(self.previous) if self.previous else None,
             "fragments": [fragment.record() for fragment in self.fragments],
             "counts": dict(self.counts),
+            "named": {what: list(names) for what, names in self.named.items()},
         }
         return encode_record("followed", 1, body)
 
@@ -186,6 +187,7 @@ class Taken:
             previous=(previous[0], previous[1]) if previous else None,
             fragments=tuple(Fragment.from_record(one) for one in body["fragments"]),
             counts=body["counts"],
+            named={what: tuple(names) for what, names in body["named"].items()},
         )
 
     def lineage(self) -> Record:

@@ -58,6 +58,21 @@ def evaluation_name(dataset: str) -> str:
     return f"evaluate:{dataset}"
 
 
+class Repeated(StrEnum):
+    """What becomes of a file that was taken under another name."""
+
+    SKIP = "skip"
+    SCORE = "score"
+
+
+class Late(StrEnum):
+    """What becomes of a file below the watermark."""
+
+    SCORE = "score"
+    SKIP = "skip"
+    STOP = "stop"
+
+
 class Metric(StrEnum):
     """A figure of a model's quality on labelled rows."""
 
@@ -364,6 +379,34 @@ class Timeouts(Declaration):
     fails and can be resumed. Default: 1800."""
 
 
+class FollowedInput(Declaration):
+    """A dataset whose files are scored as they arrive, each once."""
+
+    dataset: DatasetName
+    """The dataset of the catalog to score; its files may arrive at any time."""
+    follow: Literal[True]
+    """`true`: each run takes the files that no run before it took, and adds their scores to the output. To score the
+    whole dataset at every run, write `input: DATASET`."""
+    settle_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Age from which on a file is taken, by the storage's clock; younger ones may still be written. Default: 60."""
+    repeated: Repeated = Repeated.SKIP
+    """What becomes of a file that was taken under another name: `skip` or `score`. Default: `skip`."""
+    watermark: ColumnName | None = None
+    """A partition column of dates or timestamps, by which a file is late. Default: no file is."""
+    lateness_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How far below the newest time that runs before took a file may lie and not be late. Default: 0."""
+    late: Late = Late.SCORE
+    """What becomes of late files: `score` them like others, `skip` them, or `stop`: the job is refused. Default:
+    `score`."""
+
+    def check(self) -> Iterator[Finding]:
+        """A rule for late files without a watermark."""
+        if self.watermark is None and "late" in self.model_fields_set:
+            yield Finding(
+                place=("late",), message="no file is late without a watermark: name a partition column of times"
+            )
+
+
 class RescoreJob(Declaration):
     """Scores a dataset with a registered model version; the version's own prepare declaration runs in front."""
 
@@ -376,8 +419,9 @@ class RescoreJob(Declaration):
     challengers: dict[ChallengerName, Annotated[str, AfterValidator(_require_reference)]] = Field(default_factory=dict)
     """More versions to score in the same pass, each with a name in which its columns end: `next: income@3` gives
     `probability_next`. How they differ from `model` is counted. Default: none."""
-    input: DatasetName
-    """The dataset to score: the raw one, or one that the model's prepare declaration made."""
+    input: DatasetName | FollowedInput
+    """The dataset to score: the raw one, or one that the model's prepare declaration made. With
+    `{dataset: NAME, follow: true}` its files are scored as they arrive, each once."""
     keep: tuple[ColumnName, ...] = ()
     """Columns of the input to write beside the score, if the policies give them. Default: none."""
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = (Output.PROBABILITY, Output.PREDICTION)
@@ -400,7 +444,12 @@ class RescoreJob(Declaration):
     @property
     def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
         """What is read for what."""
-        return {INPUT: (self.input, Purpose.SCORE)}
+        return {INPUT: (input_of(self), Purpose.SCORE)}
+
+    @property
+    def followed(self) -> FollowedInput | None:
+        """How files are taken as they arrive; None where the whole dataset is scored."""
+        return self.input if isinstance(self.input, FollowedInput) else None
 
     @property
     def reference(self) -> ModelReference:
@@ -411,7 +460,7 @@ class RescoreJob(Declaration):
         """Repeated columns, an output that is the input."""
         for key in ("keep", "outputs", "sort_by"):
             yield from find_repeats(getattr(self, key), (key,))
-        yield from _find_same_dataset(self.input, self.output)
+        yield from _find_same_dataset(input_of(self), self.output)
 
 
 class EvaluateJob(Declaration):
@@ -467,6 +516,11 @@ KINDS: Mapping[str, type[Job]] = {
     "rescore": RescoreJob,
     "evaluate": EvaluateJob,
 }
+
+
+def input_of(job: PrepareJob | TrainJob | RescoreJob) -> str:
+    """The name of the dataset that `job` reads as its input."""
+    return job.input.dataset if isinstance(job.input, FollowedInput) else job.input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

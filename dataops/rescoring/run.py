@@ -33,6 +33,7 @@ def run_rescore(
     storage: str,
     registry: str,
     replay_of: str | None = None,
+    follows: Record | None = None,
     linkable: Linkable | None = None,
     linked: Mapping[str, UnitRecord] | None = None,
 ) -> tuple[Manifest, Snapshot, Record]:
@@ -41,6 +42,7 @@ def run_rescore(
     Parameters
     ----------
     replay_of : the run whose quarantine the units of `given` take: what passes is added to what it made.
+    follows : of a run that takes files as they arrive, see `Manifest.follows`: its scores are added to those there are.
     linkable : what lets later runs take its units over; None: they don't.
     linked : records that its units have already, taken over from earlier runs.
 
@@ -76,7 +78,7 @@ def run_rescore(
             columns=plan.columns,
             units=given.units,
             records={record.unit: record for record in records},
-            lineage={"kind": "rescore", **given.lineage(), **_models(plan), **_basis(linkable)},
+            lineage={"kind": "rescore", **given.lineage(), **_models(plan), **_basis(linkable), **_follows(follows)},
             replay_of=replay_of,
             identities=linkable.identities() if linkable else None,
         )
@@ -137,6 +139,10 @@ def _scored(
 
 def _basis(linkable: Linkable | None) -> Record:
     return {"basis": linkable.basis.record()} if linkable else {}
+
+
+def _follows(follows: Record | None) -> Record:
+    return {} if follows is None else {"follows": follows}
 
 
 def _models(plan: ScorePlan) -> Record:

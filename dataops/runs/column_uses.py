@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from dataops.declarations.jobs import DeclaredJob, PrepareJob, RescoreJob, TrainJob
+from dataops.declarations.jobs import DeclaredJob, PrepareJob, RescoreJob, TrainJob, input_of
 from dataops.errors import InvalidInput
 from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import Purpose
@@ -33,7 +33,7 @@ def _of_job(declared: DeclaredJob, prepared: Mapping[str, PrepareJob], place: Pl
     if isinstance(job, PrepareJob):
         yield from _of_preparing(declared, job, place)
     elif isinstance(job, RescoreJob) and job.keep:
-        yield _use(declared, job.input, Purpose.SCORE, Use.KEEP, job.keep, place(declared, "keep"))
+        yield _use(declared, input_of(job), Purpose.SCORE, Use.KEEP, job.keep, place(declared, "keep"))
     elif isinstance(job, TrainJob):
         yield from _of_training(declared, job, prepared.get(job.input), place)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
+from dataops.datasets.following import taken_key
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
 from dataops.declarations.jobs import INPUT, EvaluateJob, Job, RescoreJob, Timeouts, TrainJob, job_record
@@ -82,6 +83,10 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
     ------
     DataopsError : of the family that says what to do; the run is recorded as failed, and can be resumed.
     """
+    if isinstance(job, RescoreJob) and job.followed is not None:
+        from dataops.runs.following import run_following
+
+        return run_following(workspace, job, source=source, options=options, progress=progress)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=source)
     earlier = None if options.again else workspace.ledger.find_done(planned.work_digest)
     if earlier is not None and _is_current(workspace, job, earlier):
@@ -118,7 +123,11 @@ def start_run(workspace: Workspace, planned: Planned, *, options: Options, progr
     )
     if options.again and isinstance(job, RescoreJob):
         link_nothing(workspace.store, job.output, run.id)
+    if (taken := planned.inputs[INPUT].taken) is not None:
+        workspace.store.put_if_absent(taken_key(run.id), taken.to_bytes())
     workspace.ledger.start(run, {name: given.units for name, given in planned.inputs.items()})
+    if taken is not None:
+        workspace.ledger.emit(run.id, "files_taken", **taken.counts)
     return _carry_out(workspace, run, planned, options, progress, event="run_started")
 
 
@@ -275,9 +284,11 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
                 storage=settings.storage,
                 registry=settings.registry,
                 replay_of=planned.replay_of,
+                follows=given.taken.lineage() if given.taken else None,
                 **_linked(workspace, planned, plan, work),
             )
-            return {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
+            result = {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}
+            return {**result, "arrivals": dict(given.taken.counts)} if given.taken else result
         case plan:
             return _learn_or_judge(workspace, plan, planned.inputs, work)
 
@@ -294,8 +305,10 @@ def _learn_or_judge(
 
 
 def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> _Linking:
-    """What later runs may take the units of this one over by, and what it took over itself; a replay does neither."""
-    if planned.replay_of is not None:
+    """What later runs may take the units of this one over by, and what it took over itself; replays and runs that
+    follow do neither.
+    """
+    if planned.replay_of is not None or planned.inputs[INPUT].taken is not None:
         return {}
     wanted = linkable(workspace.store, plan, planned.inputs[INPUT])
     if not is_known(wanted):

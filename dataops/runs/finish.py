@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dataops.datasets.commit import UnitRecord, committed_units
+from dataops.datasets.following import read_taken
 from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapshot, snapshot_journal
 from dataops.declarations.jobs import INPUT
 from dataops.engine.progress import Progress
@@ -56,6 +57,8 @@ def finish_published(workspace: Workspace, run: Run, manifest: Manifest, progres
     """
     snapshot = _that_brought_in(workspace, manifest)
     result = {**published_result(manifest, snapshot), **_figures(workspace, run, manifest)}
+    if manifest.follows is not None:
+        result["arrivals"] = dict(read_taken(workspace.store, run.id, manifest.follows["record"]).counts)
     _record_result(workspace, run, manifest)
     _tell_lineage(workspace, run, manifest, snapshot, progress)
     workspace.ledger.finish(run, result)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dataops.datasets.access import origins_of, todays_contract
 from dataops.datasets.catalog import open_dataset, read_contract, read_entry
-from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, WritingJob
+from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, WritingJob, input_of
 from dataops.governance.policy_world import KnownDataset
 from dataops.preparation.split import SPLIT_COLUMN
 from dataops.rescoring.outputs import score_names
@@ -37,9 +37,10 @@ def with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dic
     making = [job for job in jobs if isinstance(job, WritingJob)]
     for _ in making:  # as many rounds as a chain can be long
         for job in making:
-            if job.input in found and job.output not in found:
-                names = _promised_names(job, found[job.input])
-                found[job.output] = KnownDataset(name=job.output, zone=found[job.input].zone, promised=names)
+            name = input_of(job)
+            if name in found and job.output not in found:
+                promised = _promised_names(job, found[name])
+                found[job.output] = KnownDataset(name=job.output, zone=found[name].zone, promised=promised)
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataops.datasets.access import GovernedInput, require_same
 from dataops.datasets.catalog import is_declared
+from dataops.datasets.following import read_taken
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.retention import require_rows_left
 from dataops.datasets.snapshot import read_snapshot
@@ -152,7 +153,7 @@ def replan(workspace: Workspace, run: Run) -> Planned:
     """
     job = job_of_run(run)
     require_resumable(workspace, run, job)
-    planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
+    planned = plan_job(workspace, job, _opened_again(workspace, run, job), source=run.source)
     if not applies_same_models(planned, run):
         raise Integrity(f"run {run.id} began with a model version that has other contents by now; start a new run")
     inputs = {
@@ -161,7 +162,14 @@ def replan(workspace: Workspace, run: Run) -> Planned:
     }
     if run.replay_of is not None:
         inputs = {name: with_quarantine(workspace, given) for name, given in inputs.items()}
+    elif isinstance(job, RescoreJob) and job.followed is not None:
+        inputs = {name: replace(given, taken=read_taken(workspace.store, run.id)) for name, given in inputs.items()}
     return replace(planned, inputs=inputs, replay_of=run.replay_of)
+
+
+def _opened_again(workspace: Workspace, run: Run, job: Job) -> Mapping[str, GovernedInput]:
+    """The inputs as they are now; where files arrive, as they were: more of them are no reason not to go on."""
+    return workspace.open_inputs(job, snapshot=run.inputs[INPUT]["snapshot"])
 
 
 def job_of_run(run: Run) -> Job:

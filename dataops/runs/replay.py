@@ -132,7 +132,7 @@ def plan_replay(workspace: Workspace, held: Held) -> Planned:
     units = replay_units(
         workspace.ledger.plan(held.run, INPUT), records, given, keys_broken=_broken_keys(workspace, held, given)
     )
-    inputs = {INPUT: with_quarantine(workspace, replace(given, units=units))}
+    inputs = {INPUT: with_quarantine(workspace, replace(given, units=units, taken=None))}
     return replace(planned, inputs=inputs, replay_of=held.run)
 
 

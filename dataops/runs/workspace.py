@@ -11,13 +11,14 @@ from pathlib import Path
 from dataops.datasets.access import GovernedInput, Reader, open_inputs
 from dataops.declarations.catalog import read_principals
 from dataops.declarations.clusters import ClusterFile, read_cluster
-from dataops.declarations.jobs import Job
+from dataops.declarations.jobs import INPUT, Job, RescoreJob
 from dataops.declarations.policy_files import policy_files, read_policy_file, stray_files
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy
 from dataops.records import now_utc
 from dataops.registry.versions import Registry
+from dataops.runs.arriving import open_followed
 from dataops.runs.ledger import Ledger
 from dataops.settings import Settings, find_workspace, read_settings
 from dataops.storage.journal import Journal
@@ -83,10 +84,17 @@ class Workspace:
         documents = [one for path in policy_files(root) for one in read_policy_file(path)]
         return tuple(parse_policy(one.value, source=one.source, lines=one.lines) for one in documents)
 
-    def open_inputs(self, job: Job) -> dict[str, GovernedInput]:
+    def open_inputs(self, job: Job, *, snapshot: int | None = None) -> dict[str, GovernedInput]:
         """The inputs of `job` by their names in a run, as the person at the keyboard may read them: all of them under
         the policies of one moment.
+
+        Parameters
+        ----------
+        snapshot : of a job that follows files as they arrive: the files as they were recorded in this one, instead of
+            those that are there now.
         """
+        if isinstance(job, RescoreJob) and job.followed is not None:
+            return {INPUT: open_followed(self.settings, self.store, self.reader(), job, snapshot=snapshot)}
         return open_inputs(self.settings, self.store, self.reader(), job.inputs)
 
     def cluster(self, path: str | None) -> ClusterFile:

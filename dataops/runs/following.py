@@ -1,0 +1,168 @@
+"""Runs of a job that follows files as they arrive: each takes what is new, and adds its scores to what there is.
+
+1. What was taken is what was published (`datasets.following`). A run that died before it published took nothing: the
+   next one takes its files. One that died after it is brought to its end first.
+2. A run with nothing to take isn't begun, but for the very first: its empty output is there for readers.
+3. Rows of all runs are one dataset, so a run that would make them otherwise is refused: another output, or the job as
+   it was. The model version may move on: each manifest says which one scored its rows.
+4. Polling looks again after a while. What may pass (a run that was first, storage, the cluster, a file that went away)
+   is told and tried again; what a person has to mend ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from dataops.datasets.following import Taken
+from dataops.datasets.snapshot import last_followed, read_manifest
+from dataops.declarations.jobs import INPUT, Job, RescoreJob
+from dataops.engine.progress import Progress
+from dataops.errors import Compute, Conflict, Integrity, InvalidInput, NotFound, Storage
+from dataops.governance.contract import Column
+from dataops.records import Record
+from dataops.rescoring.plan import ScorePlan
+from dataops.runs.execute import Options, Outcome, start_run
+from dataops.runs.finish import finish_published
+from dataops.runs.ledger import State
+from dataops.runs.planning import Planned, plan_job
+from dataops.runs.report import report_path
+from dataops.runs.workspace import Workspace
+
+MAY_PASS = (Conflict, Storage, Compute, Integrity)
+SHOWN = 5
+
+
+def run_following(
+    workspace: Workspace, job: RescoreJob, *, source: str, options: Options, progress: Progress
+) -> Outcome:
+    """The finished run of `job` over what arrived, or the last one where nothing did.
+
+    Raises
+    ------
+    DataopsError : as `execute.run_job`.
+    Conflict : another run took files meanwhile, or the scores would be of another kind than those there are.
+    """
+    if options.again:
+        raise InvalidInput(
+            f"{source}: job '{job.name}' follows files, each of which is scored once, so --again has nothing to do. To "
+            "score them all anew, give the job another output"
+        )
+    _finish_last(workspace, job, progress)
+    planned = plan_job(workspace, job, workspace.open_inputs(job), source=source)
+    taken = planned.inputs[INPUT].taken
+    assert taken is not None  # noqa: S101  # such a job's input is opened so
+    _require_same_kind(workspace, planned, taken)
+    for line in spelled(taken):
+        progress.say(f"{job.name}: {line}")
+    if taken.previous is not None and not taken.fragments:
+        last = taken.previous[0]
+        progress.say(f"{job.name}: nothing to score since run {last}")
+        return Outcome(state=workspace.ledger.state(last), skipped=True, report=str(report_path(workspace, last)))
+    return start_run(workspace, planned, options=options, progress=progress)
+
+
+def require_followed(job: Job, source: str) -> None:
+    """Nothing, if `job` follows files.
+
+    Raises
+    ------
+    InvalidInput : it doesn't, and looking again would do the same again.
+    """
+    if not isinstance(job, RescoreJob) or job.followed is None:
+        raise InvalidInput(
+            f"{source}: job '{job.name}' doesn't follow files, so there is nothing to --poll for: write `input: "
+            "{dataset: NAME, follow: true}`"
+        )
+
+
+def _finish_last(workspace: Workspace, job: RescoreJob, progress: Progress) -> None:
+    """The last run that was published has its end on record."""
+    last = last_followed(workspace.store, job.output)
+    if last is None:
+        return
+    try:
+        found = workspace.ledger.state(last["run"])
+    except NotFound:  # somebody cleared old runs away
+        return
+    if found.state is not State.DONE:
+        manifest = read_manifest(workspace.store, job.output, last["run"], last["digest"])
+        finish_published(workspace, found.run, manifest, progress)
+        progress.say(f"{job.name}: run {found.run.id} had published its scores and not ended; it is done now")
+
+
+def _require_same_kind(workspace: Workspace, planned: Planned, taken: Taken) -> None:
+    plan = planned.plan
+    if taken.previous is None or not isinstance(plan, ScorePlan):
+        return
+    manifest = read_manifest(workspace.store, plan.job.output, taken.previous[0])
+    now, then = ({column.name: _kind(column) for column in columns} for columns in (plan.columns, manifest.columns))
+    differing = [name for name in dict.fromkeys([*then, *now]) if now.get(name) != then.get(name)]
+    if differing:
+        raise Conflict(
+            f"dataset '{plan.job.output}': {', '.join(differing[:SHOWN])} would be written otherwise than before: job, "
+            "contract, policy or keys changed since. Rows of both kinds can't be one dataset; give the job another "
+            "output"
+        )
+
+
+def _kind(column: Column) -> Record:
+    return {key: value for key, value in column.record().items() if key not in ("required", "description")}
+
+
+def spelled(taken: Taken) -> list[str]:
+    """What a look found, in lines for people."""
+    counts = taken.counts
+    files = f"{counts['files']:,} new file{'s' * (counts['files'] != 1)} ({counts['rows']:,} rows)"
+    others = [f"{counts[what]:,} {what}" for what in ("waiting", "repeated", "changed", "late") if counts.get(what)]
+    lines = [", ".join([files, *others])]
+    advice = {
+        "unfinished": "not a whole Parquet file yet",
+        "changed": "changed after it was scored; its rows stay as they are, so deliver them under another name",
+        "late": "below the watermark",
+        "repeated": "the same as a file under another name",
+    }
+    for what, names in taken.named.items():
+        lines.append(f"  {', '.join(names)}: {advice[what]}")
+    return lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """How often to look: every so many `seconds`, `times` in all (None: until it is stopped)."""
+
+    seconds: float
+    times: int | None = None
+
+    def goes_on(self, looks: int) -> bool:
+        """Whether there is another look after so many."""
+        return self.times is None or looks < self.times
+
+
+def poll(
+    run: Callable[[], Outcome], polling: Polling, *, progress: Progress, sleep: Callable[[float], None]
+) -> Outcome:
+    """What came of the last look.
+
+    Parameters
+    ----------
+    run : looks once, under the policies and the declaration of that moment.
+    sleep : waits for so many seconds.
+
+    Raises
+    ------
+    DataopsError : what doesn't pass by itself; and what the last look ran into.
+    """
+    for looks in count(1):
+        try:
+            outcome = run()
+            if not polling.goes_on(looks):
+                return outcome
+        except MAY_PASS as error:
+            if not polling.goes_on(looks):
+                raise
+            progress.say(f"  note: {type(error).__name__}: {error}")
+        progress.say(f"  looking again in {polling.seconds:g} seconds")
+        sleep(polling.seconds)
+    raise AssertionError  # there is no last number
