@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,17 @@ import pyarrow as pa
 
 from dataops.features.binning import fit_cells
 from dataops.features.encoder import Encoder, encode, fit_encoder
-from dataops.features.profile import MISSING, UNKNOWN, Cells, NumberCells, ProfileSpec
-from dataops.features.reference import score_cells
+from dataops.features.profile import (
+    MISSING,
+    UNKNOWN,
+    Cells,
+    NumberCells,
+    ProfileSpec,
+    count_profile,
+    score_histogram,
+)
+from dataops.features.reference import Reference, make_reference, score_cells
+from dataops.features.slices import OTHERS
 from dataops.features.summary import summarise
 
 Row = tuple[float | None, str | None, float, str]
@@ -61,3 +71,29 @@ def by_hand(encoder: Encoder, cells: tuple[Cells, ...], rows: list[Row]) -> dict
         "x": Counter(cell_of_number(number, encoder, row[0]) for row in rows),
         "c": Counter(MISSING if row[1] is None else codes.get(row[1], UNKNOWN) for row in rows),
     }
+
+
+def refer(rows: Sequence[Row], least: int = 1) -> Reference:
+    """The reference of `rows`, counted with cells that were made of them; a value of few rows is with the others."""
+    table = table_of(list(rows))
+    encoder, cells = fit(table)
+    spec = spec_of(cells, sliced=False)
+
+    def count(some: Sequence[Row]) -> Any:
+        part = table_of(list(some))
+        return count_profile(spec, encode(encoder, part), part.column("score").to_numpy())
+
+    values: dict[str, list[Row]] = {}
+    for row in rows:
+        values.setdefault(row[3], []).append(row)
+    small = min(len(some) for some in values.values()) < least
+    grouped: Mapping[str, Sequence[Row]] = {OTHERS: rows} if small else values
+    return make_reference(
+        spec,
+        count(rows),
+        {"side": {value: count(some) for value, some in grouped.items()}},
+        dataset="holdout",
+        histogram=score_histogram(table.column("score").to_numpy()),
+        decile_edges=[number / 10 for number in range(1, 10)],
+        least=least,
+    )

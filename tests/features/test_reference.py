@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataops.errors import Format
-from dataops.features.encoder import encode
-from dataops.features.profile import count_profile, folded, score_histogram
-from dataops.features.reference import Reference, make_reference
-from dataops.features.slices import OTHERS
-from tests.features.profiles import Row, fit, spec_of, table_of
+from dataops.features.profile import folded
+from dataops.features.reference import Reference
+from tests.features.profiles import Row, refer
 
 ROWS: st.SearchStrategy[list[Row]] = st.lists(
     st.tuples(
@@ -26,32 +23,6 @@ ROWS: st.SearchStrategy[list[Row]] = st.lists(
     min_size=30,
     max_size=120,
 )
-
-
-def refer(rows: Sequence[Row], least: int = 1) -> Reference:
-    """The reference of `rows`, counted with cells that were made of them; a value of few rows is with the others."""
-    table = table_of(list(rows))
-    encoder, cells = fit(table)
-    spec = spec_of(cells, sliced=False)
-
-    def count(some: Sequence[Row]) -> Any:
-        part = table_of(list(some))
-        return count_profile(spec, encode(encoder, part), part.column("score").to_numpy())
-
-    values: dict[str, list[Row]] = {}
-    for row in rows:
-        values.setdefault(row[3], []).append(row)
-    small = min(len(some) for some in values.values()) < least
-    grouped: Mapping[str, Sequence[Row]] = {OTHERS: rows} if small else values
-    return make_reference(
-        spec,
-        count(rows),
-        {"side": {value: count(some) for value, some in grouped.items()}},
-        dataset="holdout",
-        histogram=score_histogram(table.column("score").to_numpy()),
-        decile_edges=[number / 10 for number in range(1, 10)],
-        least=least,
-    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,7 @@ from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import ColumnDecision, Effect, Grant, Verdict
 from dataops.governance.masking import Mask, MaskKind
 from dataops.models.card import TrainedOn, write_card
+from tests.features.profiles import refer
 
 BANDS = Mask(kind=MaskKind.GENERALISE, width=5.0)
 DROPPED = Mask(kind=MaskKind.DROP)
@@ -135,3 +136,14 @@ def test_names_and_group_values_can_not_change_the_page():
 
 def test_equal_runs_have_equal_cards():
     assert card() == card()
+
+
+def test_the_card_says_what_drift_is_measured_against():
+    assert "Nothing: no reference was counted." in card()
+    reference = refer([(1.0, "a", 0.5, "east"), (2.0, "b", 0.2, "west")] * 20)
+    text = card(reference=reference)
+    assert "- **Rows:** the 40 of holdout, which it didn't learn from" in text
+    assert "- **Counted:** 2 features and the score" in text
+    assert "- **By slice:** side (2 values)" in text
+    assert "- **Deciles of the score begin at:** 0.1, 0.2" in text
+    assert "east" not in text

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dataops.errors import Format, Integrity, InvalidInput
 from dataops.models.package import MANIFEST, content_digest, files_of, manifest_of, parse_manifest, unpack
 from dataops.records import canonical_bytes
+from tests.features.profiles import refer
 from tests.registry.examples import AT, make_package
 
 PACKAGE = make_package()
@@ -125,3 +126,31 @@ def test_an_undefined_figure_must_be_null():
 
 def test_the_manifest_does_not_list_itself():
     assert MANIFEST not in FILES
+
+
+class TestReference:
+    """What a version was judged on, for versions that have it and for those of earlier releases."""
+
+    REFERENCE = refer([(1.0, "a", 0.5, "east"), (2.0, "b", 0.2, "west")] * 20)
+
+    def test_comes_back_from_its_file(self):
+        package = dataclasses.replace(PACKAGE, reference=self.REFERENCE)
+        files = files_of(package)
+        manifest = parsed(manifest_of(package, files, model="income", version=3, at=AT))
+        assert "reference.json" in manifest.files
+        assert unpack(manifest, files).reference.record() == self.REFERENCE.record()
+        with pytest.raises(Integrity, match=r"reference\.json is missing"):
+            unpack(manifest, {name: data for name, data in files.items() if name != "reference.json"})
+
+    def test_is_none_where_the_version_has_no_file(self):
+        assert unpack(parsed(), FILES).reference is None
+        with pytest.raises(Integrity, match=r"reference\.json is not in the manifest"):
+            unpack(parsed(), {**FILES, "reference.json": b"{}"})
+
+    def test_that_is_damaged_is_a_format_that_is_not_read(self):
+        record = {"format": "dataops/reference/1", "rows": 3}
+        package = dataclasses.replace(PACKAGE, reference=self.REFERENCE)
+        files = {**files_of(package), "reference.json": canonical_bytes(record)}
+        manifest = parsed(manifest_of(package, files, model="income", version=3, at=AT))
+        with pytest.raises(Format, match="not the reference of a model"):
+            unpack(manifest, files)
