@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -277,12 +277,16 @@ class _Torn:
         return half + int(self._sink.write(view[half:]))
 
 
-def _as_told() -> Any:
-    deaths = [
-        Death(**{**given, "step": Step(given["step"]), "moment": Moment(given["moment"]), "deed": Deed(given["deed"])})
-        for given in json.loads(os.environ[DEATHS])
+def deaths_of(told: Sequence[dict[str, Any]]) -> list[Death]:
+    """The deaths that `told` tells of."""
+    return [
+        Death(**{**one, "step": Step(one["step"]), "moment": Moment(one["moment"]), "deed": Deed(one["deed"])})
+        for one in told
     ]
-    return mortal(deaths, Path(os.environ[MARKS]))
+
+
+def _as_told() -> AbstractContextManager[None]:
+    return mortal(deaths_of(json.loads(os.environ[DEATHS])), Path(os.environ[MARKS]))
 
 
 _for_life = ExitStack()

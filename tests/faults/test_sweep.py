@@ -15,7 +15,6 @@ from dataops.runs.ledger import State
 from tests.datasets.examples import open_one
 from tests.faults.dying import OF_A_RUN, OF_A_UNIT, Death, Deed, Died, Moment, Step, begun, mortal, taken
 from tests.faults.oracle import only_run, published, records
-from tests.line.running import no_reports
 from tests.runs.offline import SCORES, Offline
 
 FILES = 3
@@ -41,12 +40,6 @@ def parts(town: Offline, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 def copied(town: Offline, folder: Path) -> Offline:
     shutil.copytree(town.folder, folder)
     return Offline(folder=folder)
-
-
-@pytest.fixture(autouse=True)
-def _no_pages() -> object:
-    with no_reports():
-        yield
 
 
 @pytest.mark.parametrize(("step", "moment"), [*OF_A_UNIT, *OF_A_RUN], ids=str)

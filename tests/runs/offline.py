@@ -17,7 +17,7 @@ from dataops.runs.ledger import Run
 from dataops.runs.workspace import Workspace, open_workspace
 from tests.engine.inline import InlineWork
 from tests.line.people import make_workspace
-from tests.line.running import CLUSTER, Line
+from tests.line.running import CLUSTER, Line, no_reports
 from tests.rescoring.examples import register
 
 SCORES = "people_scores"
@@ -40,9 +40,16 @@ class RunWork(InlineWork):
 
 @dataclass(slots=True, kw_only=True)
 class Offline:
-    """A workspace with a model that was trained elsewhere, whose scores are made without a cluster."""
+    """A workspace with a model that was trained elsewhere, whose scores are made without a cluster.
+
+    Attributes
+    ----------
+    seed, twice : the order of units, and whether each is done twice.
+    """
 
     folder: Path
+    seed: int = 0
+    twice: bool = False
     said: io.StringIO = field(default_factory=io.StringIO)
 
     @classmethod
@@ -101,7 +108,8 @@ class Offline:
 
         @contextmanager
         def inline(_job: object, run: Run, _options: object, _progress: object, emit: Any) -> Iterator[tuple[Any, str]]:
-            yield RunWork(run=run.id, tell=emit, said=self.said), "http://127.0.0.1"
+            work = RunWork(run=run.id, tell=emit, said=self.said, seed=self.seed, twice=self.twice)
+            yield work, "http://127.0.0.1"
 
-        with patch("dataops.runs.execute._working", inline), Progress(self.said) as progress:
+        with patch("dataops.runs.execute._working", inline), no_reports(), Progress(self.said) as progress:
             yield lambda again=False: {"options": Options(cluster=CLUSTER, again=again), "progress": progress}
