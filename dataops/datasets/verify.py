@@ -4,7 +4,8 @@ For a dataset that a job made: the record of every unit, byte for byte; every pa
 its quarantine and error files; the receipts of its units, their sum and their Merkle root; and
 ``read = passed + filtered + dropped + quarantined + failed`` over the rows that the input's own footers hold. A replay
 is held against the quarantine that it took, which no other may have taken: over all manifests, what was read is what
-passed, was filtered or dropped, failed, and what still waits in quarantine.
+passed, was filtered or dropped, failed, and what still waits in quarantine. A run that follows is held against the files
+that it took, which no other may have taken.
 For a dataset of the catalog: that every file is still what the newest snapshot says, and no file came or went.
 """
 
@@ -17,12 +18,13 @@ import pyarrow.parquet as pq
 
 from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_entry
 from dataops.datasets.commit import UnitRecord, run_folder, unit_key
+from dataops.datasets.following import read_taken
 from dataops.datasets.publish import merge_set_aside
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.receipt import merge_receipts, spell_rows
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest, read_snapshot
 from dataops.datasets.source import read_fragments
-from dataops.errors import DataopsError, NotFound
+from dataops.errors import DataopsError, Integrity, NotFound
 from dataops.records import digest_bytes, merkle_root
 from dataops.settings import Settings, resolve_url
 from dataops.storage.files import DataFiles, open_files
@@ -57,6 +59,7 @@ def verify_dataset(settings: Settings, store: Store, name: str) -> Verified:
     findings: list[str] = []
     counted = [_verify_manifest(settings, store, dataset, one, findings) for one in dataset.snapshot.manifests]
     counted = _with_what_was_taken(store, counted, findings)
+    _require_files_taken_once(store, dataset.snapshot.manifests, findings)
     for one in counted:
         _require_conserved(one, findings)
     checks = {"dataset": name, "snapshot": dataset.snapshot.number, **_facts(counted)}
@@ -194,6 +197,7 @@ def _require_conserved(one: _Counted, findings: list[str]) -> None:
         return
     replayed = one.manifest.replay_of
     holder = f"the quarantine of run {replayed} holds" if replayed else "the input's footers hold"
+    holder = holder if one.manifest.follows is None else "the files that it took hold"
     findings.append(f"run {one.manifest.run}: {holder} {one.expected} rows, {one.read} are accounted for")
 
 
@@ -297,10 +301,49 @@ def _count(files: DataFiles, fragments: list[Fragment] | tuple[Fragment, ...], f
     return sum(rows for rows, _ in looked)
 
 
+def _rows_of_files(store: Store, manifest: Manifest) -> int | None:
+    """Rows of the files that a run which follows took; None where its record is gone, which is a finding apart."""
+    try:
+        return sum(one.rows for one in _files_taken(store, manifest))
+    except Integrity:
+        return None
+
+
+def _files_taken(store: Store, manifest: Manifest) -> tuple[Fragment, ...]:
+    """The files that `manifest` scored as they arrived; none of a run that doesn't follow.
+
+    Raises
+    ------
+    Integrity : the record of them is gone, or another one.
+    """
+    if manifest.follows is None:
+        return ()
+    return read_taken(store, manifest.run, manifest.follows["record"]).fragments
+
+
+def _require_files_taken_once(store: Store, manifests: Sequence[Manifest], findings: list[str]) -> None:
+    by: dict[str, str] = {}
+    for manifest in manifests:
+        try:
+            files = _files_taken(store, manifest)
+        except Integrity as error:
+            findings.append(str(error))
+            continue
+        twice = [one for one in files if one.path in by]
+        if twice:
+            findings.append(
+                f"run {manifest.run}: took {len(twice)} files that other runs took before, {twice[0].shown} first "
+                f"(run {by[twice[0].path]})"
+            )
+        by |= dict.fromkeys([one.path for one in files], manifest.run)
+
+
 def _rows_of_input(store: Store, manifest: Manifest, done: list[UnitRecord]) -> int | None:
     """Rows of the input snapshot that the run read, by its own manifests; None when that snapshot can't be read any
     more.
     """
+    if manifest.follows is not None:
+        return _rows_of_files(store, manifest)
     name, number = manifest.lineage.get("input"), manifest.lineage.get("input_snapshot")
     if name is None or number is None:
         return sum(record.receipt.read for record in done)

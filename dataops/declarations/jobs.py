@@ -401,10 +401,13 @@ class FollowedInput(Declaration):
 
     def check(self) -> Iterator[Finding]:
         """A rule for late files without a watermark."""
-        if self.watermark is None and "late" in self.model_fields_set:
-            yield Finding(
-                place=("late",), message="no file is late without a watermark: name a partition column of times"
-            )
+        if self.watermark is not None:
+            return
+        message = "no file is late without a watermark: name a partition column of times"
+        if self.late is not Late.SCORE:
+            yield Finding(place=("late",), message=message)
+        if self.lateness_seconds:
+            yield Finding(place=("lateness_seconds",), message=message)
 
 
 class RescoreJob(Declaration):
