@@ -47,6 +47,11 @@ class Metrics:
     bounds: tuple[tuple[str, str], ...]
 
     @property
+    def sized(self) -> bool:
+        """Whether the sizes of the models are known."""
+        return any(row.size for row in self.rows)
+
+    @property
     def compared(self) -> bool:
         """Whether some cell is marked as the best."""
         return any(is_best for row in self.rows for _, is_best in row.cells)
@@ -131,7 +136,7 @@ def _metric_row(version: Figures, dataset: str, names: Sequence[str], versions: 
     return MetricRow(
         candidate=version["candidate"],
         version=version["version"],
-        size=wording.size(version["size_bytes"]),
+        size=wording.size(version["size_bytes"]) if "size_bytes" in version else "",
         dataset=dataset,
         rows=figures["rows"],
         cells=tuple(cells),

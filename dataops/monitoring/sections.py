@@ -173,7 +173,7 @@ def key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
     known = [reading for reading in readings(figures) if reading.read is not None]
     seconds = sum(phase.seconds for phase in phases(figures))
     rows = sum(reading.read or 0 for reading in known)
-    shown = _train_figures(figures, known) if figures["kind"] == "train" else _row_figures(figures, known)
+    shown = _FIGURES.get(figures["kind"], _row_figures)(figures, known)
     if seconds:
         shown.append(KeyFigure(label="time", value=wording.duration(seconds), note="in all phases"))
     if seconds and rows:
@@ -216,6 +216,21 @@ def _train_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure
     return shown or _row_figures(figures, known)
 
 
+def _evaluate_figures(figures: Figures, known: Sequence[Reading]) -> list[KeyFigure]:
+    told = figures["result"].get("realised")
+    if told is None:
+        return _row_figures(figures, known)
+    share = wording.percent(told["judged"], told["scored"])
+    return [
+        KeyFigure(label="rows scored", value=wording.count(told["scored"])),
+        KeyFigure(label="outcomes known", value=wording.count(told["outcomes"])),
+        KeyFigure(label="judged", value=wording.count(told["judged"]), note=share),
+    ]
+
+
+_FIGURES = {"train": _train_figures, "evaluate": _evaluate_figures}
+
+
 def digests(figures: Figures) -> tuple[tuple[str, str], ...]:
     """What the run can be checked against, as (what, digest)."""
     found = [(f"code, dataops {figures['code']['version']}", figures["code"]["digest"])]
@@ -229,5 +244,6 @@ def digests(figures: Figures) -> tuple[tuple[str, str], ...]:
         found.append((f"model {model['model']}@{model['version']}", model["digest"]))
     for version in figures["result"].get("versions", ()):
         if "digest" in version:
-            found.append((f"model {figures['result']['model']}@{version['version']}", version["digest"]))
+            name = version.get("model", figures["result"].get("model"))
+            found.append((f"model {name}@{version['version']}", version["digest"]))
     return tuple(found)

@@ -13,7 +13,10 @@ from sklearn.metrics import roc_auc_score
 
 from dataops.cli.main import main
 from dataops.errors import AccessDenied, ContractViolation, InvalidInput
+from dataops.monitoring import sections
+from dataops.monitoring.report import render_report
 from dataops.runs.execute import Outcome
+from dataops.runs.report import report_figures
 from dataops.training import realised
 from tests.line.people import ROWS_PER_FILE
 from tests.line.running import Line
@@ -65,6 +68,14 @@ def test_is_that_of_the_rows(line: Line, judged: Outcome) -> None:
     bound = figures["overall"]["roc_auc_error_bound"]
     assert figures["overall"]["roc_auc"] == pytest.approx(_expected(line), abs=bound + 1e-9)
     assert set(figures["slices"]["region"]) == {"north", "south"}
+
+
+def test_has_a_report_that_says_how_many_rows_were_judged(line: Line, judged: Outcome) -> None:
+    figures = sections.key_figures(report_figures(judged.state))
+    rows = f"{judged.state.result['realised']['judged']:,}"
+    assert ("judged", rows, "100%") in [(one.label, one.value.replace("\u202f", ","), one.note) for one in figures]
+    page = render_report(report_figures(judged.state), scripts="scripts")
+    assert "How good the scores were" in page
 
 
 def test_is_the_same_in_passes(line: Line, judged: Outcome) -> None:
