@@ -67,12 +67,14 @@ class ColumnDrift:
     then: tuple[float, ...] = ()
     now: tuple[float, ...] = ()
 
-    def record(self) -> Record:
-        """The drift as JSON."""
+    def record(self, *, figures_only: bool = False) -> Record:
+        """The drift as JSON, with chance and shares unless `figures_only`."""
         found: Record = {"column": self.name, "kind": self.kind}
         if not self.figures:
             return {**found, "too_few": True}
         found |= {str(metric): round(figure, _DIGITS) for metric, figure in self.figures.items()}
+        if figures_only:
+            return found
         found |= {"chance": {str(metric): round(figure, _DIGITS) for metric, figure in self.chance.items()}}
         if self.ks_error_bound is not None:
             found["ks_error_bound"] = round(self.ks_error_bound, _DIGITS)
@@ -99,8 +101,8 @@ class Population:
     value: str | None = None
 
     def record(self) -> Record:
-        """The drift as JSON."""
-        columns = [column.record() for column in self.columns]
+        """The drift as JSON; of a slice's value the figures alone, since there may be many."""
+        columns = [column.record(figures_only=self.slice_column is not None) for column in self.columns]
         return {"rows_then": self.rows_then, "rows": self.rows, "columns": columns}
 
 
