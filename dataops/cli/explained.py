@@ -33,7 +33,7 @@ def print_explained(explained: dict[str, Any]) -> None:
         click.echo("")
     if explained["output"]:
         _print_output(explained["output"])
-    if explained["units"]:
+    if explained["units"] and explained["units"]["reasons"]:
         rows = [[f"{one['units']:,}", one["reason"], f"{one['rows']:,}"] for one in explained["units"]["reasons"]]
         print_table(["units", "why", "rows"], rows)
         click.echo("")
@@ -58,14 +58,18 @@ def _estimate(explained: dict[str, Any]) -> str:
 
 
 def _input_facts(given: dict[str, Any]) -> dict[str, object]:
+    from dataops.datasets.following import spell_counts
+
     rows = count(given["rows"], "row")
     if given["rows_at_most"] < given["rows"]:
         rows += f", at most {given['rows_at_most']:,} pass the row filters by the files' statistics"
     read = f"{spell_bytes(given['read_bytes'])} of {spell_bytes(given['stored_bytes'])} stored are read"
     if given["files_looked_at"] < given["files"]:
         read += f", by the footers of {given['files_looked_at']:,} of {given['files']:,} files"
+    taken = {"arrivals": spell_counts(given["arrivals"])} if given.get("arrivals") else {}
     return {
         given["input"]: f"dataset {given['dataset']} ({given['zone']}), snapshot {given['snapshot']}",
+        **taken,
         "read": f"to {given['purpose']}, as {given['as']}" + (f", until {given['until']}" if given["until"] else ""),
         "size": f"{count(given['units'], 'unit')}, {rows}",
         "bytes": read,

@@ -236,6 +236,8 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         print_json({**_state_record(outcome.state), "skipped": outcome.skipped, "report": outcome.report})
         return
     print_facts({**_facts(outcome.state), "report": outcome.report})
+    if outcome.skipped and "arrivals" in outcome.state.result:
+        click.echo("no file arrived since then that would be taken")
     aside = sum(read["counts"]["quarantined"] for read in outcome.state.result.get("reads", {}).values())
     if aside:
         click.echo(f"{count(aside, 'row')} set aside: dataops quarantine list")
@@ -245,11 +247,9 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def _facts_of_files(result: Mapping[str, Any]) -> dict[str, object]:
-    if "arrivals" not in result:
-        return {}
-    counts = result["arrivals"]
-    others = (f"{counts[what]:,} {what}" for what in ("waiting", "repeated", "changed", "late") if counts.get(what))
-    return {"arrivals": ", ".join([f"{count(counts['files'], 'new file')}, {count(counts['rows'], 'row')}", *others])}
+    from dataops.datasets.following import spell_counts
+
+    return {"arrivals": spell_counts(result["arrivals"])} if "arrivals" in result else {}
 
 
 def _state_record(state: RunState) -> dict[str, Any]:

@@ -149,6 +149,13 @@ def _time(one: Fragment, rules: Rules) -> float | None:
     return float(micros) / MICROSECONDS
 
 
+def spell_counts(counts: Mapping[str, int]) -> str:
+    """`Sorted.counts` for people: ``2 new files (80 rows), 1 waiting``."""
+    files = f"{counts['files']:,} new file{'s' * (counts['files'] != 1)} ({counts['rows']:,} rows)"
+    others = [f"{counts[what]:,} {what}" for what in ("waiting", "repeated", "changed", "late") if counts.get(what)]
+    return ", ".join([files, *others])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """What one run takes, with the run that it goes on from; its record isn't for readers: paths hold values.

@@ -77,6 +77,7 @@ def _explained(name: str, given: GovernedInput, wanted: tuple[str, ...]) -> dict
         "as": f"{given.grant.principal} ({', '.join(given.grant.roles)})",
         "until": given.grant.expires_at,
         "units": len(given.units),
+        "arrivals": dict(given.taken.counts) if given.taken else None,
         "rows": rows,
         "rows_at_most": expected.rows,
         "stored_bytes": expected.stored_bytes,

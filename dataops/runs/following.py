@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
-from dataops.datasets.following import Taken
+from dataops.datasets.following import Taken, spell_counts
 from dataops.datasets.snapshot import last_followed, read_manifest
 from dataops.declarations.jobs import INPUT, Job, RescoreJob
 from dataops.engine.progress import Progress
@@ -113,10 +113,7 @@ def _kind(column: Column) -> Record:
 
 def spelled(taken: Taken) -> list[str]:
     """What a look found, in lines for people."""
-    counts = taken.counts
-    files = f"{counts['files']:,} new file{'s' * (counts['files'] != 1)} ({counts['rows']:,} rows)"
-    others = [f"{counts[what]:,} {what}" for what in ("waiting", "repeated", "changed", "late") if counts.get(what)]
-    lines = [", ".join([files, *others])]
+    lines = [spell_counts(taken.counts)]
     advice = {
         "unfinished": "not a whole Parquet file yet",
         "changed": "changed after it was scored; its rows stay as they are, so deliver them under another name",
