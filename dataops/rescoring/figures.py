@@ -14,17 +14,21 @@ import numpy as np
 
 from dataops.datasets.commit import UnitRecord
 from dataops.features.profile import SCORE_BINS
+from dataops.features.slices import OTHERS
 from dataops.records import Record
 from dataops.rescoring.impact import ImpactCounts, impact_figures, merge_impact
 from dataops.rescoring.outputs import OWN
 
 
-def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> dict[str, Any]:
+def score_figures(
+    records: Sequence[UnitRecord], *, slices: Mapping[str, Sequence[str]] | None = None, min_group_size: int = 1
+) -> dict[str, Any]:
     """What a report shows of all units together: rows that came to no score by reason, and the scores, of the job's own
     model and by challenger.
 
     Parameters
     ----------
+    slices : column -> the values that impact is told by, see `ScorePlan.slices`.
     min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
     """
     names = dict.fromkeys(name for record in records for name in record.summary["scores"])
@@ -32,7 +36,8 @@ def score_figures(records: Sequence[UnitRecord], *, min_group_size: int = 1) -> 
     own = {"errors": merge_reasons(records), **figures.pop(OWN)}
     if not figures:
         return own
-    impact = {name: impact_figures(_impact(records, name), min_group_size=min_group_size) for name in figures}
+    values = {name: (*known, OTHERS) for name, known in (slices or {}).items()}
+    impact = {name: impact_figures(_impact(records, name), values, min_group_size=min_group_size) for name in figures}
     return {**own, "challengers": {name: {**one, "impact": impact[name]} for name, one in figures.items()}}
 
 

@@ -34,19 +34,26 @@ def pinned_kernels(
     ----------
     begun : units of the run are scored already; if nothing was decided for them, XGBoost did it.
     """
-    key = f"plans/{context.run}/kernels.json"
-    try:
-        return _kept(store.get(key))
-    except NotFound:
+    kept = kept_kernels(store, context.run)
+    if kept is None:
         if begun or not may_choose(context, units):
             return {}
-    store.put_if_absent(key, encode_record("kernels", 1, {"kernels": _choose(context, units)}))
-    return _kept(store.get(key))
+        store.put_if_absent(_key(context.run), encode_record("kernels", 1, {"kernels": _choose(context, units)}))
+        kept = kept_kernels(store, context.run)
+    return kept or {}
 
 
-def _kept(data: bytes) -> dict[str, Kernel]:
-    kernels = decode_record(data, "kernels", 1)["kernels"]
+def kept_kernels(store: Store, run: str) -> dict[str, Kernel] | None:
+    """What was decided for `run`; None where nothing was."""
+    try:
+        kernels = decode_record(store.get(_key(run)), "kernels", 1)["kernels"]
+    except NotFound:
+        return None
     return {str(name): cast("Kernel", str(kernel)) for name, kernel in kernels.items()}
+
+
+def _key(run: str) -> str:
+    return f"plans/{run}/kernels.json"
 
 
 def may_choose(context: ScoreContext, units: Sequence[Unit]) -> bool:

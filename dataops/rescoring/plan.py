@@ -59,6 +59,12 @@ class ScorePlan:
         return self.models[0].version
 
     @property
+    def slices(self) -> Mapping[str, tuple[str, ...]]:
+        """Column -> the values by which drift and impact are told, as the job's own model was judged by."""
+        monitored = self.models[0].monitored
+        return {} if monitored is None else dict(monitored.spec.slices)
+
+    @property
     def challengers(self) -> Mapping[str, ModelVersion]:
         """The versions of the other models, by their names in the job."""
         return {one.name: one.version for one in self.models[1:]}

@@ -82,7 +82,7 @@ def run_rescore(
             replay_of=replay_of,
             identities=linkable.identities() if linkable else None,
         )
-    figures = score_figures(records, min_group_size=given.grant.effect.min_group_size)
+    figures = score_figures(records, slices=plan.slices, min_group_size=given.grant.effect.min_group_size)
     return manifest, snapshot, with_drift(figures, drift) | {"kernels": context.kernels}
 
 

@@ -26,6 +26,7 @@ from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity
 from dataops.features.encoder import Encoded
 from dataops.features.profile import score_histogram
+from dataops.features.slices import slice_places
 from dataops.governance.plain_types import plain_column
 from dataops.models.boosted import BoostedModel
 from dataops.models.onedal import with_kernel
@@ -150,17 +151,21 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
         unknown[model.name] = dict(rows.unknown)
         if model.monitored is not None:
             profile[model.name] = count_drift(model.monitored, rows, probabilities[model.name], kept)
-    summary = {"unknown": unknown, "profile": profile, **_counted(plan, probabilities)}
+    summary = {"unknown": unknown, "profile": profile, **_counted(plan, probabilities, kept)}
     return Scored(table=pa.table(columns), summary=summary)
 
 
-def _counted(plan: ScorePlan, probabilities: Mapping[str, Floats32]) -> dict[str, Any]:
+def _counted(plan: ScorePlan, probabilities: Mapping[str, Floats32], kept: pa.Table) -> dict[str, Any]:
     """What a unit's record keeps of the scores of its rows."""
     own, threshold = probabilities[OWN], plan.job.threshold
     counted: dict[str, Any] = {"scores": {name: score_histogram(scores) for name, scores in probabilities.items()}}
     if plan.job.challengers:
+        slices = {
+            name: (slice_places(kept.column(name), values), len(values) + 1) for name, values in plan.slices.items()
+        }
         counted["impact"] = {
-            name: count_impact(own, probabilities[name], threshold=threshold).record() for name in plan.job.challengers
+            name: count_impact(own, probabilities[name], threshold=threshold, slices=slices).record()
+            for name in plan.job.challengers
         }
     return counted
 

@@ -19,6 +19,7 @@ challengers: {next: wealth@2}
 input: people_new
 keep: [person_id]
 outputs: [probability]
+monitor: {slices: [region]}
 errors: {max_rate: 0.1}
 output: people_compared
 """
@@ -50,6 +51,10 @@ def test_the_impact_is_what_the_rows_say(line: Line, compared: Outcome) -> None:
     assert figures["rows"] == len(rows)
     assert figures["flipped_up"] == pytest.approx(up / len(rows))
     assert 0.5 < figures["rank_correlation"] < 1
+    by_region = figures["slices"]["region"]
+    assert sum(one["rows"] for one in by_region.values()) == len(rows)
+    flipped = sum(one["rows"] * one["flipped_up"] for one in by_region.values())
+    assert flipped == pytest.approx(up)
 
 
 def test_the_movers_are_the_rows_that_differ_most(line: Line, compared: Outcome) -> None:
