@@ -201,16 +201,27 @@ def measure_set(
     print(f"\n== {scored.name}: {spec['rows']:,} rows, {len(spec['files'])} files, {_model(scored)}", flush=True)
     everybody = contestants(environments, scored)
     runs: dict[str, list[Ran]] = {one.name: [] for one in everybody}
+    failed: dict[str, str] = {}
     for turn in range(given.rounds):
-        for one in everybody:
-            runs[one.name].append(run_one(one, spec, workspace, folder / f"out-{turn}"))
+        for one in [one for one in everybody if one.name not in failed]:
+            kernel = {"kernel": _kernel(runs, one.name.replace(BARE, OURS))}  # the bare work's is ours
+            try:
+                runs[one.name].append(run_one(one, {**spec, **kernel}, workspace, folder / f"out-{turn}"))
+            except RuntimeError as error:
+                if one.job is not None:
+                    raise
+                failed[one.name] = str(error)
+                del runs[one.name]
+                print(f"left out: {one.name} failed: {error}", flush=True)
+                continue
             _say(one.name, turn, runs[one.name][-1])
         check_outputs({name: found[-1] for name, found in runs.items()}, scored.keep, spec["rows"])
         shutil.rmtree(folder / f"out-{turn}", ignore_errors=True)
     show(runs, spec["rows"])
     ratios, cpu = find_ratios(runs, lambda ran: ran.seconds), find_ratios(runs, lambda ran: ran.cpu_seconds)
     show_ratios(ratios, cpu, LIMITS.get(scored.name, {}))
-    return ratios, {**_recorded(runs, spec, given.rounds), "ratios": plain_spreads(ratios), "cpu": plain_spreads(cpu)}
+    measured = {"ratios": plain_spreads(ratios), "cpu": plain_spreads(cpu), "failed": failed}
+    return ratios, {**_recorded(runs, spec, given.rounds), **measured}
 
 
 def run_one(one: Contestant, spec: Mapping[str, Any], workspace: Workspace, outputs: Path) -> Ran:
@@ -310,14 +321,20 @@ def _model(scored: ScoredSet) -> str:
     )
 
 
+def _kernel(runs: Mapping[str, Sequence[Ran]], name: str) -> str:
+    """What scored in the last run of `name`."""
+    found = runs.get(name)
+    kernels = (
+        found[-1].watched.told["result"].get("kernels", {}) if found and "result" in found[-1].watched.told else {}
+    )
+    return next(iter(kernels.values()), "xgboost")
+
+
 def _say(name: str, turn: int, ran: Ran) -> None:
     told = ran.watched.told
-    result = told.get("result") or {}
-    with_what = result.get("predictors") or result.get("predictor") or told.get("predictor") or ""
-    print(
-        f"  round {turn + 1}: {name:<34} {ran.seconds:8.2f} s, start-up {ran.start_seconds:6.2f} s  {with_what}",
-        flush=True,
-    )
+    with_what = told.get("predictor") or next(iter(told.get("result", {}).get("kernels", {}).values()), "")
+    figures = f"{ran.seconds:8.2f} s, start-up {ran.start_seconds:6.2f} s"
+    print(f"  round {turn + 1}: {name:<34} {figures}  {with_what}", flush=True)
 
 
 def _recorded(runs: Mapping[str, Sequence[Ran]], spec: Mapping[str, Any], rounds: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from telling import read_spec, tell, tell_phase, versions
 
 from dataops.features.encoder import Encoded
+from dataops.models.boosted import BoostedModel
+from dataops.models.onedal import with_kernel
 from dataops.models.predictor import FORMATS, Predictor, load_predictor
 
 ROWS_PER_GROUP = 131_072
@@ -69,9 +71,12 @@ def _ranges(footer: pq.FileMetaData, columns: list[str], unit_bytes: int) -> lis
 def _work(spec: dict[str, Any], output: str, units: Any, ready: Any, said: Any) -> None:
     pa.set_cpu_count(1)
     importlib.import_module(FORMATS[spec["model"]["format"]].module)
-    importlib.import_module("xgboost")
+    for name in ("xgboost", *(["daal4py.mb"] if spec["kernel"] == "onedal" else [])):
+        importlib.import_module(name)
     ready.put(None)
     predictor = load_predictor(spec["model"]["format"], Path(spec["model"]["path"]).read_bytes(), 1)
+    if isinstance(predictor, BoostedModel):
+        predictor = with_kernel(predictor, spec["kernel"], 1)
     said.put(type(predictor).__name__)
     while (unit := units.get()) is not None:
         number, path, first, stop = unit

@@ -1,8 +1,9 @@
 """Ray Data: ``map_batches`` with a class on a pool of actors.
 
 As Ray's guide to batch inference advises: a callable class that loads the model once per actor, batches of pandas, only
-the columns that are needed, whole blocks as batches. Reads and writes get a share of a core of their own, or they wait
-for cores that the actors hold (guide to performance: ``ray_remote_args={"num_cpus": ...}``).
+the columns that are needed, whole blocks as batches, as large as Ray makes them (128 MiB; its guide to performance says
+not to change that, so small data is one block for one actor). Reads and writes get shares of cores of their own
+(``ray_remote_args``, same guide), or they would wait for the cores that the actors hold.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class Scorer:
         return self._score(self._pipeline, batch, self._keep)
 
 
+def _same(batch: pd.DataFrame) -> pd.DataFrame:
+    return batch
+
+
 def main() -> None:
     """Scores."""
     spec, output = read_spec()
@@ -60,6 +65,9 @@ def _score_all(spec: dict, output: Path, scratch: str) -> None:
         _node_ip_address="127.0.0.1",
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
+    pd.DataFrame({"row": range(100)}).to_parquet(f"{scratch}/row.parquet")
+    tiny = ray.data.read_parquet(f"{scratch}/row.parquet").map_batches(_same, batch_format="pandas")
+    tiny.write_parquet(f"{scratch}/rows")  # Ray Data's own actors and workers are there then
     tell_phase("work")
     rows = ray.data.read_parquet(spec["folder"], columns=spec["columns"], ray_remote_args={"num_cpus": shares["read"]})
     scored = rows.map_batches(
