@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dataops.cli.errors import errors
-from dataops.cli.explained import count, print_explained
+from dataops.cli.explained import print_explained
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.output import headline, print_facts, print_json, print_table
+from dataops.cli.outcome import print_outcome, state_facts, state_record
+from dataops.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from dataops.engine.progress import Progress
     from dataops.runs.execute import Outcome
-    from dataops.runs.ledger import RunState
 
 
 @click.group()
@@ -147,7 +147,7 @@ def list_runs(*, job_name: str | None, workspace: str | None, as_json: bool) -> 
     states = [ledger.state(run_id) for run_id in ledger.ids()]
     states = [state for state in states if job_name in (None, state.run.job)]
     if as_json:
-        print_json([_state_record(state) for state in states])
+        print_json([state_record(state) for state in states])
         return
     rows = [[s.run.id, s.run.kind, s.state.value, sum(s.phase_seconds().values()), s.run.principal] for s in states]
     print_table(["run", "kind", "state", "seconds", "by"], rows, empty="no runs yet: `dataops job run FILE`")
@@ -168,9 +168,9 @@ def show(run_id: str, *, workspace: str | None, as_json: bool) -> None:
 
     state = open_workspace(workspace).ledger.state(run_id)
     if as_json:
-        print_json(_state_record(state))
+        print_json(state_record(state))
         return
-    print_facts(_facts(state))
+    print_facts(state_facts(state))
 
 
 @job.command()
@@ -228,75 +228,3 @@ def explain(file: str, name: str | None, *, workspace: str | None, as_json: bool
         print_explained(explained)
     if explained["refused"]:
         click.get_current_context().exit(explained["exit_code"])
-
-
-def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
-    """The outcome of a run on stdout."""
-    if as_json:
-        print_json({**_state_record(outcome.state), "skipped": outcome.skipped, "report": outcome.report})
-        return
-    print_facts({**_facts(outcome.state), "report": outcome.report})
-    if outcome.skipped and "arrivals" in outcome.state.result:
-        click.echo("no file arrived since then that would be taken")
-    aside = sum(read["counts"]["quarantined"] for read in outcome.state.result.get("reads", {}).values())
-    if aside:
-        click.echo(f"{count(aside, 'row')} set aside: dataops quarantine list")
-    failed = sum(read["counts"].get("failed", 0) for read in outcome.state.result.get("reads", {}).values())
-    if failed:
-        click.echo(f"{count(failed, 'row')} couldn't be scored: dataops job errors {outcome.state.run.id}")
-
-
-def _facts_of_files(result: Mapping[str, Any]) -> dict[str, object]:
-    from dataops.datasets.following import spell_counts
-
-    return {"arrivals": spell_counts(result["arrivals"])} if "arrivals" in result else {}
-
-
-def _state_record(state: RunState) -> dict[str, Any]:
-    return {
-        "run": state.run.id,
-        "job": state.run.job,
-        "kind": state.run.kind,
-        "state": state.state.value,
-        "principal": state.run.principal,
-        "created_at": state.run.created_at,
-        "replay_of": state.run.replay_of,
-        "inputs": {
-            name: {"dataset": pinned["dataset"], "snapshot": pinned["snapshot"], "purpose": pinned["grant"]["purpose"]}
-            for name, pinned in state.run.inputs.items()
-        },
-        "model": state.run.model,
-        "phase_seconds": state.phase_seconds(),
-        "result": state.result,
-        "error": state.error,
-    }
-
-
-def _facts(state: RunState) -> dict[str, object]:
-    from dataops.datasets.receipt import spell_rows
-
-    facts: dict[str, object] = {"run": state.run.id, "state": state.state.value}
-    result = state.result
-    if state.run.replay_of:
-        facts["replay of"] = state.run.replay_of
-    if "dataset" in result:
-        facts["made"] = f"dataset {result['dataset']}, snapshot {result['snapshot']}"
-    facts |= _facts_of_files(result)
-    if "model" in result and isinstance(result["model"], dict):
-        facts["model"] = f"{result['model']['model']}@{result['model']['version']}"
-    for version in result.get("versions", ()):
-        figures = headline(version["metrics"], result.get("primary_metric"))
-        facts[f"{version.get('model', result.get('model'))}@{version['version']}"] = (
-            f"{version['candidate']}: {figures}"
-        )
-    if "realised" in result:
-        facts["judged"] = f"{result['realised']['judged']:,} of {result['realised']['scored']:,} scored rows"
-    for name, read in result.get("reads", {}).items():
-        facts[f"rows, {name}"] = spell_rows(read["counts"])
-    for event in state.events:
-        if event["event"] == "units_linked" and event["linked"]:
-            facts["scored before"] = f"{event['rows']:,} rows, in {event['linked']:,} of {event['units']:,} units"
-    if state.error:
-        facts["error"] = state.error
-    facts["seconds"] = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in state.phase_seconds().items())
-    return facts

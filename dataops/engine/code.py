@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import dataops
 
+LIBRARIES = (
+    "lightgbm",
+    "numpy",
+    "pyarrow",
+    "scikit-learn",
+    "scikit-learn-intelex",
+    "scipy",
+    "skops",
+    "xgboost",
+    "xgboost-cpu",
+)
+"""What computes values: another version may give other bytes."""
+
 
 @cache
 def code_identity() -> Mapping[str, str]:
-    """Version of the package, and one digest over its Python files: two runs with the same digest ran the same code."""
+    """Version of the package, and one digest over its Python files and the versions of `LIBRARIES` that are there: two
+    runs with the same digest ran the same code.
+    """
     hasher = hashlib.sha256()
     folder = Path(dataops.__file__).parent
     for path in sorted(folder.rglob("*.py")):
         hasher.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         hasher.update(path.read_bytes())
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            hasher.update(f"{name} {version(name)}\0".encode())
     return {"version": dataops.__version__, "digest": f"sha256:{hasher.hexdigest()}"}

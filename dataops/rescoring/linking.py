@@ -55,7 +55,7 @@ class Basis:
     policy : of the dataset's name, the grant's effect (which holds the contract) and purpose, and of what it was made
         from.
     columns : of what is written and counted: kept columns, outputs, threshold, order, what is monitored.
-    code : of the package.
+    code : of the package, and of the libraries that compute values.
     survey : of what is asked of the whole dataset, and of its answer as far as it is the same for all units; None
         without a survey.
     """
