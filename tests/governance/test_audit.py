@@ -235,7 +235,7 @@ class TestEvents:
         assert verify_audit(journal) == []
 
     @pytest.mark.parametrize(
-        "given", [1.5, -1, "x" * 301, "two\nlines", b"bytes", object(), [1.5], {"deep": [{"er": 0.1}]}], ids=repr
+        "given", [1.5, -1, "x" * 301, "two\nlines", b"bytes", object, [1.5], {"deep": [{"er": 0.1}]}], ids=repr
     )
     def test_that_say_more_are_not_recorded(self, journal: Journal, given: object) -> None:
         with pytest.raises(InvalidInput, match="'what' is neither a name nor a count"):

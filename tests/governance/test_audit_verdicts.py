@@ -406,7 +406,7 @@ class TestCheckpoints:
         audit.store.put_if_absent(checkpoint_key(RECORDS), data)
         assert audit.kinds() == {Kind.ALTERED, Kind.ANCHOR_DIFFERS}
 
-    @pytest.mark.parametrize("change", [lambda data: data + b" ", lambda data: b'{"count":1,' + data[1:]], ids=str)
+    @pytest.mark.parametrize("change", [lambda data: data + b" ", lambda data: b'{"count":1,' + data[1:]])
     def test_one_of_other_bytes_with_a_good_signature_is_altered(self, audit: Audit, change: Any) -> None:
         data = change(audit.store.get(checkpoint_key(RECORDS)))
         for store, prefix in ((audit.store, CHECKPOINTS_PREFIX), (audit.anchors, ANCHORS_PREFIX)):
