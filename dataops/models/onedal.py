@@ -4,8 +4,8 @@
    about the model's own thresholds, XGBoost scores.
 2. It scores the last rows of a batch in another way than the others, which may differ in the last bit. Rows of zeros
    are put behind each batch, so that a row's score depends on that row alone; the check looks at this too.
-3. Which one scores is decided once for a run (`rescoring.kernels`), by measurement, and not at all where XGBoost needs
-   less time than loading oneDAL would.
+3. Which one scores is decided once for a version (`rescoring.kernels`), by measurement, and not at all where XGBoost
+   needs less time than loading oneDAL would.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _REPEATS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What scores a model in a run, and why."""
+    """What scores a model in a run, and why; `measured` unless there was nothing to compare, or no reason to."""
 
     kernel: Kernel
     reason: str
+    measured: bool = True
 
 
 class OneDalModel:
@@ -88,12 +89,12 @@ def is_installed() -> bool:
 def choose(model: BoostedModel, rows: int) -> Choice:
     """What scores `rows` rows with `model` on one thread, by measurement."""
     if not is_installed():
-        return Choice(kernel="xgboost", reason="oneDAL isn't installed")
+        return Choice(kernel="xgboost", reason="oneDAL isn't installed", measured=False)
     batch = check_batch(model)
     share = 1.0 if model.cells is None else _SHARE_WITH_CELLS
     seconds = _seconds(lambda: model.of_rows(batch, "value"))
     if seconds / len(batch) * rows * share < WORTH_SECONDS:
-        return Choice(kernel="xgboost", reason=f"{rows} rows are too few for loading oneDAL")
+        return Choice(kernel="xgboost", reason=f"{rows} rows are too few for loading oneDAL", measured=False)
     try:
         other = OneDalModel(model, 1)
         finding = difference(model, other, batch)

@@ -1,12 +1,15 @@
-"""What scores each model of a run: decided once, on the driver, and kept with the run.
+"""What scores each model of a run: decided on the driver, kept with the model version and with the run.
 
-1. Whoever resumes the run, and every worker, takes what was decided: its parts have the same bytes throughout.
-2. Nothing is decided, and no library loaded, where there is nothing to choose from: without oneDAL, or for few rows.
+1. A version's trees are measured once for a storage: all runs that may choose take what was found then, so that one
+   version gives the same bytes run after run.
+2. A run keeps what it took: whoever resumes it, and every worker, scores as its first unit was scored.
+3. Nothing is decided, and no library loaded, where there is nothing to choose from: without oneDAL, or for few rows.
+   XGBoost scores then; it differs from oneDAL by `onedal.TOLERANCE` at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from dataops.datasets.units import Unit
@@ -16,6 +19,8 @@ from dataops.models.boosted import BoostedModel
 from dataops.models.onedal import choose, is_installed
 from dataops.models.predictor import Kernel
 from dataops.records import decode_record, encode_record
+from dataops.registry.versions import ModelVersion
+from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.score import ScoreContext, read_predictor
 from dataops.storage.objects import Store
 
@@ -34,26 +39,15 @@ def pinned_kernels(
     ----------
     begun : units of the run are scored already; if nothing was decided for them, XGBoost did it.
     """
-    kept = kept_kernels(store, context.run)
+    key = f"plans/{context.run}/kernels.json"
+    kept = _read(store, key)
     if kept is None:
         if begun or not may_choose(context, units):
             return {}
-        store.put_if_absent(_key(context.run), encode_record("kernels", 1, {"kernels": _choose(context, units)}))
-        kept = kept_kernels(store, context.run)
-    return kept or {}
-
-
-def kept_kernels(store: Store, run: str) -> dict[str, Kernel] | None:
-    """What was decided for `run`; None where nothing was."""
-    try:
-        kernels = decode_record(store.get(_key(run)), "kernels", 1)["kernels"]
-    except NotFound:
-        return None
-    return {str(name): cast("Kernel", str(kernel)) for name, kernel in kernels.items()}
-
-
-def _key(run: str) -> str:
-    return f"plans/{run}/kernels.json"
+        rows = sum(unit.rows for unit in units)
+        found = {model.name: _of_version(store, context, model.version, rows) for model in context.plan.models}
+        kept = _keep(store, key, {name: kernel for name, kernel in found.items() if kernel is not None})
+    return kept
 
 
 def may_choose(context: ScoreContext, units: Sequence[Unit]) -> bool:
@@ -63,11 +57,37 @@ def may_choose(context: ScoreContext, units: Sequence[Unit]) -> bool:
     return is_installed() and sum(unit.rows for unit in units) >= LEAST_ROWS
 
 
-def _choose(context: ScoreContext, units: Sequence[Unit]) -> dict[str, str]:
-    rows = sum(unit.rows for unit in units)
-    predictors = {model.name: read_predictor(context.registry, model.version) for model in context.plan.models}
+def predictors(plan: ScorePlan, kernels: Mapping[str, Kernel]) -> dict[str, str]:
+    """What a run's result says of what scored each model: the library, or the format of a model that we score."""
     return {
-        name: choose(predictor, rows).kernel
-        for name, predictor in predictors.items()
-        if isinstance(predictor, BoostedModel)
+        model.name: kernels.get(model.name) or model.version.model_format.partition("-")[0] for model in plan.models
     }
+
+
+def _of_version(store: Store, context: ScoreContext, version: ModelVersion, rows: int) -> Kernel | None:
+    """What scores `version`; None where there is no choice, since it has no trees, or is no matter for so few rows."""
+    key = f"kernels/{version.digest.removeprefix('sha256:')}.json"
+    kept = _read(store, key)
+    if kept is None:
+        predictor = read_predictor(context.registry, version)
+        if not isinstance(predictor, BoostedModel):
+            return None
+        choice = choose(predictor, rows)
+        if not choice.measured:
+            return None
+        kept = _keep(store, key, {version.model: choice.kernel})
+    return kept.get(version.model)
+
+
+def _keep(store: Store, key: str, kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
+    """What was put first under `key`."""
+    store.put_if_absent(key, encode_record("kernels", 1, {"kernels": dict(kernels)}))
+    return _read(store, key) or {}
+
+
+def _read(store: Store, key: str) -> dict[str, Kernel] | None:
+    try:
+        kernels = decode_record(store.get(key), "kernels", 1)["kernels"]
+    except NotFound:
+        return None
+    return {str(name): cast("Kernel", str(kernel)) for name, kernel in kernels.items()}

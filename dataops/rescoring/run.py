@@ -15,7 +15,7 @@ from dataops.records import Record
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.allowance import Allowance
 from dataops.rescoring.figures import score_figures, with_drift
-from dataops.rescoring.kernels import pinned_kernels
+from dataops.rescoring.kernels import pinned_kernels, predictors
 from dataops.rescoring.linking import Linkable
 from dataops.rescoring.monitor import drift_figures, event_of, require_no_stop, warning_of
 from dataops.rescoring.outputs import OWN
@@ -64,7 +64,9 @@ def run_rescore(
     done = committed_units(store, plan.job.output, work.run, known=linked)
     begun = any(record.linked is None for record in done.values())
     left = [unit for unit in given.units if unit.id not in done]
-    context = replace(context, kernels=pinned_kernels(store, context, left, begun=begun))
+    kernels = pinned_kernels(store, context, left, begun=begun)
+    context = replace(context, kernels=kernels)
+    scored_by = {"predictors": predictors(plan, kernels)}
     records = _scored(work, context, given.units, done, allowance)
     with work.phase("publish"):
         require_within_thresholds(given, [record.receipt for record in records])
@@ -78,12 +80,19 @@ def run_rescore(
             columns=plan.columns,
             units=given.units,
             records={record.unit: record for record in records},
-            lineage={"kind": "rescore", **given.lineage(), **_models(plan), **_basis(linkable), **_follows(follows)},
+            lineage={
+                "kind": "rescore",
+                **given.lineage(),
+                **_models(plan),
+                **scored_by,
+                **_basis(linkable),
+                **_follows(follows),
+            },
             replay_of=replay_of,
             identities=linkable.identities() if linkable else None,
         )
     figures = score_figures(records, slices=plan.slices, min_group_size=given.grant.effect.min_group_size)
-    return manifest, snapshot, with_drift(figures, drift) | {"kernels": context.kernels}
+    return manifest, snapshot, with_drift(figures, drift) | scored_by
 
 
 def _drift(plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord], work: Work) -> Mapping[str, Record]:

@@ -25,7 +25,6 @@ from dataops.governance.audit_verdicts import RESULT
 from dataops.governance.lineage import EventType, completed_event
 from dataops.records import now_utc
 from dataops.rescoring.figures import score_figures
-from dataops.rescoring.kernels import kept_kernels
 from dataops.runs.execute import Outcome, published_result, try_report, try_sign_audit
 from dataops.runs.ledger import Run, State
 from dataops.runs.lineage import read_events_of, write_event
@@ -85,8 +84,8 @@ def _figures(workspace: Workspace, run: Run, manifest: Manifest) -> dict[str, An
     missing = [unit for unit in manifest.units if unit not in records]
     if missing:
         raise Integrity(f"run {run.id}: {len(missing)} of {len(manifest.units)} units have no record any more")
-    kernels = kept_kernels(workspace.store, run.id) or {}
-    return {**_score_figures(run, [records[unit] for unit in manifest.units]), "kernels": kernels, "model": run.model}
+    figures = _score_figures(run, [records[unit] for unit in manifest.units])
+    return {**figures, "predictors": manifest.lineage.get("predictors", {}), "model": run.model}
 
 
 def _score_figures(run: Run, records: Sequence[UnitRecord]) -> dict[str, Any]:
