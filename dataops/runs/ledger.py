@@ -134,9 +134,12 @@ class Ledger:
         return plan_from_record(decode_record(self._store.get(_plan_key(run_id, name)), "plan", 1))
 
     def finish(self, run: Run, result: Mapping[str, Any]) -> None:
-        """Record that `run` is done, so that the same work finds it."""
-        self.emit(run.id, "run_done", result=result)
+        """Record that `run` is done, so that the same work finds it.
+
+        What finds it comes first and doesn't count alone: after `run_done` nobody would resume a run to put it there.
+        """
         self._store.put_if_absent(_done_key(run), encode_record("done", 1, {"run": run.id}))
+        self.emit(run.id, "run_done", result=result)
 
     def emit(self, run_id: str, event: str, /, **fields: Any) -> None:
         """Append an event to the run's journal."""
@@ -178,7 +181,9 @@ class Ledger:
         ids = sorted((key.rsplit("/", 1)[-1].removesuffix(".json") for key in done), key=_by_time)
         for run_id in reversed(ids):
             with suppress(NotFound):  # somebody cleared old runs away
-                return self.state(run_id)
+                found = self.state(run_id)
+                if found.state is State.DONE:
+                    return found
         return None
 
     def _events(self, run_id: str) -> Journal:

@@ -65,25 +65,28 @@ def kill_workers(town: Offline, seed: int, folder: Path, undisturbed: Undisturbe
 
 
 def kill_drivers(town: Offline, deaths: list[Death], folder: Path, undisturbed: Undisturbed) -> int:
-    """How many drivers of one run died, each of one death; the last one lived."""
+    """How many drivers of one run died, each of one death; another one does what is left."""
     say(*deaths)
     run, drivers = "", []
-    for life, death in enumerate([*deaths, None]):
+    for life, death in enumerate(deaths):
         marks = folder / f"marks-{life}"
-        driver = live(town, run, [death] if death else [], marks)
+        driver = live(town, run, [death], marks)
         drivers.append(driver)
         run = only_run(town)
-        if death and taken(marks):
-            assert driver.process.returncode == -signal.SIGKILL
-        else:
+        if not taken(marks):
             assert driver.process.returncode == 0, (death, driver.answer())
             break
+        assert driver.process.returncode == -signal.SIGKILL
         if death.step not in (Step.SNAPSHOT, *AFTER_PUBLISHING):
             assert published(town) is None
+    died = sum(driver.process.returncode != 0 for driver in drivers)
+    if town.workspace.ledger.state(run).state is not State.DONE:
+        drivers.append(live(town, run, [], folder / "last"))
+        assert drivers[-1].process.returncode == 0, drivers[-1].answer()
     require_same(town, run, undisturbed)
     for driver in drivers:
         driver.wait_for_family()
-    return len(drivers) - 1
+    return died
 
 
 AFTER_PUBLISHING = (Step.AUDIT, Step.LINEAGE, Step.EVENT, Step.DONE)

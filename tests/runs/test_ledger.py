@@ -208,7 +208,8 @@ def test_an_end_that_dies_leaves_a_run_that_is_done_or_can_be_finished(mode: Mod
             ledger.finish(run, {"rows": 1})
         assert ledger.state(run.id).state is State.DONE
         found = ledger.find_done(run.work_digest)
-        assert found is None or found.state is State.DONE
+        assert found is not None
+        assert found.state is State.DONE
         return died
 
     crash_points(attempt, at_least=3)
