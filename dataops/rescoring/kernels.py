@@ -40,13 +40,13 @@ def pinned_kernels(
     begun : units of the run are scored already; if nothing was decided for them, XGBoost did it.
     """
     key = f"plans/{context.run}/kernels.json"
-    kept = _read(store, key)
+    kept = read_kernels(store, key)
     if kept is None:
         if begun or not may_choose(context, units):
             return {}
         rows = sum(unit.rows for unit in units)
         found = {model.name: _of_version(store, context, model.version, rows) for model in context.plan.models}
-        kept = _keep(store, key, {name: kernel for name, kernel in found.items() if kernel is not None})
+        kept = keep_kernels(store, key, {name: kernel for name, kernel in found.items() if kernel is not None})
     return kept
 
 
@@ -67,7 +67,7 @@ def predictors(plan: ScorePlan, kernels: Mapping[str, Kernel]) -> dict[str, str]
 def _of_version(store: Store, context: ScoreContext, version: ModelVersion, rows: int) -> Kernel | None:
     """What scores `version`; None where there is no choice, since it has no trees, or is no matter for so few rows."""
     key = f"kernels/{version.digest.removeprefix('sha256:')}.json"
-    kept = _read(store, key)
+    kept = read_kernels(store, key)
     if kept is None:
         predictor = read_predictor(context.registry, version)
         if not isinstance(predictor, BoostedModel):
@@ -75,17 +75,18 @@ def _of_version(store: Store, context: ScoreContext, version: ModelVersion, rows
         choice = choose(predictor, rows)
         if not choice.measured:
             return None
-        kept = _keep(store, key, {version.model: choice.kernel})
+        kept = keep_kernels(store, key, {version.model: choice.kernel})
     return kept.get(version.model)
 
 
-def _keep(store: Store, key: str, kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
+def keep_kernels(store: Store, key: str, kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:
     """What was put first under `key`."""
     store.put_if_absent(key, encode_record("kernels", 1, {"kernels": dict(kernels)}))
-    return _read(store, key) or {}
+    return read_kernels(store, key) or {}
 
 
-def _read(store: Store, key: str) -> dict[str, Kernel] | None:
+def read_kernels(store: Store, key: str) -> dict[str, Kernel] | None:
+    """What was put under `key`; None for nothing."""
     try:
         kernels = decode_record(store.get(key), "kernels", 1)["kernels"]
     except NotFound:

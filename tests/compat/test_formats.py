@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from dataops.datasets.commit import UnitRecord
+from dataops.datasets.following import Taken
+from dataops.datasets.links import Links
 from dataops.datasets.snapshot import Manifest, manifest_key, read_snapshot, snapshot_journal
 from dataops.datasets.survey import Survey
 from dataops.datasets.tombstones import TOMBSTONES_FOLDER, require_unmarked, tombstones
@@ -39,6 +41,7 @@ from dataops.promotion.verdict import verdict_page
 from dataops.records import decode_record, digest_bytes, parse_time
 from dataops.registry.aliases import history
 from dataops.registry.versions import Registry
+from dataops.rescoring.kernels import read_kernels
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
@@ -165,6 +168,7 @@ def read_version(_name: str) -> None:
         "program.json": "feature-program-1.json",
         "model.json": "linear-model-1.json",
         "metrics.json": "metrics-1.json",
+        "reference.json": "reference-1.json",
         "card.md": "model-version-1.card.md",
         "manifest.json": "model-version-1.json",
     }
@@ -239,6 +243,23 @@ def read_tombstone(name: str) -> None:
     require_unmarked(store, stone["dataset"], stone["run"])  # it expired; it wasn't given up
 
 
+def read_followed(name: str) -> None:
+    taken = Taken.from_bytes(example(name))
+    assert taken.to_bytes() == example(name)
+    assert [fragment.path for fragment in taken.fragments] == ["part-000.parquet"]
+
+
+def read_links_of(name: str) -> None:
+    links = Links.from_bytes(example(name))
+    assert links.to_bytes() == example(name)
+
+
+def read_kernels_of(name: str) -> None:
+    store = MemoryStore()
+    put(store, "kernels/one.json", name)
+    assert read_kernels(store, "kernels/one.json") == {"wealth": "xgboost"}
+
+
 def read_unit(name: str) -> None:
     unit = UnitRecord.from_bytes(example(name))
     assert unit.to_bytes() == example(name)
@@ -278,7 +299,10 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "done-1": read_done,
     "event-1": read_event,
     "feature-program-1": read_program,
+    "followed-1": read_followed,
+    "kernels-1": read_kernels_of,
     "linear-model-1": read_linear,
+    "links-1": read_links_of,
     "manifest-1": read_manifest,
     "metrics-1": read_metrics,
     "model-claim-1": read_version,
@@ -287,6 +311,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "plan-1": read_plan,
     "policy-1": read_policy,
     "policy-test-1": read_policy_tests,
+    "reference-1": read_version,
     "run-1": read_run,
     "snapshot-1": read_snapshot_of,
     "survey-1": read_survey,

@@ -28,6 +28,7 @@ from dataops.declarations.jobs import find_job
 from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
 from dataops.errors import ContractViolation
+from dataops.rescoring.kernels import keep_kernels
 from dataops.runs.execute import Options, resume, run_job
 from dataops.runs.keys import KeyKind, rotate_key
 from dataops.runs.promotion import promote_version
@@ -42,7 +43,7 @@ JOBS = "jobs/people.yaml"
 _SECRET = bytes(range(32))
 _BEGIN = datetime(2026, 1, 31, 12, tzinfo=UTC)
 _BOOSTED = "  - {trainer: xgboost, params: {rounds: 15, max_depth: 3}}\n"
-_REFUSED = "people_refused"
+_REFUSED, _FOLLOWED = "people_refused", "people_streamed"
 _AGES = "logicalTypeOptions: {minimum: 0, maximum: 120}"
 _WHOLE = """\
     quality:
@@ -113,7 +114,9 @@ def _fix_inputs(folder: Path, *, boosted: bool) -> None:
     refused = jobs.split("---\n")[-1].replace("people_scores", _REFUSED).replace("max_rate: 0.1", "max_rate: 0")
     jobs = jobs.replace("{trainer: logistic}", "{trainer: logistic, params: {l2: 1.0}}")
     jobs = jobs if boosted else jobs.replace(_BOOSTED, "")
-    (folder / JOBS).write_text(f"{jobs}---\n{refused}")
+    followed = jobs.split("---\n")[-1].replace("people_scores", _FOLLOWED)
+    followed = followed.replace("input: people_new", "input: {dataset: people_new, follow: true, settle_seconds: 0}")
+    (folder / JOBS).write_text(f"{jobs}---\n{refused}---\n{followed}")
     (folder / "contracts/people.yaml").write_text(CONTRACT.replace("    properties:\n", _WHOLE))
     for path in (folder / "data").rglob("*.parquet"):
         os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
@@ -144,6 +147,9 @@ def _run_line(workspace: Workspace) -> None:
             contract = folder / "contracts/people.yaml"
             contract.write_text(contract.read_text().replace(_AGES, "logicalTypeOptions: {minimum: 0}"))
             replay_quarantine(workspace, "people_old", options=options, progress=progress)
+            contract.write_text(contract.read_text().replace("logicalTypeOptions: {minimum: 0}", _AGES))
+            run(_FOLLOWED)
+            keep_kernels(workspace.store, "kernels/example.json", {"wealth": "xgboost"})
     rotate_key(workspace, KeyKind.SIGNING)
     _let_go(workspace)
 
@@ -223,6 +229,8 @@ def _collect(folder: Path) -> dict[str, bytes]:
         _dataops, kind, version = record["format"].split("/")
         if kind == "model-content" and record["version"] != 1:
             continue  # the other examples are of version 1
+        if kind == "done" and not record["run"].startswith("people_scores-"):
+            continue  # the run beside it is of this job
         variant = _NAMERS.get(kind, _plain)(record)
         found.setdefault(f"{kind}-{version}{f'.{variant}' if variant else ''}.json", data)
     (card,) = folder.glob("registry/*/versions/1/card.md")
