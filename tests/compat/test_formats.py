@@ -215,7 +215,10 @@ def read_done(name: str) -> None:
     put(store, f"{DONE_FOLDER}/{run.work_digest.removeprefix('sha256:')}/{done}.json", name)
     put(store, f"{RUNS_FOLDER}/{done}/run.json", "run-1.rescore.json")
     put(store, f"{RUNS_FOLDER}/{done}/events/0000000001.json", event)
-    found = Ledger(store).find_done(run.work_digest)
+    ledger = Ledger(store)
+    assert ledger.find_done(run.work_digest) is None  # its end isn't among the examples' first event
+    ledger.emit(done, "run_done", result={})
+    found = ledger.find_done(run.work_digest)
     assert found is not None
     assert found.run == run
 
