@@ -66,12 +66,12 @@ def end_all() -> None:
             driver.kill()
 
 
-def wait_for(true: Callable[[], bool], what: str) -> None:
+def wait_for(true: Callable[[], bool], what: str, *, poll_seconds: float = POLL_SECONDS) -> None:
     """Return as soon as `true()`; fail where that takes longer than the deadline."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not true():
         assert time.monotonic() < deadline, f"waited {DEADLINE_SECONDS:.0f} s in vain until {what}"
-        time.sleep(POLL_SECONDS)
+        time.sleep(poll_seconds)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Driver:
 
     def finish(self) -> int:
         """Its exit code; negative if it was killed."""
-        wait_for(self._ended, "the driver ended")
+        wait_for(self._ended, "the driver ended", poll_seconds=0.05)  # looking at its family takes long
         return self.process.wait()
 
     def answer(self) -> dict[str, Any]:

@@ -45,8 +45,7 @@ def units(make_part):
     return [make_part(seed, 700) for seed in range(4)] + [make_part(9, 0), make_part(10, 1)]
 
 
-@pytest.mark.parametrize("l2", [1.0, 0.01, 50.0])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("l2", "weighted"), [(1.0, False), (0.01, True), (50.0, True)])
 def test_the_loss_is_that_of_scikit_learn_on_one_hot_columns(cluster, make_part, place, encoder, l2, weighted):
     parts = [make_part(seed, 500, weighted=weighted) for seed in range(3)]
     rows, layout = stack(parts), Layout.of(encoder)
