@@ -34,6 +34,7 @@ from dataops.rescoring.linking import Linkable
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.run import run_rescore
 from dataops.runs.audit import sign_audit
+from dataops.runs.kinds import made_by
 from dataops.runs.ledger import Run, RunState, State, new_run_id
 from dataops.runs.lineage import tell_lineage
 from dataops.runs.linking import is_known, link_nothing, link_units, linkable
@@ -284,7 +285,7 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
                 storage=settings.storage,
                 registry=settings.registry,
                 replay_of=planned.replay_of,
-                follows=given.taken.lineage() if given.taken else None,
+                follows={**given.taken.lineage(), "made_by": made_by(plan, given)} if given.taken else None,
                 **_linked(workspace, planned, plan, work),
             )
             result = {**published_result(manifest, snapshot), **figures, "model": pinned_model(plan.model)}

@@ -3,8 +3,8 @@
 1. What was taken is what was published (`datasets.following`). A run that died before it published took nothing: the
    next one takes its files. One that died after it is brought to its end first.
 2. A run with nothing to take isn't begun, but for the very first: its empty output is there for readers.
-3. Rows of all runs are one dataset, so a run that would make them otherwise is refused: another output, or the job as
-   it was. The model version may move on: each manifest says which one scored its rows.
+3. Rows of all runs are one dataset, so a run that would make them otherwise (`kinds`) is refused: another output, or
+   the job as it was. Model version and code may move on: each manifest says which version scored its rows.
 4. Polling looks again after a while. What may pass (a run that was first, storage, the cluster, a file that went away)
    is told and tried again; what a person has to mend ends it.
 """
@@ -20,11 +20,10 @@ from dataops.datasets.snapshot import last_followed, read_manifest
 from dataops.declarations.jobs import INPUT, Job, RescoreJob
 from dataops.engine.progress import Progress
 from dataops.errors import Compute, Conflict, Integrity, InvalidInput, NotFound, Storage
-from dataops.governance.contract import Column
-from dataops.records import Record
 from dataops.rescoring.plan import ScorePlan
 from dataops.runs.execute import Options, Outcome, start_run
 from dataops.runs.finish import finish_published
+from dataops.runs.kinds import columns_of_another_kind, made_by, made_otherwise
 from dataops.runs.ledger import State
 from dataops.runs.planning import Planned, plan_job
 from dataops.runs.report import report_path
@@ -97,18 +96,17 @@ def _require_same_kind(workspace: Workspace, planned: Planned, taken: Taken) -> 
     if taken.previous is None or not isinstance(plan, ScorePlan):
         return
     manifest = read_manifest(workspace.store, plan.job.output, taken.previous[0])
-    now, then = ({column.name: _kind(column) for column in columns} for columns in (plan.columns, manifest.columns))
-    differing = [name for name in dict.fromkeys([*then, *now]) if now.get(name) != then.get(name)]
+    then = (manifest.follows or {}).get("made_by", {})
+    differing = [
+        *columns_of_another_kind(plan.columns, manifest.columns),
+        *made_otherwise(made_by(plan, planned.inputs[INPUT]), then),
+    ]
     if differing:
         raise Conflict(
-            f"dataset '{plan.job.output}': {', '.join(differing[:SHOWN])} would be written otherwise than before: job, "
+            f"dataset '{plan.job.output}': {', '.join(differing[:SHOWN])} would be otherwise than before: job, "
             "contract, policy or keys changed since. Rows of both kinds can't be one dataset; give the job another "
             "output"
         )
-
-
-def _kind(column: Column) -> Record:
-    return {key: value for key, value in column.record().items() if key not in ("required", "description")}
 
 
 def spelled(taken: Taken) -> list[str]:

@@ -25,12 +25,12 @@ from dataops.datasets.units import Unit
 from dataops.declarations.jobs import INPUT
 from dataops.engine.progress import Progress
 from dataops.errors import Conflict, Integrity, NotFound
-from dataops.governance.contract import Column
 from dataops.preparation.prepare import PreparePlan
-from dataops.records import Record, digest
+from dataops.records import digest
 from dataops.rescoring.plan import ScorePlan
 from dataops.runs.execute import Options, Outcome, start_run
 from dataops.runs.finish import finish_published, half_done_replays
+from dataops.runs.kinds import columns_of_another_kind
 from dataops.runs.ledger import State, job_of
 from dataops.runs.planning import Planned, applies_same_models, job_of_run, plan_job, with_quarantine
 from dataops.runs.quarantine import Held, HeldState, find_held, held_rows, quarantine_records
@@ -140,21 +140,13 @@ def _require_same_kind(manifest: Manifest, planned: Planned) -> None:
     """Nothing, if what `planned` makes can stand beside the rows of `manifest`."""
     plan = planned.plan
     assert isinstance(plan, PreparePlan | ScorePlan)  # noqa: S101  # a train job sets nothing aside
-    now, then = ({column.name: _kind(column) for column in columns} for columns in (plan.columns, manifest.columns))
-    differing = [name for name in dict.fromkeys([*then, *now]) if now.get(name) != then.get(name)]
-    if differing:
+    if differing := columns_of_another_kind(plan.columns, manifest.columns):
         raise Conflict(
             f"what run {manifest.run} made of {', '.join(differing[:SHOWN])} would be made otherwise today: contract, "
             f"policy or keys changed since. Rows of both kinds can't be one dataset; {AGAIN}"
         )
     if isinstance(plan, PreparePlan) and digest(plan.declaration()) != manifest.lineage["preparation_digest"]:
         raise Conflict(f"run {manifest.run} prepared its rows otherwise than it would today; {AGAIN}")
-
-
-def _kind(column: Column) -> Record:
-    """What must be the same of a column for rows of two runs to be one dataset."""
-    record = column.record()
-    return {key: value for key, value in record.items() if key not in ("required", "description")}
 
 
 def _broken_keys(workspace: Workspace, held: Held, given: GovernedInput) -> int:

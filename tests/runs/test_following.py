@@ -308,9 +308,36 @@ class TestWhatIsRefused:
         before = town.rows()
         arrive(town, "c", 3)
         town.change(JOBS, "keep: [person_id]", "keep: [person_id, trade]")
-        with pytest.raises(Conflict, match="trade would be written otherwise"):
+        with pytest.raises(Conflict, match="trade would be otherwise"):
             town.run()
         assert town.rows() == before
+
+    @pytest.mark.parametrize(
+        ("file", "old", "new", "what"),
+        [
+            (JOBS, "keep: [person_id]", "keep: [person_id]\nthreshold: 0.9", "threshold"),
+            (JOBS, "keep: [person_id]", "keep: [person_id]\nsort_by: [person_id]", "sort_by"),
+            ("policies/people.yaml", "age >= 18", "age >= 60", "row filters"),
+            ("contracts/people.yaml", "maximum: 120", "maximum: 90", "the contract's rules"),
+        ],
+    )
+    def test_scores_that_are_made_otherwise_in_columns_of_the_same_kind(
+        self, town: Offline, file: str, old: str, new: str, what: str
+    ) -> None:
+        town.run()
+        before, runs = town.rows(), town.runs()
+        arrive(town, "c", 3)
+        town.change(file, old, new)
+        with pytest.raises(Conflict, match=f"{what} would be otherwise"):
+            town.run()
+        assert (town.rows(), town.runs()) == (before, runs)
+
+    def test_but_not_for_what_is_only_counted(self, town: Offline) -> None:
+        town.run()
+        arrive(town, "c", 3)
+        town.change(JOBS, "keep: [person_id]", "keep: [person_id]\nmonitor: {drift: false}")
+        town.run()
+        assert scored(town) == grown(1, 2, 3)
 
     @pytest.mark.parametrize(
         ("follow", "expected"),
