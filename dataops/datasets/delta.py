@@ -101,11 +101,11 @@ def export_delta(target: Delta, schema: pa.Schema, tables: Iterable[pa.Table]) -
         for number, table in enumerate(tables)
         for part in _write(files, number, _cast(table, plain), target.partition_by)
     ]
-    _commit(target, plain, written)
+    committed = _commit(target, plain, written)
     found = find_export(target)
     if found is None:
         raise Conflict(f"{target.url}: the table changed while it was written; export again")
-    return replace(found, written=found.snapshot == target.snapshot)
+    return replace(found, written=committed and found.snapshot == target.snapshot)
 
 
 def delta_schema(schema: pa.Schema) -> pa.Schema:
@@ -157,8 +157,11 @@ def find_export(target: Delta) -> Exported | None:
     InvalidInput : the table is somebody else's, or shows the dataset under another effect, or in other partitions.
     """
     table = _open(target.url)
-    if table is None:
-        return None
+    return None if table is None else _held(target, table)
+
+
+def _held(target: Delta, table: DeltaTable) -> Exported | None:
+    """What `table` holds, as it was when it was opened; see `find_export`."""
     known = table.transaction_version(target.app)
     if known is None:
         raise InvalidInput(
@@ -252,8 +255,12 @@ def _spelled(value: object) -> str | None:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _commit(target: Delta, schema: pa.Schema, written: Sequence[_Written]) -> None:
-    """One commit that makes `written` the table, unless somebody else made one of this snapshot or a later one."""
+def _commit(target: Delta, schema: pa.Schema, written: Sequence[_Written]) -> bool:
+    """Whether one commit of ours made `written` the table; False where it holds this snapshot or a later one.
+
+    The version that is looked at is the one that is committed on. delta-rs may not take a later one by itself: over a
+    table that was empty it would leave the rows of two snapshots beside each other.
+    """
     from deltalake import CommitProperties, Schema, Transaction
     from deltalake.exceptions import DeltaError
     from deltalake.transaction import create_table_with_add_actions
@@ -261,12 +268,13 @@ def _commit(target: Delta, schema: pa.Schema, written: Sequence[_Written]) -> No
     properties = CommitProperties(
         app_transactions=[Transaction(target.app, target.snapshot)],
         custom_metadata={"dataset": target.dataset, "snapshot": str(target.snapshot)},
+        max_commit_retries=0,
     )
     kinds, partitions = Schema.from_arrow(schema), list(target.partition_by)
     for _ in range(_TRIES):
-        if find_export(target) is not None:
-            return
         table = _open(target.url)
+        if table is not None and _held(target, table) is not None:
+            return False
         try:
             if table is None:
                 create_table_with_add_actions(
@@ -285,7 +293,7 @@ def _commit(target: Delta, schema: pa.Schema, written: Sequence[_Written]) -> No
         except DeltaError:  # somebody else committed: look again
             continue
         _make_lasting(target.url)
-        return
+        return True
     raise Conflict(f"{target.url}: others kept changing the table; export again")
 
 

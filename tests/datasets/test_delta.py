@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataops.datasets import delta
 from dataops.datasets.delta import Delta, delta_schema, export_delta
 from dataops.errors import InvalidInput
 
@@ -98,6 +99,27 @@ def test_two_exports_at_once_are_one(tmp_path: Path) -> None:
         list(pool.map(lambda _: export_delta(_target(tmp_path, 2), SCHEMA, [_rows(0, 8)]), range(4)))
     assert _read(tmp_path) == _rows(0, 8).to_pylist()
     assert DeltaTable(str(tmp_path / "table")).transaction_version("dataops/scores/e1") == 2
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_older_snapshot_never_replaces_a_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, first)])
+    opened, seen = delta._open, []
+
+    def overtaken(url: str) -> object:
+        table = opened(url)
+        seen.append(url)
+        if len(seen) == 2:  # the one that is committed on
+            monkeypatch.setattr(delta, "_open", opened)
+            export_delta(_target(tmp_path, 6), SCHEMA, [_rows(6, 1)])
+        return table
+
+    monkeypatch.setattr(delta, "_open", overtaken)
+    exported = export_delta(_target(tmp_path, 5), SCHEMA, [_rows(5, 1)])
+    assert (exported.written, exported.snapshot) == (False, 6)
+    assert _read(tmp_path) == _rows(6, 1).to_pylist()
 
 
 @pytest.mark.parametrize("other", [{"dataset": "others"}, {"effect": "e2"}, {"partition_by": ("town",)}])
