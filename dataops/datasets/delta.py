@@ -1,8 +1,8 @@
 """Export as a Delta table, so that Spark, DuckDB and Polars read what was published.
 
 1. Rows leave by a governed read: what the exporter may not see isn't in the table, and masks are in its values.
-2. The files come first, under names made of their bytes; one commit makes them the whole table. Readers see the table
-   as it was, or all of it as it is.
+2. The files come first, under names made of snapshot and bytes; one commit makes them the whole table. Readers see the
+   table as it was, or all of it as it is. No commit adds what it removes: its actions have no order.
 3. The commit names dataset and snapshot as its transaction. A snapshot that the table holds, or a later one, isn't
    exported again: to repeat an export changes nothing, also when two do it at once.
 4. A table belongs to one dataset under one effect: rows that two people may see differently are never mixed.
@@ -99,7 +99,7 @@ def export_delta(target: Delta, schema: pa.Schema, tables: Iterable[pa.Table]) -
     written = [
         part
         for number, table in enumerate(tables)
-        for part in _write(files, number, _cast(table, plain), target.partition_by)
+        for part in _write(files, f"{target.snapshot:06d}-{number:06d}", _cast(table, plain), target.partition_by)
     ]
     committed = _commit(target, plain, written)
     found = find_export(target)
@@ -218,12 +218,12 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
         ) from None
 
 
-def _write(files: DataFiles, number: int, table: pa.Table, partition_by: Sequence[str]) -> Iterator[_Written]:
-    """The files of `table`, the export's `number`th, one for each combination of partition values in it."""
+def _write(files: DataFiles, name: str, table: pa.Table, partition_by: Sequence[str]) -> Iterator[_Written]:
+    """The files of `table`, which is `name` in the export, one for each combination of partition values in it."""
     for place, (values, rows) in enumerate(_partitions(table, partition_by)):
         data = parquet_bytes(rows)
         digest = digest_bytes(memoryview(data).tobytes()).removeprefix("sha256:")
-        path = f"part-{number:06d}-{place:04d}-{digest[:32]}.parquet"
+        path = f"part-{name}-{place:04d}-{digest[:32]}.parquet"
         with suppress(AlreadyExists):  # of an export that died, or a copy of this one: the name vouches for the bytes
             files.write(path, partial(_put, data))
         yield _Written(path=path, size_bytes=data.size, rows=rows.num_rows, partition=values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -74,6 +75,16 @@ def test_a_newer_snapshot_replaces_the_rows_in_one_commit(tmp_path: Path) -> Non
     assert (older.written, older.snapshot) == (False, 5)
     assert _read(tmp_path) == _rows(2, 4).to_pylist()
     assert DeltaTable(str(tmp_path / "table"), version=0).to_pyarrow_table().num_rows == 4
+
+
+def test_no_commit_adds_what_it_removes(tmp_path: Path) -> None:
+    export_delta(_target(tmp_path), SCHEMA, [_rows(0, 4)])
+    export_delta(_target(tmp_path, 2), SCHEMA, [_rows(0, 4), _rows(4, 1)])
+    log = (tmp_path / "table/_delta_log/00000000000000000001.json").read_text()
+    actions = [json.loads(line) for line in log.splitlines()]
+    added, removed = ({one[kind]["path"] for one in actions if kind in one} for kind in ("add", "remove"))
+    assert (len(added), len(removed), added & removed) == (2, 1, set())
+    assert len(_read(tmp_path)) == 5
 
 
 def test_an_empty_dataset_is_an_empty_table(tmp_path: Path) -> None:
