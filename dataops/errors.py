@@ -22,12 +22,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
 
 
 class DataopsError(Exception):
-    """Root of the families; `exit_code` is what the command line returns for it."""
+    """Root of the families; `exit_code` is what the command line returns for it.
+
+    `may_pass`: the same may go well later, though nobody mends anything.
+    """
 
     exit_code = 1
+    may_pass = False
 
 
 class InvalidInput(DataopsError, ValueError):
@@ -82,12 +87,23 @@ class Storage(DataopsError, OSError):
     """The store or disk failed; trying again may help."""
 
     exit_code = 10
+    may_pass = True
 
 
 class Compute(DataopsError):
     """The cluster or a task on it failed."""
 
     exit_code = 11
+    may_pass = True
+
+
+E = TypeVar("E", bound=DataopsError)
+
+
+def passing(error: E) -> E:
+    """`error`, of which may pass what mostly doesn't in its family: another was first, a file changed meanwhile."""
+    error.may_pass = True
+    return error
 
 
 def near_match(name: str, known: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.source import HIVE_NULL, arrow_footer, read_footer
 from dataops.datasets.units import Unit
-from dataops.errors import ContractViolation, Integrity, NotFound, Storage
+from dataops.errors import ContractViolation, Integrity, NotFound, Storage, passing
 from dataops.governance.column_types import casts_losslessly
 from dataops.governance.contract import Column
 from dataops.governance.expressions import Expression
@@ -193,7 +193,9 @@ def _require_unchanged(source: Source, fragment: Fragment) -> None:
 
 
 def _changed(source: Source, fragment: Fragment) -> Integrity:
-    return Integrity(
-        f"dataset '{source.dataset}': {fragment.shown} changed or went away after the run was planned; "
-        "start a new run to take the data as it is now"
+    return passing(
+        Integrity(
+            f"dataset '{source.dataset}': {fragment.shown} changed or went away after the run was planned; "
+            "start a new run to take the data as it is now"
+        )
     )

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataops.errors import Conflict, Integrity
+from dataops.errors import Conflict, Integrity, passing
 from dataops.governance.contract import Column
 from dataops.records import Record, decode_record, digest, digest_bytes, encode_record
 from dataops.storage.disk import hide_values
@@ -375,9 +375,11 @@ def _required_for_following(manifest: Manifest, journal: Journal, tail: Entry | 
     last = _last_followed(journal, manifest.dataset, tail)
     now = None if last is None else last["run"]
     if now != (manifest.follows or {})["previous"]:
-        raise Conflict(
-            f"run {now} took files into '{manifest.dataset}' after run {manifest.run} had looked for them; nothing of "
-            "the latter was published. Run the job again to take what is left"
+        raise passing(
+            Conflict(
+                f"run {now} took files into '{manifest.dataset}' after run {manifest.run} had looked for them; nothing "
+                "of the latter was published. Run the job again to take what is left"
+            )
         )
     return [] if tail is None else list(tail.body["manifests"])
 

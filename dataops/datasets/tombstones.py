@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from dataops.errors import Conflict, NotFound
+from dataops.errors import Conflict, NotFound, passing
 from dataops.records import Record, decode_record, digest, encode_record, format_time, parse_time
 from dataops.storage.files import DataFiles
 from dataops.storage.objects import Store
@@ -150,8 +150,10 @@ def require_unmarked(store: Store, dataset: str, run: str) -> None:
     """
     given_up = [one for one in tombstones(store, dataset, run) if one["reason"] == Reason.UNPUBLISHED]
     if given_up:
-        raise Conflict(
-            f"run {run} was given up by `dataops dataset gc`, since it had shown no sign of life: what it had written "
-            f"to '{dataset}' ({len(given_up[0]['files'])} files, marked at {given_up[0]['at']}) may be gone. Start a "
-            "new run"
+        raise passing(
+            Conflict(
+                f"run {run} was given up by `dataops dataset gc`, since it had shown no sign of life: what it had "
+                f"written to '{dataset}' ({len(given_up[0]['files'])} files, marked at {given_up[0]['at']}) may be "
+                "gone. Start a new run"
+            )
         )

@@ -52,7 +52,7 @@ from dataops.engine.survey_tasks import (
 )
 from dataops.engine.tasks import Task
 from dataops.engine.work import Work
-from dataops.errors import Conflict, ContractViolation, DataopsError, NotFound
+from dataops.errors import Conflict, ContractViolation, DataopsError, NotFound, passing
 from dataops.governance.contract import Action
 from dataops.governance.keys import current_key_id
 from dataops.storage.objects import Store, open_store
@@ -137,9 +137,11 @@ def _require_kept(store: Store, folder: str, survey: Survey) -> None:
     lost = [path for path in survey.paths if f"{folder}/{path}" in marked]
     if lost:
         store.delete(f"{folder}/{SURVEY_FILE}")
-        raise Conflict(
-            f"dataset '{survey.dataset}': `dataops dataset gc` took {len(lost)} files of its survey for garbage while "
-            "it was made. Run it again, and give gc a longer grace"
+        raise passing(
+            Conflict(
+                f"dataset '{survey.dataset}': `dataops dataset gc` took {len(lost)} files of its survey for garbage "
+                "while it was made. Run it again, and give gc a longer grace"
+            )
         )
 
 

@@ -27,15 +27,17 @@ Task = Callable[[Any, Unit], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a task failed: a family of `dataops.errors` and its message."""
+    """Why a task failed: a family of `dataops.errors`, its message, and whether it `may_pass` by itself."""
 
     family: str
     message: str
+    may_pass: bool = False
 
     def error(self) -> DataopsError:
         """The error to raise on the driver's side."""
-        family = getattr(errors, self.family, Compute)
-        return family(self.message)
+        family: type[DataopsError] = getattr(errors, self.family, Compute)
+        error = family(self.message)
+        return errors.passing(error) if self.may_pass else error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _outcome(unit: Unit, do: Callable[[], Any]) -> Any:
     try:
         return do()
     except DataopsError as error:
-        return Failure(family=type(error).__name__, message=str(error))
+        return Failure(family=type(error).__name__, message=str(error), may_pass=error.may_pass)
     except MemoryError:
         return Failure(
             family="Compute", message=f"unit {unit.id}: out of memory on its worker ({unit.size_bytes} bytes decoded)"

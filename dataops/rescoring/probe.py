@@ -77,7 +77,7 @@ def _killers(told: Told) -> Reasons:
     """The rows of the unit that kill, by their offset among those that are read, with the reason."""
     answer = _ask(told)
     if "family" in answer:
-        raise Failure(family=answer["family"], message=answer["message"]).error()
+        raise Failure(**answer).error()
     unit = told.unit
     if answer.get("died"):
         raise Compute(

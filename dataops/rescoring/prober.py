@@ -20,6 +20,7 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -274,7 +275,7 @@ def main() -> None:
         told = _told()
         outcome = attempt(_probe, told, told.unit)
         failed = isinstance(outcome, Failure)
-        answer = {"family": outcome.family, "message": outcome.message} if failed else outcome
+        answer = asdict(outcome) if failed else outcome
         os.write(answers, json.dumps(answer).encode())
 
 

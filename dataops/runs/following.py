@@ -5,8 +5,9 @@
 2. A run with nothing to take isn't begun, but for the very first: its empty output is there for readers.
 3. Rows of all runs are one dataset, so a run that would make them otherwise (`kinds`) is refused: another output, or
    the job as it was. Model version and code may move on: each manifest says which version scored its rows.
-4. Polling looks again after a while. What may pass (a run that was first, storage, the cluster, a file that went away)
-   is told and tried again; what a person has to mend ends it.
+4. Polling looks again after a while. What may pass by itself (`errors.DataopsError.may_pass`: a run that was first,
+   storage, the cluster, a file that changed or went away meanwhile) is told and tried again; all else ends it, since a
+   person has to mend it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataops.datasets.following import Taken, spell_counts
 from dataops.datasets.snapshot import last_followed, read_manifest
 from dataops.declarations.jobs import INPUT, Job, RescoreJob
 from dataops.engine.progress import Progress
-from dataops.errors import Compute, Conflict, Integrity, InvalidInput, NotFound, Storage
+from dataops.errors import Conflict, DataopsError, InvalidInput, NotFound
 from dataops.rescoring.plan import ScorePlan
 from dataops.runs.execute import Options, Outcome, start_run
 from dataops.runs.finish import finish_published
@@ -29,7 +30,6 @@ from dataops.runs.planning import Planned, plan_job
 from dataops.runs.report import report_path
 from dataops.runs.workspace import Workspace
 
-MAY_PASS = (Conflict, Storage, Compute, Integrity)
 SHOWN = 5
 
 
@@ -154,8 +154,8 @@ def poll(
             outcome = run()
             if not polling.goes_on(looks):
                 return outcome
-        except MAY_PASS as error:
-            if not polling.goes_on(looks):
+        except DataopsError as error:
+            if not error.may_pass or not polling.goes_on(looks):
                 raise
             progress.say(f"  note: {type(error).__name__}: {error}")
         progress.say(f"  looking again in {polling.seconds:g} seconds")

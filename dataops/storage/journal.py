@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal
 
-from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound
+from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, passing
 from dataops.records import (
     canonical_bytes,
     decode_record,
@@ -196,9 +196,11 @@ class Journal:
         if entry is None:
             entry = self.read(number)
             if (entry.nonce, entry.body) != (nonce, body):
-                raise Conflict(
-                    f"{self._name(number)} was written by somebody else at {entry.written_at}: read the journal again "
-                    "and decide again"
+                raise passing(
+                    Conflict(
+                        f"{self._name(number)} was written by somebody else at {entry.written_at}: read the journal "
+                        "again and decide again"
+                    )
                 )
         return entry
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.verify import verify_dataset
-from dataops.errors import Compute, Conflict, ContractViolation, DataopsError, Integrity, InvalidInput
+from dataops.engine.tasks import Failure
+from dataops.errors import Compute, Conflict, ContractViolation, DataopsError, Integrity, InvalidInput, passing
 from dataops.records import now_utc
 from dataops.runs.execute import Outcome
 from dataops.runs.following import Polling, poll
@@ -369,7 +370,8 @@ class TestPolling:
     def test_goes_on_after_what_may_pass_and_ends_at_what_does_not(self, town: Offline) -> None:
         failures: list[DataopsError] = [
             Compute("the cluster is gone"),
-            Conflict("another was first"),
+            passing(Conflict("another was first")),
+            Failure(family="Integrity", message="changed after the run was planned", may_pass=True).error(),
             InvalidInput("a slip"),
         ]
         looks = []
@@ -380,7 +382,51 @@ class TestPolling:
 
         with town.working() as given, pytest.raises(InvalidInput, match="a slip"):
             poll(run, Polling(seconds=0), progress=given()["progress"], sleep=lambda _: None)
-        assert len(looks) == 3
+        assert len(looks) == 4
+
+    @pytest.mark.parametrize("broken", ["record", "output"])
+    def test_ends_at_what_a_person_has_to_mend(self, town: Offline, broken: str) -> None:
+        run = town.run().state.run.id
+        if broken == "record":
+            (town.storage / "plans" / run / "followed.json").unlink()
+        else:
+            town.change(JOBS, "keep: [person_id]", "keep: [person_id, trade]")
+        slept: list[float] = []
+        with town.working() as given, pytest.raises((Integrity, Conflict), match=r"Put it back|give the job another"):
+            poll(town.run, Polling(seconds=1, times=3), progress=given()["progress"], sleep=slept.append)
+        assert slept == []
+
+    def test_goes_on_after_a_race_that_was_lost_and_a_file_that_went_away(self, town: Offline) -> None:
+        from dataops.rescoring.run import publish as real
+        from dataops.rescoring.run import run_rescore as score
+
+        looks: list[str] = []
+
+        def once() -> Outcome:
+            looks.append("")
+            return town.run()
+
+        def late(*args: Any, **options: Any) -> Any:
+            if len(looks) == 1:
+                looks.append("raced")
+                Offline(folder=town.folder).run()
+            return real(*args, **options)
+
+        def gone(*args: Any, **options: Any) -> Any:
+            path = town.folder / "data/people_new/c.parquet"
+            if path.exists():
+                path.unlink()
+            return score(*args, **options)
+
+        with town.working() as given, patch("dataops.rescoring.run.publish", late):
+            polling = Polling(seconds=1, times=2)
+            poll(once, polling, progress=given()["progress"], sleep=lambda _: None)
+            assert "note: Conflict" in town.said.getvalue()
+            arrive(town, "c", 3)
+            with patch("dataops.runs.execute.run_rescore", gone):
+                poll(once, polling, progress=given()["progress"], sleep=lambda _: None)
+        assert "note: Integrity" in town.said.getvalue()
+        assert scored(town) == grown(1, 2)
 
     def test_the_last_look_says_what_went_wrong(self, town: Offline) -> None:
         def run() -> Outcome:
