@@ -141,7 +141,8 @@ class Linkable:
 class Earlier:
     """What a run that was published had scored: its basis, and its units by their rows.
 
-    `basis` is None of a run whose release kept none, which has no units here either.
+    `basis` is None of a run that tells none, by its release or since several codes worked at it, which has no units
+    here either.
     """
 
     run: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dataops.datasets.access import GovernedInput
@@ -34,7 +34,7 @@ def run_rescore(
     registry: str,
     replay_of: str | None = None,
     follows: Record | None = None,
-    linkable: Linkable | None = None,
+    linkable: Callable[[], Linkable | None] | None = None,
     linked: Mapping[str, UnitRecord] | None = None,
 ) -> tuple[Manifest, Snapshot, Record]:
     """The published scores of the job, and figures for its report.
@@ -43,7 +43,8 @@ def run_rescore(
     ----------
     replay_of : the run whose quarantine the units of `given` take: what passes is added to what it made.
     follows : of a run that takes files as they arrive, see `Manifest.follows`: its scores are added to those there are.
-    linkable : what lets later runs take its units over; None: they don't.
+    linkable : gives what lets later runs take its units over, or None where they can't; asked once all units have a
+        record, since only then is it known who else worked at them.
     linked : records that its units have already, taken over from earlier runs.
 
     Raises
@@ -72,6 +73,7 @@ def run_rescore(
         require_within_thresholds(given, [record.receipt for record in records])
         allowance.require_kept()
         drift = {} if replay_of is not None else _drift(plan, given, records, work)
+        told = linkable() if linkable else None
         manifest, snapshot = publish(
             store,
             dataset=plan.job.output,
@@ -85,11 +87,11 @@ def run_rescore(
                 **given.lineage(),
                 **_models(plan),
                 **scored_by,
-                **_basis(linkable),
+                **_basis(told),
                 **_follows(follows),
             },
             replay_of=replay_of,
-            identities=linkable.identities() if linkable else None,
+            identities=told.identities() if told else None,
         )
     figures = score_figures(records, slices=plan.slices, min_group_size=given.grant.effect.min_group_size)
     return manifest, snapshot, with_drift(figures, drift) | scored_by

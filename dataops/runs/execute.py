@@ -176,7 +176,10 @@ def _carry_out(
 
     emit(event, principal=planned.inputs[INPUT].grant.principal, code=code_identity()["digest"])
     if run.code != code_identity():
-        progress.say("  note: the code changed since this run began; --again starts a new one with the code as it is")
+        progress.say(
+            "  note: the code changed since this run began, so no later run relies on what comes of it; "
+            "--again starts a new one with the code as it is"
+        )
     tell_lineage(workspace, run, planned, EventType.START, progress)
     announced = done = False
     told: set[str] = set()
@@ -307,7 +310,7 @@ def _learn_or_judge(
 
 def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> _Linking:
     """What later runs may take the units of this one over by, and what it took over itself; replays and runs that
-    follow do neither.
+    follow do neither, and of a run that several codes worked at nothing may be taken over.
     """
     if planned.replay_of is not None or planned.inputs[INPUT].taken is not None:
         return {}
@@ -319,13 +322,17 @@ def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work)
         linked = link_units(workspace.store, storage, plan.job.output, work.run, wanted, emit=work.emit)
     if linked:
         work.progress.say(f"  {len(linked):,} of {len(wanted.rows):,} units were scored before, and are taken over")
-    return {"linkable": wanted, "linked": linked}
+
+    def told() -> Linkable | None:
+        return wanted if workspace.ledger.state(work.run).is_of_one_code else None
+
+    return {"linkable": told, "linked": linked}
 
 
 class _Linking(TypedDict, total=False):
     """What `run_rescore` is told of units that are like those of before."""
 
-    linkable: Linkable
+    linkable: Callable[[], Linkable | None]
     linked: Mapping[str, UnitRecord]
 
 

@@ -4,6 +4,7 @@
    frozen plan of units of each input lies beside it and is put before it.
 2. Events are a journal; the state of a run is the fold of it: nothing is ever overwritten.
 3. A run whose driver died simply stops having events; `resume` goes on under the same id. Done is final.
+4. A run that other code took up than it began with has work of both: it is done, but no other run may rely on it.
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ class RunState:
     result: Mapping[str, Any]
     error: str | None
 
+    @property
+    def is_of_one_code(self) -> bool:
+        """Whether every driver that worked at the run had the code that it began with."""
+        begun = (event for event in self.events if event["event"] in ("run_started", "run_resumed"))
+        return {event.get("code", self.run.code["digest"]) for event in begun} <= {self.run.code["digest"]}
+
     def phase_seconds(self) -> dict[str, float]:
         """Seconds of each phase that ended, in order; of a resumed run, all its attempts together."""
         seconds: dict[str, float] = {}
@@ -176,13 +183,15 @@ class Ledger:
         return sorted(ids, key=_by_time)
 
     def find_done(self, work_digest: str) -> RunState | None:
-        """The newest run that did the same work on the same data to the end; None where there is none."""
+        """The newest run that did the same work on the same data to the end, all of it by the same code; None where
+        there is none.
+        """
         done = self._store.list(_done_folder(work_digest))
         ids = sorted((key.rsplit("/", 1)[-1].removesuffix(".json") for key in done), key=_by_time)
         for run_id in reversed(ids):
             with suppress(NotFound):  # somebody cleared old runs away
                 found = self.state(run_id)
-                if found.state is State.DONE:
+                if found.state is State.DONE and found.is_of_one_code:
                     return found
         return None
 

@@ -5,7 +5,8 @@
    its files are there in their size and in no tombstone. What can't be taken over is scored.
 3. What a run links is decided once (`datasets.links`): a resumed run goes on with it. A run that shall do all of its
    work ``--again`` has decided to link nothing.
-4. Replays link nothing, and nothing of them is linked: a run over whole data takes their place.
+4. A run that was resumed by other code tells no basis: its units may be of either, so nothing of it is linked.
+5. Replays link nothing, and nothing of them is linked: a run over whole data takes their place.
 """
 
 from __future__ import annotations

@@ -126,6 +126,17 @@ def test_the_newest_run_that_did_the_same_work_to_the_end_is_found() -> None:
     assert (found.run.id, found.state) == (runs[1].id, State.DONE)
 
 
+def test_a_run_that_other_code_took_up_is_done_but_not_the_same_work() -> None:
+    store = MemoryStore()
+    ledger, run = _started(store)
+    ledger.emit(run.id, "run_started", code="sha256:c")
+    ledger.emit(run.id, "run_resumed", code="sha256:other")
+    ledger.emit(run.id, "run_resumed", code="sha256:c")
+    ledger.finish(run, {})
+    assert ledger.state(run.id).state is State.DONE
+    assert ledger.find_done(run.work_digest) is None
+
+
 def test_a_run_whose_record_was_cleared_away_keeps_nobody_from_the_older_ones() -> None:
     store = MemoryStore()
     ledger, run = _started(store)

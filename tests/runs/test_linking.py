@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -247,6 +247,36 @@ class TestARunThatDies:
             seen.append(at)
         assert len(seen) == 1 + FILES + 1 + 2  # links, units taken over, a unit scored, manifest and snapshot
 
+    @pytest.mark.parametrize("back", [False, True])
+    def test_and_is_resumed_by_other_code_is_taken_over_by_none_and_done_for_none(
+        self, tmp_path: Path, back: bool
+    ) -> None:
+        town = Offline.make(tmp_path / "town", files=FILES)
+        with dying(at=4), pytest.raises(Crash):
+            town.run()
+        dead = town.runs()[-1]
+        assert len(town.line.records(SCORES, dead)) == 2  # by the code that it began with
+        with other_code():
+            if back:
+                with dying(at=2), pytest.raises(Crash):
+                    town.resume(dead)
+                assert len(town.line.records(SCORES, dead)) == FILES
+            else:
+                town.resume(dead)
+        if back:
+            town.resume(dead)
+        snapshot = read_snapshot(town.workspace.store, SCORES)
+        assert snapshot is not None
+        (manifest,) = snapshot.manifests
+        assert "basis" not in manifest.lineage
+        assert not manifest.identities
+        for code in (nullcontext(), other_code()):
+            with code:
+                outcome = town.run()
+            assert not outcome.skipped
+            assert told(outcome) == {"new code": FILES}
+        assert findings(town) == ()
+
     def test_goes_on_with_what_it_decided_though_the_output_was_replaced_since(self, town: Offline) -> None:
         add_file(town)
         with dying(at=3), pytest.raises(Crash):
@@ -300,6 +330,16 @@ class TestARunThatDies:
             town.resume(town.runs()[-1])
         (town.folder / "aside.parquet").rename(parts(town)[0])
         assert town.rows() == before
+
+
+@contextmanager
+def other_code() -> Iterator[None]:
+    """While it holds, drivers have other code."""
+    other = {"version": "2", "digest": "sha256:other"}
+    with ExitStack() as stack:
+        for module in ("linking", "execute", "planning"):
+            stack.enter_context(patch(f"dataops.runs.{module}.code_identity", lambda: other))
+        yield
 
 
 def without_newest() -> Any:
