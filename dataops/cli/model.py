@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from dataops.registry.aliases import AliasMove
     from dataops.registry.versions import ModelVersion, Registry
 
+_TOO_FEW = "too few rows"
+
 
 @click.group()
 def model() -> None:
@@ -226,23 +228,25 @@ def impact(run: str, *, challenger: str | None, movers: int | None, workspace: s
         )
         return
     figures = shown.figures
+    told = {
+        name: _told(figures[name]) for name in ("flipped_up", "flipped_down", "positive_own", "positive_challenger")
+    }
     print_facts(
         {
             "scores now": shown.own,
             "challenger": f"{shown.challenger}: {shown.version}",
-            "rows": f"{figures['rows']:,}",
-            "turn positive": _percent(figures["flipped_up"]),
-            "turn negative": _percent(figures["flipped_down"]),
-            "positive": f"{_percent(figures['positive_own'])} now, {_percent(figures['positive_challenger'])} then",
+            "rows": _TOO_FEW if figures["rows"] is None else f"{figures['rows']:,}",
+            "turn positive": told["flipped_up"],
+            "turn negative": told["flipped_down"],
+            "positive": f"{told['positive_own']} now, {told['positive_challenger']} then",
             "rank correlation": _figure(figures["rank_correlation"]),
-            **{f"move by over {step}": _percent(share) for step, share in figures["moved"].items()},
+            **{f"move by over {step}": _told(share) for step, share in figures["moved"].items()},
         }
     )
     for column, values in figures["slices"].items():
         click.echo()
         rows = [
-            [value, one["rows"], _percent(one["flipped_up"]), _percent(one["flipped_down"])]
-            for value, one in values.items()
+            [value, one["rows"], _told(one["flipped_up"]), _told(one["flipped_down"])] for value, one in values.items()
         ]
         print_table([column, "rows", "turn positive", "turn negative"], rows, empty="too few rows")
     if shown.movers is not None:
@@ -292,6 +296,11 @@ def realised(name: str, *, workspace: str | None, as_json: bool) -> None:
 
 def _mover(value: object) -> object:
     return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def _told(share: float | None) -> str:
+    """A share that may stand for too few rows to be shown."""
+    return _percent(share) or _TOO_FEW
 
 
 def _percent(share: float | None) -> str | None:

@@ -36,10 +36,10 @@ def fold_neighbours(counts: Ints, least: int) -> Fold:
     starts, current = [0], np.zeros(len(counts), np.int64)
     for place in range(counts.shape[1]):
         current = current + counts[:, place]
-        if _may_stand(current, least) and place + 1 < counts.shape[1]:
+        if may_stand(current, least) and place + 1 < counts.shape[1]:
             starts.append(place + 1)
             current = np.zeros(len(counts), np.int64)
-    while len(starts) > 1 and not _may_stand(counts[:, starts[-1] :].sum(axis=1), least):
+    while len(starts) > 1 and not may_stand(counts[:, starts[-1] :].sum(axis=1), least):
         starts.pop()
     fold = np.zeros(counts.shape[1], np.int64)
     fold[starts[1:]] = 1
@@ -52,7 +52,7 @@ def fold_small(counts: Ints, least: int) -> Fold:
     if not together.any():
         return np.arange(counts.shape[1])
     for place in np.argsort(counts.sum(axis=0), kind="stable"):
-        if _may_stand(counts[:, together].sum(axis=1), least):
+        if may_stand(counts[:, together].sum(axis=1), least):
             break
         together[place] |= bool(counts[:, place].any())
     fold = np.cumsum(~together) - 1
@@ -60,7 +60,8 @@ def fold_small(counts: Ints, least: int) -> Fold:
     return fold
 
 
-def _may_stand(rows: Ints, least: int) -> bool:
+def may_stand(rows: Ints, least: int) -> bool:
+    """Whether each of `rows` is none, or at least `least`."""
     return bool(((rows == 0) | (rows >= least)).all())
 
 

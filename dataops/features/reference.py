@@ -16,7 +16,8 @@ import numpy as np
 
 from dataops.errors import Format
 from dataops.features.columns import Ints
-from dataops.features.folding import coarse_fold, fold_cells, fold_neighbours
+from dataops.features.folding import coarse_fold, fold_cells
+from dataops.features.hiding import shown_histogram
 from dataops.features.profile import Cells, Fold, NumberCells, ProfileSpec, folded
 from dataops.features.slices import OTHERS
 from dataops.records import Record
@@ -147,7 +148,7 @@ def make_reference(
         rows=int(parts[0].sum()),
         spec=spec,
         decile_edges=None if decile_edges is None else tuple(decile_edges),
-        histogram=_shown_histogram(histogram, least),
+        histogram=shown_histogram(histogram, least),
         overall=tuple(Folded(fold=fold, counts=folded(part, fold)) for part, fold in zip(parts, folds, strict=True)),
         slices=tuple(_fold_slice(spec, slices[name], known, least) for name, known in values),
     )
@@ -164,17 +165,6 @@ def _fold_slice(
         fold = fold_cells(cells, counts, least)
         found.append(Folded(fold=fold, counts=folded(counts, fold)))
     return tuple(found)
-
-
-def _shown_histogram(histogram: Sequence[int], least: int) -> tuple[int, ...]:
-    """`histogram` with the rows of bins put together in the largest of them."""
-    counts = np.array(histogram, np.int64)
-    fold = fold_neighbours(counts[None], least)
-    shown = np.zeros(len(counts), np.int64)
-    for cell in range(int(fold.max(initial=-1)) + 1):
-        places = np.flatnonzero(fold == cell)
-        shown[places[np.argmax(counts[places])]] = counts[places].sum()
-    return tuple(shown.tolist())
 
 
 def _pairs(records: Sequence[Any], spec: ProfileSpec) -> list[tuple[Any, Cells]]:

@@ -107,7 +107,7 @@ def drift(figures: Figures) -> Drift | None:
         raised=_all_raised(found["raised"]),
         features=tuple(_feature(column) for column in columns),
         slices=tuple(_slice(name, by_value, columns) for name, by_value in sorted(found["slices"].items())),
-        scores=_scores(found["histogram_then"], figures["result"].get("scores", ())),
+        scores=_scores(found["histogram_then"], figures["result"].get("scores") or ()),
     )
 
 

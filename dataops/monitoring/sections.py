@@ -162,10 +162,13 @@ def scores(figures: Figures) -> Scores | None:
     return Scores(bins=tuple(zip(names, counts, strict=True)), rows=sum(counts), positive=positive)
 
 
-def unknown_categories(figures: Figures) -> tuple[tuple[str, int], ...]:
-    """Columns with categories that the model doesn't know, and in how many rows; most rows first."""
+def unknown_categories(figures: Figures) -> tuple[tuple[str, int | None], ...]:
+    """Columns with categories that the model doesn't know, and in how many rows; most rows first, then those of too few
+    rows (or of all but too few) to say.
+    """
     counts = figures["result"].get("unknown_categories", {})
-    return tuple(sorted(((name, rows) for name, rows in counts.items() if rows), key=lambda pair: (-pair[1], pair[0])))
+    found = ((name, rows) for name, rows in counts.items() if rows != 0)
+    return tuple(sorted(found, key=lambda pair: (-(pair[1] or 0), pair[0])))
 
 
 def key_figures(figures: Figures) -> tuple[KeyFigure, ...]:

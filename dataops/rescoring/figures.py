@@ -2,6 +2,8 @@
 
 1. A unit counts whole rows, by model (see `dataops.rescoring.plan.OWN`); counts of units add up exactly, in any order.
 2. Counts hold no value of a row: bins and columns, never what is in them.
+3. No figure is about fewer rows than the policies show figures about: bins of few are put together with their
+   neighbours, and what can't be is None.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from dataops.datasets.commit import UnitRecord
+from dataops.features.folding import may_stand
+from dataops.features.hiding import shown_histogram
 from dataops.features.profile import SCORE_BINS
 from dataops.features.slices import OTHERS
 from dataops.records import Record
@@ -32,7 +36,7 @@ def score_figures(
     min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
     """
     names = dict.fromkeys(name for record in records for name in record.summary["scores"])
-    figures = {name: _of_model(records, name) for name in names or (OWN,)}
+    figures = {name: _of_model(records, name, min_group_size) for name in names or (OWN,)}
     own = {"errors": merge_reasons(records), **figures.pop(OWN)}
     if not figures:
         return own
@@ -60,16 +64,28 @@ def with_drift(figures: Record, drift: Mapping[str, Record]) -> Record:
 
 def _impact(records: Sequence[UnitRecord], name: str) -> ImpactCounts:
     found = (record.summary.get("impact", {}).get(name) for record in records)
-    return merge_impact([ImpactCounts.from_record(one) for one in found if one is not None])
+    return merge_impact(ImpactCounts.from_record(one) for one in found if one is not None)
 
 
-def _of_model(records: Sequence[UnitRecord], name: str) -> Record:
-    histograms = [record.summary["scores"][name] for record in records if name in record.summary["scores"]]
+def _of_model(records: Sequence[UnitRecord], name: str, least: int) -> Record:
+    """The histogram of scores, None of too few rows; rows of unknown categories by column, None where it is of too few,
+    or where all rows but too few have one.
+    """
     unknown: Counter[str] = Counter()
+    counts = np.zeros(SCORE_BINS, np.int64)
     for record in records:
         unknown.update(_unknown(record.summary, name))
-    counts = np.sum(histograms or [[0] * SCORE_BINS], axis=0)
-    return {"scores": [int(count) for count in counts], "unknown_categories": dict(unknown)}
+        if name in record.summary["scores"]:
+            counts += np.array(record.summary["scores"][name], np.int64)
+    rows = int(counts.sum())
+    stands = may_stand(np.array([rows]), least)
+    return {
+        "scores": list(shown_histogram(counts, least)) if stands else None,
+        "unknown_categories": {
+            column: number if stands and may_stand(np.array([number, rows - number]), least) else None
+            for column, number in unknown.items()
+        },
+    }
 
 
 def _unknown(summary: Mapping[str, Any], name: str) -> Mapping[str, int]:

@@ -3,19 +3,22 @@
 1. Counts of units add up exactly, in any order: decisions that flip, rows by both log odds, rows by how far the
    probability moves; overall, and flips by slice.
 2. Rank correlation is Spearman's, of log odds in bins half a unit wide (between -8 and 8): rows of one bin are ties.
-3. A slice of fewer rows than the policies show figures about has none, nor has one that would tell of it by difference.
+3. No figure is about fewer rows than the policies show figures about, nor tells of so few by difference: of too few
+   rows in all there is none, a slice of too few has none, and a share that stands for too few is None.
 4. Counts hold no value of a row. Who moved most is read from the scores themselves, under the policies of the day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from dataops.features.folding import may_stand
+from dataops.features.hiding import share, shares_above, shown_places
 from dataops.records import Record
 from dataops.rescoring.outputs import Floats32, is_positive
 
@@ -26,6 +29,7 @@ _REACH = 8.0  # log odds beyond it fall into the outermost bins: a probability b
 _MOVES = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Changes of a probability that are counted: rows that moved by more than each."""
 _FLOOR = 1e-7
+_SHARES = ("flipped_up", "flipped_down", "positive_own", "positive_challenger")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,20 +117,17 @@ def _count(places: npt.NDArray[Any], n_places: int) -> Counts:
     return np.bincount(places, minlength=n_places).astype(np.int64)
 
 
-def merge_impact(counts: Sequence[ImpactCounts]) -> ImpactCounts:
-    """The counts of all rows together."""
-    names = dict.fromkeys(name for one in counts for name in one.slices)
-    return ImpactCounts(
-        joint=_total([one.joint for one in counts], (BINS, BINS)),
-        flips=_total([one.flips for one in counts], (2, 2)),
-        moved=_total([one.moved for one in counts], (len(_MOVES),)),
-        slices={name: np.sum([one.slices[name] for one in counts if name in one.slices], axis=0) for name in names},
-    )
-
-
-def _total(arrays: Sequence[Counts], shape: tuple[int, ...]) -> Counts:
-    total: Counts = np.sum(arrays, axis=0) if arrays else np.zeros(shape, np.int64)
-    return total
+def merge_impact(counts: Iterable[ImpactCounts]) -> ImpactCounts:
+    """The counts of all rows together; of `counts` one is held at a time."""
+    joint, flips, moved = (np.zeros(shape, np.int64) for shape in ((BINS, BINS), (2, 2), len(_MOVES)))
+    slices: dict[str, Counts] = {}
+    for one in counts:
+        joint += one.joint
+        flips += one.flips
+        moved += one.moved
+        for name, by_value in one.slices.items():
+            slices[name] = slices[name] + by_value if name in slices else by_value
+    return ImpactCounts(joint=joint, flips=flips, moved=moved, slices=slices)
 
 
 def impact_figures(
@@ -137,54 +138,57 @@ def impact_figures(
     Parameters
     ----------
     values : column -> the names of its slice values, in the order of their places.
-    min_group_size : see `large_enough`.
+    min_group_size : rows that a figure is about at least; one of fewer is None.
     """
-    slices = {
-        name: {
-            value: _flip_figures(counts.slices[name][place])
-            for place, value in enumerate((values or {}).get(name, ()))
-            if place in large_enough(counts.slices[name].sum(axis=(1, 2)), min_group_size)
-        }
-        for name in sorted(counts.slices)
-    }
+    rows = counts.rows
+    if not may_stand(np.array([rows]), min_group_size):
+        return _too_few(sorted(counts.slices))
+    moved = shares_above(counts.moved, rows, min_group_size)
     return {
-        **_flip_figures(counts.flips),
+        **_flip_figures(counts.flips, min_group_size),
         "rank_correlation": rank_correlation(counts.joint),
-        "moved": {str(step): _share(int(rows), counts.rows) for step, rows in zip(_MOVES, counts.moved, strict=True)},
-        "slices": slices,
+        "moved": {str(step): part for step, part in zip(_MOVES, moved, strict=True)},
+        "slices": {
+            name: _slice_figures(counts.slices[name], (values or {}).get(name, ()), min_group_size)
+            for name in sorted(counts.slices)
+        },
     }
 
 
-def large_enough(rows: Counts, min_group_size: int) -> frozenset[int]:
-    """The places whose figures may be shown: none of fewer rows than `min_group_size`, nor what would tell of those by
-    difference from the whole.
-
-    Parameters
-    ----------
-    rows : int64 (n_places,), rows of each place.
-    """
-    order = [int(place) for place in np.argsort(rows, kind="stable") if rows[place]]
-    small = [place for place in order if rows[place] < min_group_size]
-    hidden = len(small)
-    while small and hidden < len(order) and rows[order[:hidden]].sum() < min_group_size:
-        hidden += 1
-    return frozenset(order[hidden:])
-
-
-def _flip_figures(flips: Counts) -> Record:
-    """Rows, and shares of those that flip up (to true) and down, and of positives before and after."""
-    rows = int(flips.sum())
+def _too_few(slices: Sequence[str]) -> Record:
+    """No figures, in the shape of figures."""
     return {
-        "rows": rows,
-        "flipped_up": _share(int(flips[0, 1]), rows),
-        "flipped_down": _share(int(flips[1, 0]), rows),
-        "positive_own": _share(int(flips[1].sum()), rows),
-        "positive_challenger": _share(int(flips[:, 1].sum()), rows),
+        **dict.fromkeys(("rows", *_SHARES, "rank_correlation")),
+        "moved": {str(step): None for step in _MOVES},
+        "slices": {name: {} for name in slices},
     }
 
 
-def _share(part: int, rows: int) -> float | None:
-    return part / rows if rows else None
+def _slice_figures(flips: Counts, values: Sequence[str], least: int) -> Record:
+    """The figures of the values that have enough rows; their shares where those of no value could be had from them."""
+    large = shown_places(flips.sum(axis=(1, 2)), least)
+    told = shown_places(flips.reshape(len(flips), -1), least)
+    return {
+        value: _flip_figures(flips[place], least) if place in told else _without_shares(flips[place])
+        for place, value in enumerate(values)
+        if place in large
+    }
+
+
+def _flip_figures(flips: Counts, least: int) -> Record:
+    """Rows, and shares of those that flip up (to true) and down, and of positives before and after.
+
+    With the other shares, one flip tells of the other: where either, or what both models agree on, is of too few rows,
+    neither is told.
+    """
+    rows = int(flips.sum())
+    parts = (flips[0, 1], flips[1, 0], flips[1].sum(), flips[:, 1].sum())
+    shares = dict(zip(_SHARES, (share(int(part), rows, least) for part in parts), strict=True))
+    return {"rows": rows, **shares, **({} if may_stand(flips, least) else dict.fromkeys(_SHARES[:2]))}
+
+
+def _without_shares(flips: Counts) -> Record:
+    return {"rows": int(flips.sum()), **dict.fromkeys(_SHARES)}
 
 
 def rank_correlation(joint: Counts) -> float | None:

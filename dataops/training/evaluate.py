@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.errors import AccessDenied, InvalidInput
+from dataops.features.hiding import values_together
 from dataops.features.slices import OTHERS, slice_texts
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, SliceValues, merge_parts
@@ -129,18 +130,6 @@ def group_small(by_value: Mapping[str, ScoreCounts], min_size: int) -> Mapping[s
         return by_value
     shown = {value: counts for value, counts in by_value.items() if value not in together}
     return {**shown, OTHERS: merge_counts([by_value[value] for value in together])}
-
-
-def values_together(rows_of: Mapping[str, int], min_size: int) -> tuple[str, ...]:
-    """The values that are one, `OTHERS`: those of fewer than `min_size` rows, and the next larger if it takes them."""
-    order = sorted(rows_of, key=lambda value: (rows_of[value], value != OTHERS, value))
-    together = [value for value in order if rows_of[value] < min_size]
-    rows = sum(rows_of[value] for value in together)
-    for value in order[len(together) :]:
-        if together and (rows < min_size or value == OTHERS):
-            together.append(value)
-            rows += rows_of[value]
-    return tuple(together)
 
 
 def _slice_report(counts: ScoreCounts, metrics: Sequence[str]) -> dict[str, Any]:

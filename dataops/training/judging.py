@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dataops.features.columns import Ints
+from dataops.features.hiding import values_together
 from dataops.features.profile import (
     SCORES,
     Cells,
@@ -31,7 +32,6 @@ from dataops.training.evaluate import (
     merge_evaluations,
     report,
     rows_by_value,
-    values_together,
 )
 from dataops.training.parts import EncodedPart, PartsOnCluster, merge_parts
 from dataops.training.scores import ScoreCounts, bucket_starts, merge_counts, parse_metrics

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,7 +17,6 @@ from dataops.rescoring.impact import (
     ImpactCounts,
     count_impact,
     impact_figures,
-    large_enough,
     merge_impact,
     rank_correlation,
 )
@@ -92,16 +93,46 @@ def test_extreme_scores_fall_into_the_outermost_bins() -> None:
     assert counts.joint[0, BINS - 1] == counts.joint[BINS - 1, 0] == 1
 
 
-@given(arrays.arrays(np.int64, st.integers(0, 8), elements=st.integers(0, 9)), st.integers(1, 12))
-def test_what_is_hidden_is_at_least_a_group(rows: npt.NDArray[np.int64], least: int) -> None:
-    shown = large_enough(rows, least)
-    assert all(rows[place] >= max(least, 1) for place in shown)
-    hidden = rows.sum() - rows[sorted(shown)].sum()
-    assert hidden == 0 or hidden >= least or not shown
-
-
 def test_a_slice_of_too_few_rows_is_not_told() -> None:
     own, other = np.zeros(10, np.float32), np.ones(10, np.float32)
     counts = count_impact(own, other, threshold=0.5, slices={"sex": (np.array([0] * 5 + [1] * 4 + [2], np.int32), 3)})
     figures = impact_figures(counts, {"sex": ["a", "b", "c"]}, min_group_size=3)
     assert list(figures["slices"]["sex"]) == ["a"]
+
+
+def _counted(flips: Sequence[Sequence[int]]) -> ImpactCounts:
+    """Rows of values a, b, ...: each how many stay false, turn true, turn false, stay true."""
+    rows = [(place, cell) for place, of in enumerate(flips) for cell, n in enumerate(of) for _ in range(n)]
+    places, cells = np.array(rows, np.int32).reshape(-1, 2).T
+    own, other = np.where(cells >= 2, 0.9, 0.1), np.where(cells % 2, 0.9, 0.1)
+    slices = {"sex": (places, len(flips))}
+    return count_impact(own.astype(np.float32), other.astype(np.float32), threshold=0.5, slices=slices)
+
+
+def test_of_too_few_rows_nothing_is_told() -> None:
+    figures = impact_figures(_counted([[0, 1, 0, 0]]), {"sex": ["a"]}, min_group_size=50)
+    assert {key: figures[key] for key in ("rows", "flipped_up", "flipped_down", "rank_correlation")} == {
+        "rows": None,
+        "flipped_up": None,
+        "flipped_down": None,
+        "rank_correlation": None,
+    }
+    assert set(figures["moved"].values()) == {None}
+    assert figures["slices"] == {"sex": {}}
+
+
+def test_a_share_of_too_few_rows_is_not_told_nor_what_tells_of_it() -> None:
+    figures = impact_figures(_counted([[2000, 7, 100, 1893]]), min_group_size=50)
+    assert figures["rows"] == 4000
+    assert figures["flipped_up"] is figures["flipped_down"] is None
+    assert figures["positive_own"] == 1993 / 4000
+    assert set(impact_figures(_counted([[3999, 1, 0, 0]]), min_group_size=50)["moved"].values()) == {None, 0.0} - {0.0}
+
+
+def test_flips_of_a_value_are_not_had_by_difference() -> None:
+    counts = _counted([[500, 60, 60, 500], [500, 7, 60, 500], [5000, 600, 600, 5000]])
+    figures = impact_figures(counts, {"sex": ["a", "b", "c"]}, min_group_size=50)
+    assert figures["flipped_up"] == 667 / counts.rows
+    by_sex = figures["slices"]["sex"]
+    assert {name: one["rows"] for name, one in by_sex.items()} == {"a": 1120, "b": 1067, "c": 11200}
+    assert {name: one["flipped_up"] is None for name, one in by_sex.items()} == {"a": True, "b": True, "c": False}
