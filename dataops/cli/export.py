@@ -24,7 +24,8 @@ def export(
 
     The table holds the newest snapshot as the policies let you see it for the purpose, and the audit says that you took
     it. Spark, DuckDB and Polars read it. To export again changes nothing until there is a newer snapshot; then one
-    commit replaces the rows. Needs the package deltalake (pip install 'dataops[delta]').
+    commit replaces the rows; files of before stay until the table is vacuumed. Partitions are truth values, whole
+    numbers, texts, dates or times. Needs the package deltalake (pip install 'dataops[delta]').
 
     \b
     Examples:

@@ -6,7 +6,9 @@
 3. The commit names dataset and snapshot as its transaction. A snapshot that the table holds, or a later one, isn't
    exported again: to repeat an export changes nothing, also when two do it at once.
 4. A table belongs to one dataset under one effect: rows that two people may see differently are never mixed.
-5. Partition values stand in the table's log, not in names of folders.
+5. Partition values stand in the table's log, not in names of folders. What wouldn't be read there as what it was is
+   refused.
+6. Files of exports that were replaced, or that lost to a newer one, stay until somebody vacuums the table.
 
 Delta's protocol: https://github.com/delta-io/delta/blob/master/PROTOCOL.md, "Transaction Identifiers" and "Add File".
 delta-rs neither looks for a transaction that is there already nor at the files that it is told of: both are done here.
@@ -16,13 +18,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,6 +53,7 @@ _WIDER: Mapping[pa.DataType, pa.DataType] = {
     pa.large_string(): pa.string(),
 }
 """Types that Delta hasn't, and the ones that hold all their values."""
+_YEAR = re.compile(r"(?!0000)\d{4}-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +93,8 @@ def export_delta(target: Delta, schema: pa.Schema, tables: Iterable[pa.Table]) -
 
     Raises
     ------
-    InvalidInput : `deltalake` isn't installed; a type that Delta hasn't; a partition that is no column; a table that
-        holds something else.
+    InvalidInput : `deltalake` isn't installed; a type that Delta hasn't; a partition that is no column, or whose values
+        a log can't hold; a table that holds something else.
     Conflict : others kept changing the table.
     """
     plain = delta_schema(schema)
@@ -147,6 +154,18 @@ def _require_partitions(target: Delta, schema: pa.Schema) -> None:
         raise InvalidInput(f"partition by '{unknown[0]}': no such column.{near_match(unknown[0], schema.names)}")
     if len(target.partition_by) == len(schema.names):
         raise InvalidInput("partitioned by all columns: a file would hold none")
+    wrong = [name for name in target.partition_by if not _is_partition(schema.field(name).type)]
+    if wrong:
+        raise InvalidInput(
+            f"partition by '{wrong[0]}': it is {schema.field(wrong[0]).type}; partitions are truth values, whole "
+            "numbers, texts, dates or times"
+        )
+
+
+def _is_partition(kind: pa.DataType) -> bool:
+    types = pa.types
+    tests = (types.is_boolean, types.is_signed_integer, types.is_string, types.is_date32, types.is_timestamp)
+    return any(test(kind) for test in tests)
 
 
 def find_export(target: Delta) -> Exported | None:
@@ -234,25 +253,51 @@ def _put(data: pa.Buffer, sink: IO[bytes]) -> None:
 
 
 def _partitions(table: pa.Table, partition_by: Sequence[str]) -> Iterator[tuple[Mapping[str, str | None], pa.Table]]:
+    """The rows of each combination of partition values, as they came, without the partition columns."""
     if not table.num_rows:
         return
     if not partition_by:
         yield {}, table
         return
-    codes = table.select(partition_by).append_column("row", pa.array(range(table.num_rows)))
-    grouped = codes.group_by(list(partition_by), use_threads=False).aggregate([("row", "list")])
-    for group in grouped.to_pylist():
-        yield (
-            {name: _spelled(group[name]) for name in partition_by},
-            table.take(group["row_list"]).drop_columns(list(partition_by)),
+    spelled, codes = zip(*(_spelled(name, table.column(name)) for name in partition_by), strict=True)
+    order = np.lexsort(codes[::-1])  # stable
+    sorted_codes = np.stack(codes)[:, order]
+    changes = np.flatnonzero((sorted_codes[:, 1:] != sorted_codes[:, :-1]).any(axis=0)) + 1
+    rows = table.drop_columns(list(partition_by)).take(pa.array(order))
+    for start, stop in pairwise([0, *changes.tolist(), table.num_rows]):
+        chosen = zip(partition_by, spelled, sorted_codes[:, start], strict=True)
+        yield {name: values[code] for name, values, code in chosen}, rows.slice(start, stop - start)
+
+
+def _spelled(name: str, column: pa.ChunkedArray) -> tuple[list[str | None], npt.NDArray[np.int32]]:
+    """The values of a partition as Delta's protocol writes them ("Partition Value Serialization"), and the place among
+    them of each row's.
+
+    Raises
+    ------
+    InvalidInput : an empty text, or a year, that would come back as something else.
+    """
+    coded = pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")
+    values, codes = coded.dictionary.cast(pa.string()).to_pylist(), coded.indices.to_numpy()
+    kind = coded.type.value_type
+    temporal = pa.types.is_temporal(kind)
+    lost = [code for code, value in enumerate(values) if value is not None and _is_lost(value, temporal=temporal)]
+    if lost:
+        what = (
+            "a year that isn't one of 1 to 9999" if temporal else "an empty text, which Delta takes for a missing value"
         )
+        rows = int(np.isin(codes, lost).sum())
+        raise InvalidInput(
+            f"partition by '{name}': {rows} rows of one part hold {what}; partition by another column, or derive one"
+        )
+    if pa.types.is_timestamp(kind) and kind.tz is not None:  # only in this form it says that it is UTC
+        values = [None if value is None else value.replace(" ", "T") for value in values]
+    return values, codes
 
 
-def _spelled(value: object) -> str | None:
-    """A partition value as Delta's protocol writes it ("Partition Value Serialization")."""
-    if value is None:
-        return None
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _is_lost(value: str, *, temporal: bool) -> bool:
+    """Whether a partition value that is written so wouldn't be read as what it was."""
+    return _YEAR.match(value) is None if temporal else not value
 
 
 def _commit(target: Delta, schema: pa.Schema, written: Sequence[_Written]) -> bool:

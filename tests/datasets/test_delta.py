@@ -147,6 +147,57 @@ def test_a_partition_that_is_no_column_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "table").exists()
 
 
+AT = dt.datetime(824, 1, 2, 3, 4, 5, 60)  # noqa: DTZ001  # a column without a zone
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.bool_(), [True, None, False]),
+        (pa.int8(), [-1, None, 7]),
+        (pa.uint32(), [2**32 - 1, None]),
+        (pa.string(), ["a b/c=d%20", "null", None, "ä"]),
+        (pa.date32(), [dt.date(824, 1, 2), None, dt.date(2024, 2, 29)]),
+        (pa.timestamp("us"), [AT, None]),
+        (pa.timestamp("s"), [AT.replace(microsecond=0), None]),
+        (pa.timestamp("us", "Europe/Oslo"), [AT.replace(tzinfo=dt.UTC), None]),
+    ],
+)
+def test_partition_values_come_back_as_they_were(tmp_path: Path, kind: pa.DataType, values: list[object]) -> None:
+    table = pa.table({"key": list(range(2 * len(values))), "value": pa.array(values * 2, kind)})
+    exported = export_delta(_target(tmp_path, partition_by=["value"]), table.schema, [table])
+    assert exported.files == len(values)
+    found = DeltaTable(str(tmp_path / "table")).to_pyarrow_table().sort_by("key").column("value")
+    assert found.type == delta_schema(table.schema).field("value").type
+    plain = delta_schema(table.schema).field("value").type
+    assert found.combine_chunks() == table.column("value").cast(plain).combine_chunks()
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.float32(), pa.float64(), pa.decimal128(9, 2), pa.list_(pa.int8())])
+def test_a_partition_of_a_type_that_a_log_cannot_hold_is_refused(tmp_path: Path, kind: pa.DataType) -> None:
+    table = pa.table({"key": [1], "value": pa.array([None], kind)})
+    with pytest.raises(InvalidInput, match="partition by 'value': it is "):
+        export_delta(_target(tmp_path, partition_by=["value"]), table.schema, [table])
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pa.array(["a", "", "", None]), "2 rows .* empty text"),
+        (pa.array([0, 10**7, None, 1], pa.date32()), "1 rows .* year"),
+        (pa.array([0, 9 * 10**18, -(10**17), 1], pa.timestamp("us")), "2 rows .* year"),
+    ],
+)
+def test_partition_values_that_would_change_are_refused_and_counted(
+    tmp_path: Path, values: pa.Array, message: str
+) -> None:
+    table = pa.table({"key": [1, 2, 3, 4], "value": values})
+    with pytest.raises(InvalidInput, match=f"partition by 'value': {message}"):
+        export_delta(_target(tmp_path, partition_by=["value"]), table.schema, [table])
+    assert not (tmp_path / "table" / "_delta_log").exists()
+
+
 def test_types_that_delta_has_not_are_refused_by_name(tmp_path: Path) -> None:
     schema = pa.schema([("at", pa.time64("us")), ("big", pa.uint64()), ("fine", pa.int8())])
     with pytest.raises(InvalidInput, match=r"column 'at' is time64\[us\], column 'big' is uint64"):
