@@ -63,10 +63,10 @@ def test_a_real_disk_that_is_full(unscored: Unscored, undisturbed: Undisturbed) 
     with small_disk(town.storage, "600k"):
         driver = start(town.folder, SCORES)
         assert driver.finish() == Storage.exit_code
+        subprocess.run(["mount", "-o", "remount,size=100m", town.storage], check=True)
         run = only_run(town)
         assert published(town) is None
         assert 0 < len(records(town, run)) < UNITS
-        subprocess.run(["mount", "-o", "remount,size=100m", town.storage], check=True)
         again = start(town.folder, SCORES, resume=run)
         assert again.finish() == 0
         require_same(town, run, undisturbed)
