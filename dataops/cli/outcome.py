@@ -24,7 +24,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     if outcome.skipped and "arrivals" in outcome.state.result:
         click.echo("no file arrived since then that would be taken")
     aside = sum(read["counts"]["quarantined"] for read in outcome.state.result.get("reads", {}).values())
-    if aside:
+    if aside and "dataset" in outcome.state.result:  # only what writes a dataset keeps what it set aside
         click.echo(f"{count(aside, 'row')} set aside: dataops quarantine list")
     failed = sum(read["counts"].get("failed", 0) for read in outcome.state.result.get("reads", {}).values())
     if failed:
@@ -82,9 +82,11 @@ def _facts_of_outcome(result: Mapping[str, Any]) -> dict[str, object]:
         facts["model"] = f"{model['model']}@{model['version']}"
     for version in result.get("versions", ()):
         figures = headline(version["metrics"], result.get("primary_metric"))
-        facts[f"{version.get('model', result.get('model'))}@{version['version']}"] = (
-            f"{version['candidate']}: {figures}"
+        name, told = (
+            f"{version.get('model', result.get('model'))}@{version['version']}",
+            f"{version['candidate']}: {figures}",
         )
+        facts[name] = f"{facts[name]}; {told}" if name in facts else told  # champion of some rows, challenger of others
     return facts
 
 
@@ -94,7 +96,8 @@ def _facts_of_rows(state: RunState) -> dict[str, object]:
 
     facts: dict[str, object] = {}
     if told := state.result.get("realised"):
-        facts["judged"] = f"{told['judged']:,} of {told['scored']:,} scored rows"
+        keyless = f", {told['scored_keyless']:,} of them without a key" if told.get("scored_keyless") else ""
+        facts["judged"] = f"{told['judged']:,} of {told['scored']:,} scored rows{keyless}"
     for name, read in state.result.get("reads", {}).items():
         facts[f"rows, {name}"] = spell_rows(read["counts"])
     for event in state.events:
