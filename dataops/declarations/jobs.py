@@ -49,6 +49,9 @@ LABELS = "labels"
 SCORE_KEYS, LABEL_KEYS = "score_keys", "label_keys"
 """What a run that measures realised performance calls the outcomes, and the keys of both sides."""
 
+OWN = ""
+"""What the job's own model is called among those of one pass."""
+
 HOLDOUT = "holdout"
 """What metrics call the rows of its input that training held back."""
 
@@ -506,6 +509,16 @@ class EvaluateJob(Declaration):
             yield Finding(
                 place=("labels",), message=f"'{self.labels}' holds the scores; outcomes are a dataset of their own"
             )
+
+
+def column_name(output: Output, model: str) -> str:
+    """The column of `output` of the model called `model` in the job; the job's own is `OWN`."""
+    return f"{output}_{model}" if model else str(output)
+
+
+def score_names(job: RescoreJob) -> tuple[str, ...]:
+    """The columns of scores that `job` writes, model after model."""
+    return tuple(column_name(output, model) for model in (OWN, *job.challengers) for output in job.outputs)
 
 
 WritingJob = PrepareJob | RescoreJob

@@ -14,10 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataops.declarations.jobs import Output, RescoreJob
+from dataops.declarations.jobs import OWN, Output, column_name, score_names
 
-OWN = ""
-"""What the job's own model is called among those of one pass."""
+__all__ = [  # names of columns are declared where other rooms find them too, and known here by the same names
+    "OWN",
+    "TYPES",
+    "Floats32",
+    "column_name",
+    "deciles",
+    "is_positive",
+    "score_columns",
+    "score_names",
+]
 
 TYPES: Mapping[Output, pa.DataType] = {
     Output.PROBABILITY: pa.float32(),
@@ -27,16 +35,6 @@ TYPES: Mapping[Output, pa.DataType] = {
 }
 
 Floats32 = npt.NDArray[np.float32]
-
-
-def column_name(output: Output, model: str) -> str:
-    """The column of `output` of the model called `model` in the job; the job's own is `OWN`."""
-    return f"{output}_{model}" if model else str(output)
-
-
-def score_names(job: RescoreJob) -> tuple[str, ...]:
-    """The columns of scores that `job` writes, model after model."""
-    return tuple(column_name(output, model) for model in (OWN, *job.challengers) for output in job.outputs)
 
 
 def score_columns(
