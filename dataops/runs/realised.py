@@ -21,8 +21,9 @@ class Realised:
 
     Attributes
     ----------
-    as_challenger : its name in the job that scored with it; ``own`` for the job's own model.
-    judged, scored : rows with a known outcome, of so many that were scored.
+    as_challenger : its name in the job that scored with it; ``own`` for the job's own model; with the version behind
+        where the scores are of several.
+    judged, scored : rows with a known outcome, of so many that it scored.
     metrics : overall, by name; `slices` by column and value.
     promised : what it had on held-out rows when it was trained; None where that isn't on record.
     """
@@ -72,8 +73,10 @@ def _measured(workspace: Workspace, model: str) -> Iterator[Realised]:
                     as_challenger=one["candidate"],
                     scores=f"{told['scores']['dataset']} {told['scores']['snapshot']}",
                     labels=f"{told['labels']['dataset']} {told['labels']['snapshot']}",
-                    judged=told["judged"],
-                    scored=told["scored"],
+                    judged=one.get(
+                        "judged", told["judged"]
+                    ),  # runs of an older release judged one version for all rows
+                    scored=one.get("scored", told["scored"]),
                     primary_metric=state.result["primary_metric"],
                     metrics=figures["overall"],
                     slices=figures["slices"],

@@ -1,13 +1,15 @@
 """The join of scores with outcomes, over arrays: pure, in any order, exact.
 
-1. Rows are joined by two hashes of 64 bits each of their keys.
+1. Rows are joined by two hashes of 64 bits each of their keys: both must be equal.
 2. A key that stands twice among the outcomes fails the join; one of several scored rows judges each of them.
-3. What has no outcome yet is counted, and judges nothing.
+3. What has no outcome yet is counted, and judges nothing; so is a row without a key, which nothing can be equal to.
+4. Rows judge what made their scores, which needn't be one model version for all of them.
+5. What is kept are counts, merged as they come: their size doesn't grow with the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +18,7 @@ import pyarrow as pa
 
 from dataops.datasets.receipt import Receipt
 from dataops.errors import ContractViolation
-from dataops.training.evaluate import Evaluation, evaluate_scores
+from dataops.training.evaluate import Evaluation, evaluate_scores, merge_evaluations
 
 Words = npt.NDArray[np.uint64]
 
@@ -31,17 +33,39 @@ class Keyed:
     values : float32 (n_columns, n_rows): outcomes, or a model's probabilities each.
     slices : of outcomes, a column each, of n_rows.
     receipts : of the readings that they are from.
+    keyless : how many rows there are beside these that have no key.
     """
 
     keys: Words
     values: npt.NDArray[np.float32]
     slices: Mapping[str, pa.Array]
     receipts: tuple[Receipt, ...]
+    keyless: int = 0
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """How many rows have a key."""
         return int(self.keys.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one model version came to: the rows that it `scored`, and the evaluation on those with an outcome."""
+
+    scored: int
+    evaluation: Evaluation
+
+    @property
+    def judged(self) -> int:
+        """Rows that have both."""
+        return self.evaluation.overall.rows
+
+    def with_rows(self, other: Measured | None) -> Measured:
+        """Both together."""
+        if other is None:
+            return self
+        merged = merge_evaluations([self.evaluation, other.evaluation])
+        return Measured(scored=self.scored + other.scored, evaluation=merged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +75,16 @@ class Joined:
     Attributes
     ----------
     scored, outcomes, judged : rows with a score, with a known outcome, with both.
-    models : evaluations by model.
+    scored_keyless, outcomes_keyless : those of `scored` and `outcomes` that have no key.
+    models : what each model version came to, by whatever `join` was told to call it.
     """
 
     scored: int = 0
     outcomes: int = 0
     judged: int = 0
-    models: Mapping[str, tuple[Evaluation, ...]] = field(default_factory=dict)
+    scored_keyless: int = 0
+    outcomes_keyless: int = 0
+    models: Mapping[Hashable, Measured] = field(default_factory=dict)
 
     def with_share(self, other: Joined) -> Joined:
         """Both together."""
@@ -65,12 +92,21 @@ class Joined:
             scored=self.scored + other.scored,
             outcomes=self.outcomes + other.outcomes,
             judged=self.judged + other.judged,
-            models={name: (*self.models.get(name, ()), *found) for name, found in other.models.items()},
+            scored_keyless=self.scored_keyless + other.scored_keyless,
+            outcomes_keyless=self.outcomes_keyless + other.outcomes_keyless,
+            models={
+                **self.models,
+                **{model: found.with_rows(self.models.get(model)) for model, found in other.models.items()},
+            },
         )
 
 
-def join(outcomes: Sequence[Keyed], scored: Sequence[Keyed], *, models: Sequence[str]) -> Joined:
+def join(outcomes: Sequence[Keyed], scored: Sequence[Keyed], *, models: Sequence[Sequence[Hashable]]) -> Joined:
     """One share of both sides, joined.
+
+    Parameters
+    ----------
+    models : of each of `scored`, what gave its rows of values; None for values that nobody gave.
 
     Raises
     ------
@@ -80,17 +116,28 @@ def join(outcomes: Sequence[Keyed], scored: Sequence[Keyed], *, models: Sequence
     order = np.lexsort((known.keys[1], known.keys[0]))
     keys = known.keys[:, order]
     _require_unique(keys)
-    judged, found_of = 0, dict[str, tuple[Evaluation, ...]]()
-    for part in scored:
+    judged, measured = 0, dict[Hashable, Measured]()
+    for part, made_by in zip(scored, models, strict=True):
         places, found = _find(keys, part.keys)
         at = order[places[found]]
         judged += int(found.sum())
         target = known.values[0, at]
         slices = {name: values.take(pa.array(at)) for name, values in known.slices.items()}
-        for number, name in enumerate(models):
-            one = evaluate_scores(part.values[number, found], target, slices)
-            found_of[name] = (*found_of.get(name, ()), one)
-    return Joined(scored=sum(part.rows for part in scored), outcomes=known.rows, judged=judged, models=found_of)
+        for values, model in zip(part.values, made_by, strict=True):
+            if model is not None:
+                one = Measured(
+                    scored=part.rows + part.keyless, evaluation=evaluate_scores(values[found], target, slices)
+                )
+                measured[model] = one.with_rows(measured.get(model))
+    scored_keyless, outcomes_keyless = (sum(part.keyless for part in side) for side in (scored, outcomes))
+    return Joined(
+        scored=sum(part.rows for part in scored) + scored_keyless,
+        outcomes=known.rows + outcomes_keyless,
+        judged=judged,
+        scored_keyless=scored_keyless,
+        outcomes_keyless=outcomes_keyless,
+        models=measured,
+    )
 
 
 def _concatenated(parts: Sequence[Keyed]) -> Keyed:
@@ -114,10 +161,15 @@ def _require_unique(keys: Words) -> None:
 
 
 def _find(keys: Words, wanted: Words) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Where each of `wanted` would stand among the sorted `keys`, and whether it does."""
+    """Where each of `wanted` stands among the sorted `keys`, and whether it does."""
     places = np.searchsorted(keys[0], wanted[0])
-    inside = np.minimum(places, max(keys.shape[1] - 1, 0))
-    if not keys.shape[1]:
-        return inside, np.zeros(len(places), np.bool_)
-    found: npt.NDArray[np.bool_] = (keys[:, inside] == wanted).all(axis=0)
-    return inside, found
+    found = np.zeros(len(places), np.bool_)
+    looking = np.arange(len(places))
+    while len(looking):  # a second round only where first words are equal and second ones aren't
+        looking = looking[places[looking] < keys.shape[1]]
+        looking = looking[keys[0, places[looking]] == wanted[0, looking]]
+        hit = keys[1, places[looking]] == wanted[1, looking]
+        found[looking[hit]] = True
+        looking = looking[~hit]
+        places[looking] += 1
+    return places, found

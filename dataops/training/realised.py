@@ -6,6 +6,9 @@
    long as the run. No key leaves a worker.
 3. A large join is done in passes over shares of the hashes, so that memory is bounded by `ROWS_PER_PASS`, not by rows.
 4. Counts are exact and merge in any order, as in evaluation.
+5. Each model version is judged on the rows that it scored: those of the manifests that name it. An output that grows
+   by file or by replay may hold scores of several.
+6. A row without a key has no outcome: nulls are not equal to nulls. How many there are is in the result.
 """
 
 from __future__ import annotations
@@ -25,8 +28,18 @@ from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt
 from dataops.datasets.scan import read_unit
+from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
-from dataops.declarations.jobs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS, EvaluateJob, Output
+from dataops.declarations.jobs import (
+    INPUT,
+    LABEL_KEYS,
+    LABELS,
+    OWN,
+    SCORE_KEYS,
+    EvaluateJob,
+    Output,
+    column_name,
+)
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.governance.contract import schema_of
@@ -34,8 +47,8 @@ from dataops.governance.expressions import Expression, parse_expression, result_
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.marks import plain_marks
 from dataops.records import Record
-from dataops.training.evaluate import merge_evaluations, report
-from dataops.training.outcome_join import Joined, Keyed, Words, join
+from dataops.training.evaluate import report
+from dataops.training.outcome_join import Joined, Keyed, Measured, Words, join
 from dataops.training.reading import Selection, read_figures, require_target_type, target_values
 from dataops.training.scores import parse_metrics
 
@@ -45,20 +58,28 @@ REALISED = "realised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """A model version by which rows were scored; `name` is the one that it had in the job, `OWN` or a challenger's."""
+
+    name: str
+    model: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RealisedPlan:
     """An evaluate job, resolved against the scores and the outcomes.
 
     Attributes
     ----------
     probabilities : the columns of scores to judge, by the name of the model in the job that made them.
-    models : what that job applied, by the same names: model, version, digest.
     scores, score_keys, outcome_keys : where scores and the keys of both sides are read.
     outcomes : how rows with a known outcome are selected.
     """
 
     job: EvaluateJob
     probabilities: Mapping[str, str]
-    models: Mapping[str, Record]
     scores: Source
     score_keys: Source
     outcome_keys: Source
@@ -94,8 +115,8 @@ def plan_realised(job: EvaluateJob, inputs: Mapping[str, GovernedInput], *, wher
         target that isn't yes or no; keys that are masked otherwise, or of another type, on both sides.
     """
     scores, labels = inputs[INPUT], inputs[LABELS]
-    models = _models(scores, where)
-    probabilities = _probabilities(scores, models, where)
+    _require_rescored(scores, where)
+    probabilities = _probabilities(scores, where)
     target = parse_expression(job.target, where=f"{where}: target")
     scores.require_columns(list(probabilities.values()), where=f"{where}: scores")
     labels.require_columns((*target.columns, *job.slices), where=f"{where}: labels")
@@ -107,7 +128,6 @@ def plan_realised(job: EvaluateJob, inputs: Mapping[str, GovernedInput], *, wher
     return RealisedPlan(
         job=job,
         probabilities=probabilities,
-        models=models,
         scores=scores.source,
         score_keys=inputs[SCORE_KEYS].source,
         outcome_keys=inputs[LABEL_KEYS].source,
@@ -119,24 +139,28 @@ def _target_type(target: Expression, labels: GovernedInput, where: str) -> pa.Da
     return result_type(target, schema_of(labels.masked_columns()), where=f"{where}: target")
 
 
-def _models(scores: GovernedInput, where: str) -> dict[str, Record]:
-    lineage = scores.dataset.lineage
-    if lineage.get("kind") != "rescore":
+def _require_rescored(scores: GovernedInput, where: str) -> None:
+    if any(manifest.lineage.get("kind") != "rescore" for manifest in scores.dataset.snapshot.manifests):
         raise InvalidInput(
             f"{where}: scores: '{scores.dataset.name}' was not made by a rescore job, so nobody knows which model to "
             "judge; name the output of one"
         )
-    versions = {"": lineage, **lineage.get("challengers", {})}
+
+
+def _scorers(manifest: Manifest) -> dict[str, Scorer]:
+    """What scored the rows of `manifest`, by its name in the job."""
+    applied = {OWN: manifest.lineage, **manifest.lineage.get("challengers", {})}
     return {
-        name: {"model": one["model"], "version": one["model_version"], "digest": one["model_digest"]}
-        for name, one in versions.items()
+        name: Scorer(name=name, model=one["model"], version=one["model_version"], digest=one["model_digest"])
+        for name, one in applied.items()
     }
 
 
-def _probabilities(scores: GovernedInput, models: Mapping[str, Record], where: str) -> dict[str, str]:
-    """The columns of probabilities, by model."""
+def _probabilities(scores: GovernedInput, where: str) -> dict[str, str]:
+    """The columns of probabilities, by the name of the model in the job."""
     stored = {column.name for column in scores.dataset.contract.columns}
-    named = {name: f"{Output.PROBABILITY}_{name}" if name else str(Output.PROBABILITY) for name in models}
+    names = dict.fromkeys(name for manifest in scores.dataset.snapshot.manifests for name in _scorers(manifest))
+    named = {name: column_name(Output.PROBABILITY, name) for name in names}
     found = {name: column for name, column in named.items() if column in stored}
     if not found:
         raise InvalidInput(
@@ -177,12 +201,14 @@ def read_outcomes(context: JoinContext, unit: Unit) -> Keyed:
     selection = context.plan.outcomes
     outcome = read_unit(selection.source, unit, selection.read)
     target = _known_target(selection, outcome.table)
-    rows, keys, receipt = _share(context, context.plan.outcome_keys, unit, outcome.positions, np.isfinite(target))
+    share = _share(context, context.plan.outcome_keys, unit, outcome.positions, np.isfinite(target))
+    rows = share.rows
     return Keyed(
-        keys=keys,
+        keys=share.keys,
         values=target[None, rows],
         slices={name: outcome.table.column(name).take(pa.array(rows)).combine_chunks() for name in selection.slices},
-        receipts=(outcome.receipt, receipt),
+        receipts=(outcome.receipt, share.receipt),
+        keyless=share.keyless,
     )
 
 
@@ -191,9 +217,27 @@ def read_scores(context: JoinContext, unit: Unit) -> Keyed:
     plan = context.plan
     read = read_unit(plan.scores, unit, list(plan.probabilities.values()))
     wanted = np.ones(read.table.num_rows, np.bool_)
-    rows, keys, receipt = _share(context, plan.score_keys, unit, read.positions, wanted)
-    values = [read.table.column(name).to_numpy()[rows] for name in plan.probabilities.values()]
-    return Keyed(keys=keys, values=np.array(values, np.float32), slices={}, receipts=(read.receipt, receipt))
+    share = _share(context, plan.score_keys, unit, read.positions, wanted)
+    values = [read.table.column(name).to_numpy()[share.rows] for name in plan.probabilities.values()]
+    return Keyed(
+        keys=share.keys,
+        values=np.array(values, np.float32),
+        slices={},
+        receipts=(read.receipt, share.receipt),
+        keyless=share.keyless,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Share:
+    """The rows of a unit that are of one share, with their hashes, uint64 (2, n_rows), and the receipt of the reading
+    of keys; `keyless` rows more have no key, and are of the first share.
+    """
+
+    rows: npt.NDArray[np.intp]
+    keys: Words
+    receipt: Receipt
+    keyless: int
 
 
 def _share(
@@ -202,17 +246,23 @@ def _share(
     unit: Unit,
     positions: npt.NDArray[np.int64],
     wanted: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.intp], Words, Receipt]:
-    """Which of the `wanted` rows at `positions` of `unit` have a key in `source` and are of the context's share; their
-    hashes, uint64 (2, n_rows); the receipt of the reading of keys.
-    """
+) -> _Share:
+    """Which of the `wanted` rows at `positions` of `unit` stand in `source` and are of the context's share."""
     read = read_unit(source, unit, context.plan.job.key)
     _, rows, at_key = np.intersect1d(positions, read.positions, assume_unique=True, return_indices=True)
-    rows, at_key = rows[wanted[rows]], at_key[wanted[rows]]
-    keys = _hashes(context, read.table.take(pa.array(at_key)))
+    rows, table = rows[wanted[rows]], read.table.take(pa.array(at_key[wanted[rows]]))
+    has_key = _has_key([table.column(name) for name in context.plan.job.key])
+    keys = _hashes(context, table)
     # the upper bits tell the share, since the lower ones find rows within it
-    chosen = np.flatnonzero((keys[0] >> np.uint64(32)) % np.uint64(context.shares) == context.share)
-    return rows[chosen], keys[:, chosen], read.receipt
+    chosen = np.flatnonzero(has_key & ((keys[0] >> np.uint64(32)) % np.uint64(context.shares) == context.share))
+    keyless = 0 if context.share else int(np.count_nonzero(~has_key))
+    return _Share(rows=rows[chosen], keys=keys[:, chosen], receipt=read.receipt, keyless=keyless)
+
+
+def _has_key(columns: Sequence[pa.ChunkedArray]) -> npt.NDArray[np.bool_]:
+    """Which rows have a value in each of `columns`, bool (n_rows,)."""
+    valid: npt.NDArray[np.bool_] = np.logical_and.reduce([column.is_valid().to_numpy() for column in columns])
+    return valid
 
 
 def _known_target(selection: Selection, table: pa.Table) -> npt.NDArray[np.float32]:
@@ -241,6 +291,8 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
     rows = max(totals(inputs[name].units)[0] for name in (INPUT, LABELS))
     shares = max(1, -(-rows // ROWS_PER_PASS))
     secret = secrets.token_bytes(64)
+    files = _scorers_by_file(inputs[INPUT].dataset.snapshot)
+    models = [[files[unit.fragment.path].get(name) for name in plan.probabilities] for unit in inputs[INPUT].units]
     joined = Joined()
     for share in range(shares):
         context = JoinContext(plan=plan, secret=secret, share=share, shares=shares)
@@ -249,11 +301,12 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
         scored = work.map_units(f"scores{told}", read_scores, context, inputs[INPUT].units)
         if not share:
             reads = _require_allowed(inputs, outcomes, scored)
-        joined = joined.with_share(join(outcomes, scored, models=list(plan.probabilities)))
+        joined = joined.with_share(join(outcomes, scored, models=models))
     if not joined.judged:
+        keyless = f" {joined.scored_keyless} scored rows have no key." if joined.scored_keyless else ""
         raise InvalidInput(
             f"none of the {joined.scored} scored rows has a known outcome ({joined.outcomes} outcomes are known): is "
-            f"{', '.join(plan.job.key)} the key of both, and did outcomes come yet?"
+            f"{', '.join(plan.job.key)} the key of both, and did outcomes come yet?{keyless}"
         )
     least = max(given.grant.effect.min_group_size for given in inputs.values())
     return {
@@ -263,17 +316,62 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
             "scored": joined.scored,
             "outcomes": joined.outcomes,
             "judged": joined.judged,
+            "scored_keyless": joined.scored_keyless,
+            "outcomes_keyless": joined.outcomes_keyless,
         },
-        "versions": [
-            {
-                "candidate": name or "own",
-                **plan.models[name],
-                "metrics": {REALISED: report(merge_evaluations(joined.models[name]), metrics, min_group_size=least)},
-            }
-            for name in plan.probabilities
-        ],
+        **_versions(joined, list(files.values()), metrics, least),
         "primary_metric": str(plan.job.metrics[0]),
         "reads": reads,
+    }
+
+
+def _scorers_by_file(snapshot: Snapshot) -> dict[str, dict[str, Scorer]]:
+    """What scored the rows of each file, by its name in the job."""
+    return {
+        fragment.path: found
+        for manifest in snapshot.manifests
+        for found in [_scorers(manifest)]
+        for fragment in manifest.fragments
+    }
+
+
+def _versions(
+    joined: Joined, found: Sequence[Mapping[str, Scorer]], metrics: Sequence[str], least: int
+) -> dict[str, Any]:
+    """How well each version did, under ``versions``; under ``unjudged`` those of fewer than `least` judged rows, or of
+    none, beside others that have enough.
+
+    Raises
+    ------
+    AccessDenied : no version has enough.
+    """
+    names = dict.fromkeys(name for one in found for name in one)
+    known = dict.fromkeys(one[name] for name in names for one in found if name in one)
+    measured = {scorer: joined.models[scorer] for scorer in known if scorer in joined.models}
+    enough = {scorer: one for scorer, one in measured.items() if one.judged >= max(1, least)}
+    shown = enough or dict([max(measured.items(), key=lambda pair: pair[1].judged)])
+    versions = [
+        {
+            **_named(scorer, measured),
+            "scored": one.scored,
+            "judged": one.judged,
+            "metrics": {REALISED: report(one.evaluation, metrics, min_group_size=least)},
+        }
+        for scorer, one in shown.items()
+    ]
+    unjudged = [{**_named(one, measured), "scored": measured[one].scored} for one in measured if one not in shown]
+    return {"versions": versions, **({"unjudged": unjudged} if unjudged else {})}
+
+
+def _named(scorer: Scorer, all_: Mapping[Scorer, Measured]) -> Record:
+    """How a result names `scorer`: with its version, where others had its name in the job at other times."""
+    name = scorer.name or "own"
+    alone = sum(one.name == scorer.name for one in all_) == 1
+    return {
+        "candidate": name if alone else f"{name} ({scorer.model}@{scorer.version})",
+        "model": scorer.model,
+        "version": scorer.version,
+        "digest": scorer.digest,
     }
 
 

@@ -6,12 +6,16 @@ import json
 import shutil
 from unittest.mock import patch
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from sklearn.metrics import roc_auc_score
 
 from dataops.cli.main import main
+from dataops.cli.outcome import print_outcome
+from dataops.datasets.snapshot import append_snapshot, read_snapshot
 from dataops.errors import AccessDenied, ContractViolation, InvalidInput
 from dataops.monitoring import sections
 from dataops.monitoring.report import render_report
@@ -24,7 +28,7 @@ from tests.line.running import Line
 JOB = """\
 name: {name}
 job: evaluate
-scores: people_scores
+scores: {scores}
 labels: {labels}
 key: [{key}]
 target: {target}
@@ -34,10 +38,16 @@ slices: [region]
 
 
 def _evaluate(
-    line: Line, name: str, *, labels: str = "people_new", key: str = "person_id", target: str = "rich"
+    line: Line,
+    name: str,
+    *,
+    scores: str = "people_scores",
+    labels: str = "people_new",
+    key: str = "person_id",
+    target: str = "rich",
 ) -> Outcome:
     file = line.folder / "jobs" / f"{name}.yaml"
-    file.write_text(JOB.format(name=name, labels=labels, key=key, target=target))
+    file.write_text(JOB.format(name=name, scores=scores, labels=labels, key=key, target=target))
     return line.run(name, file=f"jobs/{name}.yaml")
 
 
@@ -115,6 +125,71 @@ def test_a_key_that_stands_twice_fails_by_its_count(line: Line, outcomes: dict[s
         _evaluate(line, "twice", labels="people_twice")
 
 
+@pytest.fixture(scope="module")
+def both_versions(line: Line, outcomes: dict[str, Outcome]) -> dict[int | str, Outcome]:
+    """An output judged as version 1 made it, as version 2 made it, and with the rows of both, as it comes to be where
+    files are followed.
+    """
+    store, judged = line.workspace.store, dict[int | str, Outcome]()
+    for version in (1, 2):
+        job = f"name: grown\njob: rescore\nmodel: wealth@{version}\ninput: people_new\nkeep: [person_id]\n"
+        (line.folder / "jobs" / "grown.yaml").write_text(f"{job}errors: {{max_rate: 0.1}}\noutput: people_grown\n")
+        line.run("grown", file="jobs/grown.yaml")
+        judged[version] = _evaluate(line, f"grown_{version}", scores="people_grown")
+    first = read_snapshot(store, "people_grown", 1)
+    assert first is not None
+    append_snapshot(store, first.manifests[0], replace=False)
+    judged["both"] = _evaluate(line, "grown_both", scores="people_grown")
+    return judged
+
+
+def test_each_version_is_judged_on_the_rows_that_it_scored(line: Line, both_versions: dict[int | str, Outcome]) -> None:
+    result = both_versions["both"].state.result
+    assert {one["version"]: one["candidate"] for one in result["versions"]} == {
+        1: "own (wealth@1)",
+        2: "own (wealth@2)",
+    }
+    for one in result["versions"]:
+        (alone,) = both_versions[one["version"]].state.result["versions"]
+        assert alone["candidate"] == "own"
+        assert {**one, "candidate": "own"} == alone
+        assert 2 * one["judged"] == result["realised"]["judged"]
+    shown = json.loads(_type(line, "model", "realised", "wealth", "--json").output)
+    rows = [(one["judged"], one["scored"]) for one in shown if one["run"] == both_versions["both"].state.run.id]
+    assert rows == [(one["judged"], one["scored"]) for one in result["versions"]]
+
+
+def test_a_row_without_a_key_has_no_outcome(line: Line, outcomes: dict[str, Outcome]) -> None:
+    contract = (line.folder / "contracts/people.yaml").read_text()
+    loose = contract.replace("physicalType: string, required: true", "physicalType: string")
+    (line.folder / "contracts/loose.yaml").write_text(loose)
+    for name, keyless in (("people_some", 3), ("people_late", 1)):
+        folder = line.folder / "data" / name
+        folder.mkdir()
+        table = pq.read_table(line.folder / "data/people_new/part-000.parquet")
+        adults = table.filter(pc.and_(pc.greater_equal(table["age"], 18), pc.less_equal(table["age"], 120)))
+        ids = [None] * keyless + adults["person_id"].to_pylist()[keyless:]
+        pq.write_table(adults.set_column(0, "person_id", pa.array(ids, pa.string())), folder / "a.parquet")
+        entry = f"name: {name}\nurl: data/{name}\nzone: production\ncontract: contracts/loose.yaml\n"
+        (line.folder / "catalog" / f"{name}.yaml").write_text(entry)
+    job = "name: some_scores\njob: rescore\nmodel: wealth@1\ninput: people_some\nkeep: [person_id]\n"
+    (line.folder / "jobs/some_scores.yaml").write_text(f"{job}output: people_some_scores\n")
+    line.run("some_scores", file="jobs/some_scores.yaml")
+    told = _evaluate(line, "keyless", scores="people_some_scores", labels="people_late").state.result["realised"]
+    assert told["judged"] == told["scored"] - 3 == told["outcomes"] - 3
+    assert (told["scored_keyless"], told["outcomes_keyless"]) == (3, 1)
+
+
+def test_says_nothing_of_a_quarantine_that_it_does_not_keep(
+    judged: Outcome, outcomes: dict[str, Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert any(read["counts"]["quarantined"] for read in judged.state.result["reads"].values())
+    print_outcome(judged, as_json=False)
+    assert "dataops quarantine" not in capsys.readouterr().out
+    print_outcome(outcomes["people_scores"], as_json=False)
+    assert "set aside: dataops quarantine list" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("changes", "family", "says"),
     [
@@ -135,9 +210,7 @@ def test_what_cannot_be_judged_is_refused_before_a_run_exists(
 
 def test_scores_that_no_rescore_made_are_refused(line: Line, outcomes: dict[str, Outcome]) -> None:
     (line.folder / "jobs" / "strange.yaml").write_text(
-        JOB.format(name="strange", labels="people_new", key="person_id", target="rich").replace(
-            "people_scores", "people_ready"
-        )
+        JOB.format(name="strange", scores="people_ready", labels="people_new", key="person_id", target="rich")
     )
     with pytest.raises(InvalidInput, match="'people_ready' was not made by a rescore job"):
         line.run("strange", file="jobs/strange.yaml")

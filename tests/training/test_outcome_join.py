@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.errors import ContractViolation
-from dataops.training.evaluate import merge_evaluations, report
+from dataops.training.evaluate import report
 from dataops.training.outcome_join import Joined, Keyed, join
 
 METRICS = ("accuracy", "brier")
@@ -40,18 +43,22 @@ def _cut(rows: Keyed, edges: list[int]) -> list[Keyed]:
 
 
 @given(
-    st.dictionaries(st.integers(0, 30).map(lambda n: 4 * n), st.sampled_from([0.0, 1.0]), min_size=1),
-    st.lists(st.integers(0, 120), max_size=40),
+    st.dictionaries(st.integers(0, 40), st.sampled_from([0.0, 1.0]), min_size=1),
+    st.lists(st.integers(0, 50), max_size=40),
     st.lists(st.integers(0, 40), max_size=3).map(sorted),
 )
 def test_judges_the_rows_that_have_an_outcome(known: dict[int, float], wanted: list[int], edges: list[int]) -> None:
     outcomes = _keyed(list(known), list(known.values()), [f"t{key % 3}" for key in known])
     scored = _keyed(wanted, [0.25] * len(wanted))
     inside = [key for key in wanted if key in known]
-    found = join(_cut(outcomes, [edge for edge in edges if edge <= len(known)]), _cut(scored, edges), models=[""])
+    found = join(
+        _cut(outcomes, [edge for edge in edges if edge <= len(known)]),
+        _cut(scored, edges),
+        models=[[""]] * (len(edges) + 1),
+    )
     assert (found.scored, found.outcomes, found.judged) == (len(wanted), len(known), len(inside))
     if inside:
-        figures = report(merge_evaluations(found.models[""]), METRICS)
+        figures = report(found.models[""].evaluation, METRICS)
         assert figures["rows"] == len(inside)
         right = sum(known[key] == 0 for key in inside) / len(inside)
         assert figures["overall"]["accuracy"] == pytest.approx(right)
@@ -60,26 +67,57 @@ def test_judges_the_rows_that_have_an_outcome(known: dict[int, float], wanted: l
 
 
 def test_shares_add_up() -> None:
-    one = join([_keyed([0, 4], [0, 1])], [_keyed([0], [0.1])], models=[""])
-    other = join([_keyed([8], [1])], [_keyed([8, 9], [0.1, 0.2])], models=[""])
+    one = join([_keyed([0, 4], [0, 1])], [_keyed([0], [0.1])], models=[[""]])
+    other = join([_keyed([8], [1])], [_keyed([8, 9], [0.1, 0.2])], models=[[""]])
     both = Joined().with_share(one).with_share(other)
     assert (both.scored, both.outcomes, both.judged) == (3, 3, 2)
-    assert merge_evaluations(both.models[""]).overall.rows == 2
+    assert both.models[""].judged == 2
 
 
 def test_a_key_that_stands_twice_is_refused_by_its_count() -> None:
     with pytest.raises(ContractViolation, match="1 outcomes have a key that another one has too"):
-        join([_keyed([4], [0]), _keyed([4], [1])], [], models=[""])
+        join([_keyed([4], [0]), _keyed([4], [1])], [], models=[])
 
 
 def test_keys_of_one_first_hash_are_told_apart() -> None:
-    found = join([_keyed([3], [1])], [_keyed([4, 5, 3], [0.1, 0.1, 0.9])], models=[""])
+    found = join([_keyed([3], [1])], [_keyed([4, 5, 3], [0.1, 0.1, 0.9])], models=[[""]])
     assert found.judged == 1
+
+
+def test_no_row_is_lost_where_outcomes_share_a_first_hash() -> None:
+    found = join([_keyed([3, 4, 5], [1, 0, 1])], [_keyed([5, 4, 3, 6], [0.9, 0.1, 0.9, 0.1])], models=[[""]])
+    assert found.judged == 3
+    assert report(found.models[""].evaluation, METRICS)["overall"]["accuracy"] == 1
+
+
+def test_rows_judge_what_made_their_scores() -> None:
+    outcomes = [_keyed([0, 4, 8], [0, 1, 1])]
+    parts = [_keyed([0, 4], [0.1, 0.9]), _keyed([8, 12], [0.1, 0.1]), _keyed([4], [0.9])]
+    found = join(outcomes, parts, models=[["first"], ["second"], [None]])
+    assert {name: (one.scored, one.judged) for name, one in found.models.items()} == {"first": (2, 2), "second": (2, 1)}
+    right = {name: report(one.evaluation, METRICS)["overall"]["accuracy"] for name, one in found.models.items()}
+    assert right == {"first": 1, "second": 0}
+
+
+def test_what_is_kept_does_not_grow_with_parts_and_shares() -> None:
+    outcomes, part = [_keyed([0, 4], [0, 1])], _keyed([0, 4], [0.1, 0.9])
+    one = join(outcomes, [part], models=[[""]])
+    many = join(outcomes, [part] * 50, models=[[""]] * 50).with_share(join(outcomes, [part] * 50, models=[[""]] * 50))
+    assert many.judged == many.models[""].judged == 200
+    assert len(pickle.dumps(many)) <= len(pickle.dumps(one)) + 100
+
+
+def test_rows_without_a_key_are_counted_and_judge_nothing() -> None:
+    outcomes, scored = (replace(_keyed([4], [1.0]), keyless=keyless) for keyless in (2, 3))
+    found = join([outcomes], [scored], models=[[""]])
+    assert (found.scored, found.outcomes, found.judged) == (4, 3, 1)
+    assert (found.scored_keyless, found.outcomes_keyless) == (3, 2)
+    assert (found.models[""].scored, found.models[""].judged) == (4, 1)
 
 
 def test_an_empty_side_judges_nothing() -> None:
     nothing: npt.NDArray[np.float32] = np.empty((1, 0), np.float32)
     empty = Keyed(keys=np.empty((2, 0), np.uint64), values=nothing, slices={}, receipts=())
-    assert join([empty], [_keyed([1], [0.5])], models=[""]).judged == 0
-    assert join([_keyed([1], [1])], [empty], models=[""]).judged == 0
-    assert join([], [], models=[""]) == Joined()
+    assert join([empty], [_keyed([1], [0.5])], models=[[""]]).judged == 0
+    assert join([_keyed([1], [1])], [empty], models=[[""]]).judged == 0
+    assert join([], [], models=[]) == Joined()
