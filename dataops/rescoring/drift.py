@@ -5,8 +5,9 @@
    and unknown among them. The index takes half a row more for each cell, so that an empty one is no infinity.
 3. Kolmogorov-Smirnov is of a number's values that aren't missing, at the edges of its fine cells. In between it can be
    larger by `ks_error_bound` at most; values are those of the summary, to 13 significant bits.
-4. No figure is made of fewer rows than the policies ask for, nor of so few that chance alone gives an index of
-   `NOTICEABLE` or more once in a thousand times. A limit isn't broken by a figure that chance alone could give.
+4. No figure is made of fewer rows than the policies ask for, nor of a slice's value that would tell of those by
+   difference from the whole, nor of so few that chance alone gives an index of `NOTICEABLE` or more once in a thousand
+   times. A limit isn't broken by a figure that chance alone could give.
 5. What chance gives: an index of two samples of one population is ``(1/n + 1/m)`` times a chi-square of one degree less
    than there are cells (Yurdakul & Naranjo 2020, doi:10.21314/JRMV.2020.227); the distance follows from the index,
    being about its eighth part for small ones; Kolmogorov-Smirnov by Smirnov's bound.
@@ -23,6 +24,7 @@ import numpy as np
 from dataops.declarations.jobs import DriftLimit, DriftMetric
 from dataops.features.columns import Ints
 from dataops.features.folding import fold_cells
+from dataops.features.hiding import shown_places
 from dataops.features.profile import MISSING, UNKNOWN, CategoryCells, Cells, Fold, NumberCells, folded
 from dataops.features.reference import Folded, Reference
 from dataops.features.slices import OTHERS
@@ -90,7 +92,7 @@ class Population:
     Attributes
     ----------
     slice_column, value : None for all rows.
-    rows_then, rows : how many rows; None where too few to say.
+    rows_then, rows : how many rows; None where too few to say, or where they would tell of too few by difference.
     columns : the score, then the features.
     """
 
@@ -128,7 +130,8 @@ def compare(reference: Reference, counts: Ints, slices: Sequence[str], *, min_gr
         )
         for cells, kept, now in zip(spec.all_cells, reference.overall, whole, strict=True)
     ]
-    populations = [_population(compared, reference.rows, int(whole[0].sum()))]
+    all_rows = (reference.rows, int(whole[0].sum()))
+    populations = [_population(compared, *(rows if rows >= least else None for rows in all_rows))]
     places = {name: place for place, (name, _) in enumerate(reference.spec.slices)}
     for place, (name, values) in enumerate(spec.slices):
         by_column = np.split(spec.of_slice(counts, place), spec.coarse_starts[1:-1], axis=1)
@@ -147,9 +150,10 @@ def _parts(cells: Cells, fold: Fold, n_groups: int) -> Fold:
 def _slice_populations(
     name: str, values: Sequence[str], all_cells: Sequence[Cells], kept: Sequence[Folded], now: list[Ints], least: int
 ) -> Iterator[Population]:
+    all_then, all_rows = kept[0].counts.sum(axis=1), now[0].sum(axis=1)
+    told_then, told = shown_places(all_then, least), shown_places(all_rows, least)
     for number, value in enumerate(values):
-        then_rows, rows = int(kept[0].counts[number].sum()), int(now[0][number].sum())
-        if not then_rows and not rows:
+        if not all_then[number] and not all_rows[number]:
             continue
         compared = [
             _Compared(
@@ -162,7 +166,9 @@ def _slice_populations(
             )
             for cells, one, counted in zip(all_cells, kept, now, strict=True)
         ]
-        yield _population(compared, then_rows, rows, slice_column=name, value=value)
+        rows_then = int(all_then[number]) if number in told_then else None
+        rows = int(all_rows[number]) if number in told else None
+        yield _population(compared, rows_then, rows, slice_column=name, value=value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -196,29 +202,36 @@ class _Compared:
 
 def _population(
     compared: Sequence[_Compared],
-    rows_then: int,
-    rows: int,
+    rows_then: int | None,
+    rows: int | None,
     *,
     slice_column: str | None = None,
     value: str | None = None,
 ) -> Population:
-    least = compared[0].least
+    make = _column_drift if rows_then is not None and rows is not None else _too_few
     scores, *features = compared
     return Population(
-        rows_then=rows_then if rows_then >= least else None,
-        rows=rows if rows >= least else None,
-        columns=(_column_drift(scores, is_score=True), *(_column_drift(one) for one in features)),
+        rows_then=rows_then,
+        rows=rows,
+        columns=(make(scores, is_score=True), *(make(one) for one in features)),
         slice_column=slice_column,
         value=value,
     )
 
 
+def _too_few(one: _Compared, *, is_score: bool = False) -> ColumnDrift:
+    return ColumnDrift(name=one.cells.name, kind=_kind(one.cells, is_score=is_score), figures={}, chance={})
+
+
+def _kind(cells: Cells, *, is_score: bool) -> str:
+    return "score" if is_score else "category" if isinstance(cells, CategoryCells) else "number"
+
+
 def _column_drift(one: _Compared, *, is_score: bool = False) -> ColumnDrift:
     cells = one.cells
-    kind = "score" if is_score else "category" if isinstance(cells, CategoryCells) else "number"
     parts = _shown(cells, np.stack([folded(one.then, one.parts), folded(one.now, one.parts)]), one.least)
     if min(one.rows) < one.least or (index := _chance_of_index(one, parts)) > NOTICEABLE:
-        return ColumnDrift(name=cells.name, kind=kind, figures={}, chance={})
+        return _too_few(one, is_score=is_score)
     figures = {DriftMetric.PSI: stability_index(*parts), DriftMetric.JS: jensen_shannon(*parts)}
     chance = {DriftMetric.PSI: index, DriftMetric.JS: math.sqrt(index / (8 * math.log(2)))}
     bound = None
@@ -234,7 +247,7 @@ def _column_drift(one: _Compared, *, is_score: bool = False) -> ColumnDrift:
     known = {metric: (before.known, today.known) for metric, (before, today) in shares.items()}
     return ColumnDrift(
         name=cells.name,
-        kind=kind,
+        kind=_kind(cells, is_score=is_score),
         figures=figures,
         chance=chance,
         ks_error_bound=bound,

@@ -205,6 +205,16 @@ class TestFigures:
 
 
 class TestSlices:
+    def test_of_few_rows_are_not_had_by_difference(self) -> None:
+        sides = [pa.array(["west"] * few + ["east"] * (N - few)) for few in (1000, 3)]
+        then, now = (people(seed, side=side) for seed, side in enumerate(sides))
+        found = {one.value: one for one in Compared(then, now, least=50, slices=["side"]).populations}
+        assert {value: one.rows for value, one in found.items()} == {None: N, "west": None, "east": None}
+        assert {value: one.rows_then for value, one in found.items()} == {None: N, "west": 1000, "east": 3000}
+        assert not [column for value in ("west", "east") for column in found[value].columns if column.figures]
+        later = {one.value: one for one in Compared(now, then, least=50, slices=["side"]).populations}
+        assert [one.rows_then for one in later.values()].count(None) == len(later) - 1
+
     def test_are_compared_with_their_own_rows(self) -> None:
         now = people(2)
         west = np.array(now["side"].to_pylist()) == "west"
