@@ -4,7 +4,9 @@
    loaded behind the fork, where they are used.
 2. A *runner* scores one range after the other until it dies of one, overstays, or runs out of memory; then the next one
    is forked. Ranges that fail are cut into many parts: one that lives costs next to nothing, a death costs a runner.
-3. A runner may use as much memory as the worker could, has no core dump and no output, and ends with its prober. The
+3. A range *overstays* by processor time, which says the same on a machine that is busy with other things. A runner that
+   says nothing for long and hasn't used its processor time either fails the unit: no row is known to be to blame.
+4. A runner may use as much memory as the worker could, has no core dump and no output, and ends with its prober. The
    prober ends with its worker, whose end of the pipe closes.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import pickle
 import select
@@ -29,18 +32,18 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import pyarrow as pa
 
-from dataops.datasets.scan import read_unit
 from dataops.datasets.units import Unit
 from dataops.engine.tasks import Failure, attempt
 from dataops.registry.versions import Registry
 from dataops.rescoring.probe import LENGTH_BYTES, Told
 from dataops.rescoring.row_errors import NEVER_ROWS, failing_rows
-from dataops.rescoring.score import ScoreContext, load_predictors, score_rows
+from dataops.rescoring.score import ScoreContext, load_predictors, read_for_scoring, score_rows
 from dataops.storage.objects import open_store
 
 WAYS = 16
-ATTEMPT_SECONDS = 300.0  # for all rows of a unit; a part of them has its share, and never less than the next
+ATTEMPT_SECONDS = 300.0  # of a processor, for all rows of a unit; a part has its share, and never less than the next
 LEAST_SECONDS = 20.0
+SILENT_SECONDS = 1800.0  # by the clock, whatever a runner does
 WORKER = 0  # the descriptor at whose other end the worker is
 _RANGE = struct.Struct("!qq")
 _LIBRARIES = ("lightgbm", "xgboost")  # slow to import, and nothing starts a thread by that
@@ -84,15 +87,15 @@ class Runners:
 
         Raises
         ------
-        Died : a runner did before it came to any row.
+        Died : a runner did before it came to any row, or says nothing.
         GivenUp : a runner raised what no row can cause.
         Orphaned : nobody waits for an answer.
         """
         if self._process is None:
             self._fork()
-            self._require(self._hear(ATTEMPT_SECONDS), _READY, "while its models were loaded")
+            self._require(self._hear("while its models were loaded"), _READY, "while its models were loaded")
         os.write(self._ask, _RANGE.pack(start, stop))
-        heard = self._hear(max(LEAST_SECONDS, ATTEMPT_SECONDS * (stop - start) / max(1, self._table.num_rows)))
+        heard = self._hear("while its rows were scored")
         if start == stop:
             self._require(heard, _FINE, "while no row was scored")
         if heard == MemoryError.__name__:  # what it left behind may trouble the next range
@@ -130,18 +133,19 @@ class Runners:
         os.close(asked)
         os.close(answers)
 
-    def _hear(self, seconds: float) -> str:
-        """What the runner says, or how it ended."""
+    def _hear(self, when: str) -> str:
+        """What the runner says, or how it ended: TimeoutError if it overstayed."""
         waiting = select.poll()
         for descriptor in (self._answer, WORKER):
             waiting.register(descriptor, select.POLLIN)
-        heard = [descriptor for descriptor, _ in waiting.poll(int(seconds * 1000))]
+        heard = [descriptor for descriptor, _ in waiting.poll(int(SILENT_SECONDS * 1000))]
         if self._answer in heard:
-            return os.read(self._answer, select.PIPE_BUF).decode() or self.end()
+            said = os.read(self._answer, select.PIPE_BUF).decode() or self.end()
+            return TimeoutError.__name__ if said == signal.SIGXCPU.name else said
         self.end()
         if heard:
             raise Orphaned
-        return TimeoutError.__name__
+        raise Died(f"no answer for {SILENT_SECONDS:g} seconds", when)
 
 
 def _run(told: Told, table: pa.Table, asked: int, answers: int, prober: int) -> NoReturn:
@@ -153,6 +157,7 @@ def _run(told: Told, table: pa.Table, asked: int, answers: int, prober: int) -> 
         while len(data := os.read(asked, _RANGE.size)) == _RANGE.size:
             start, stop = _RANGE.unpack(data)
             rows = table.slice(start, stop - start)
+            _limit_processor(max(LEAST_SECONDS, ATTEMPT_SECONDS * len(rows) / max(1, len(table))))
             os.write(answers, _say(partial(score, rows), rows=len(rows)).encode())
     finally:
         os._exit(1)
@@ -196,6 +201,16 @@ def _confine(prober: int) -> None:
         os._exit(1)
 
 
+def _limit_processor(seconds: float) -> None:
+    """From here on the runner gets no more than so many seconds of a processor."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+
+
 def _limit_memory(memory_bytes: int | None) -> None:
     """From here on the runner gets no more memory than a worker that has used as much may still use."""
     import resource
@@ -212,7 +227,7 @@ def _limit_memory(memory_bytes: int | None) -> None:
 def _probe(told: Told, unit: Unit) -> dict[str, Any]:
     """The answer to the worker."""
     context = told.context
-    read = read_unit(context.source, unit, context.plan.read)
+    read = read_for_scoring(context, unit)
     _import_libraries(context)
     try:
         killers = _killers(told, read.table)

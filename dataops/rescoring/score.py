@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from dataops.datasets.commit import UnitRecord, commit_unit
 from dataops.datasets.error_rows import key_columns
 from dataops.datasets.reading import Source
-from dataops.datasets.scan import read_unit
+from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import Output
 from dataops.engine.tasks import Later
@@ -89,8 +89,7 @@ def begin_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
     killers : rows (by their offset among those that are read) that kill whoever scores them, see `probe`.
     """
     plan = context.plan
-    keys = key_columns(context.source.contract, plan.job.keep)
-    read = read_unit(context.source, unit, plan.read, keys=keys, encoded=True)
+    keys, read = _keys(context), read_for_scoring(context, unit)
     score = partial(score_rows, plan, load_predictors(context))
     tried = try_unit(score, unit, read, killers=killers, most=context.most_failed)
     scored, failed = tried.result, tried.failed
@@ -109,6 +108,15 @@ def begin_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
         errors=error_rows(unit, read, keys, failed),
     )
     return Later(commit)
+
+
+def read_for_scoring(context: ScoreContext, unit: Unit) -> GovernedRead:
+    """What is scored of `unit`: the same to the bit, dictionaries too, for whoever scores or tries it."""
+    return read_unit(context.source, unit, context.plan.read, keys=_keys(context), encoded=True)
+
+
+def _keys(context: ScoreContext) -> tuple[str, ...]:
+    return tuple(key_columns(context.source.contract, context.plan.job.keep))
 
 
 def load_predictors(context: ScoreContext) -> dict[str, Predictor]:

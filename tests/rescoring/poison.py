@@ -23,6 +23,9 @@ HOURS = {
     "fills": 7005.0,
     "raises": 7006.0,
     "kills together": 7007.0,
+    "kills dictionaries": 7008.0,
+    "waits": 7009.0,
+    "dawdles": 7010.0,
 }
 REASONS = {
     "kills": "SIGKILL",
@@ -31,6 +34,7 @@ REASONS = {
     "hangs": "TimeoutError",
     "fills": "MemoryError",
     "raises": "TypeError",
+    "kills dictionaries": "SIGKILL",
 }
 
 

@@ -26,7 +26,10 @@ from tests.rescoring.examples import make_context, make_plan, read_part, registe
 from tests.rescoring.poison import REASONS, poison_processes, poison_rows
 
 DEADLINE_SECONDS = 60.0
-IMPATIENT = "from dataops.rescoring import prober as p; p.ATTEMPT_SECONDS = p.LEAST_SECONDS = 1.0; p.main()"
+IMPATIENT = (
+    "from dataops.rescoring import prober as p; "
+    "p.ATTEMPT_SECONDS = p.LEAST_SECONDS = 1.0; p.SILENT_SECONDS = {}; p.main()"
+)
 GIB = 1 << 30
 
 
@@ -88,8 +91,20 @@ class TestRowsThatKill:
                 text = str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text()
                 assert not [word for word in ("CANARY", "7006", "diagnosis", "secret") if word in text]
 
+    def test_are_found_in_what_the_worker_scores_dictionaries_too(self, town: Workspace) -> None:
+        given, context = poisoned(town, {9: "kills dictionaries"})
+        record = probe_unit(context, given.units[0])
+        assert record.failed == {"SIGKILL": 1}
+
+    def test_are_none_that_only_take_long_since_the_machine_is_busy(
+        self, town: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(probe, "COMMAND", (*probe.COMMAND[:1], "-c", IMPATIENT.format(DEADLINE_SECONDS)))
+        given, context = poisoned(town, {9: "dawdles"})
+        assert probe_unit(context, given.units[0]).failed == {}
+
     def test_hang_or_need_more_memory_than_a_worker_has(self, town: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(probe, "COMMAND", (*probe.COMMAND[:1], "-c", IMPATIENT))
+        monkeypatch.setattr(probe, "COMMAND", (*probe.COMMAND[:1], "-c", IMPATIENT.format(DEADLINE_SECONDS)))
         monkeypatch.setattr(probe, "_memory_limit", lambda: 2 * GIB)
         given, context = poisoned(town, {7: "hangs", 200: "fills"})
         record = probe_unit(context, given.units[0])
@@ -110,6 +125,13 @@ class TestAUnitThatKills:
         with pytest.raises(
             Compute, match=r"u000000 \(part-000.parquet\) kills its workers: SIGKILL while its rows were"
         ):
+            probe_unit(context, given.units[0])
+        assert not Path(context.storage).exists()
+
+    def test_and_says_nothing_for_long_fails(self, town: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(probe, "COMMAND", (*probe.COMMAND[:1], "-c", IMPATIENT.format(4.0)))
+        given, context = poisoned(town, {9: "waits"})
+        with pytest.raises(Compute, match=r"no answer for 4 seconds while its"):
             probe_unit(context, given.units[0])
         assert not Path(context.storage).exists()
 
