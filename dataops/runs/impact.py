@@ -1,8 +1,8 @@
 """What a challenger would change: the figures of a rescore that scored both, and the rows that would move most.
 
 1. Figures are those of the run's result: anybody who may see runs may see them.
-2. Which rows move most is read from the scores, under the policies of the day and for the purpose ``evaluate``; only
-   while they are the dataset's newest.
+2. Which rows move most is read from the run's own scores, under the policies of the day and for the purpose
+   ``evaluate``; only while they are part of the dataset. Rows that other runs added to it are none of this run's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataops.datasets.access import open_inputs
+from dataops.datasets.access import GovernedInput, open_inputs
+from dataops.datasets.units import Unit, plan_units
 from dataops.declarations.jobs import INPUT, Output, RescoreJob
 from dataops.errors import Conflict, InvalidInput, NotFound, near_match
 from dataops.governance.grant import Purpose
@@ -61,7 +62,7 @@ def show_impact(
     ------
     NotFound : no such run or challenger.
     InvalidInput : the run isn't a rescore that is done, or scored no challenger.
-    Conflict : movers are asked for, and the run's scores are no longer the dataset's newest.
+    Conflict : movers are asked for, and the run's scores are no longer part of the dataset.
     AccessDenied : movers are asked for, and the policies don't give their columns.
     """
     state = workspace.ledger.state(run_id)
@@ -112,17 +113,25 @@ def _with_movers(workspace: Workspace, state: RunState, job: RescoreJob, shown: 
     given = open_inputs(
         workspace.settings, workspace.store, workspace.reader(), {INPUT: (job.output, Purpose.EVALUATE)}
     )[INPUT]
-    if given.dataset.snapshot.manifests[-1].run != state.run.id:
-        raise Conflict(
-            f"dataset '{job.output}' consists of run {given.dataset.snapshot.manifests[-1].run} now: the scores of "
-            f"{state.run.id} are no longer its newest. Ask for that run, or score anew"
-        )
+    given = replace(given, units=_units_of(state.run.id, given))
     own, other = (column_name(Output.PROBABILITY, name) for name in (OWN, shown.challenger))
     columns = (*job.keep, own, other)
     given.require_columns(columns, where="model impact")
     with look_at(workspace, given, what="impact") as look:
         rows = largest_changes(look.tables(columns), own, other, movers)
     return replace(shown, movers=tuple(rows.to_pylist()), note=look.note)
+
+
+def _units_of(run: str, given: GovernedInput) -> tuple[Unit, ...]:
+    """The units of what `run` added to the dataset."""
+    manifests = given.dataset.snapshot.manifests
+    for manifest in manifests:
+        if manifest.run == run:
+            return plan_units(manifest.fragments)
+    raise Conflict(
+        f"the scores of {run} are no longer part of dataset '{given.dataset.name}', whose newest are those of "
+        f"{manifests[-1].run}: ask for that run, or score anew"
+    )
 
 
 def largest_changes(tables: Iterable[pa.Table], own: str, other: str, most: int) -> pa.Table:
