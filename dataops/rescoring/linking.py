@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.units import Unit
+from dataops.models.predictor import Kernel
 from dataops.records import Record, digest
 from dataops.rescoring.plan import ScorePlan
 
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     SCORED_BEFORE = "scored before"  # it is linked
     NEW_ROWS = "new rows"
     NEW_MODEL = "new model"
+    NEW_PREDICTOR = "new predictor"
     NEW_POLICY = "new policy"
     NEW_COLUMNS = "new columns"
     NEW_CODE = "new code"
@@ -38,6 +40,7 @@ class Reason(StrEnum):
 
 COMPONENTS: Mapping[str, Reason] = {
     "model": Reason.NEW_MODEL,
+    "predictors": Reason.NEW_PREDICTOR,
     "policy": Reason.NEW_POLICY,
     "columns": Reason.NEW_COLUMNS,
     "code": Reason.NEW_CODE,
@@ -58,6 +61,8 @@ class Basis:
     code : of the package, and of the libraries that compute values.
     survey : of what is asked of the whole dataset, and of its answer as far as it is the same for all units; None
         without a survey.
+    predictors : of the models that another library scores than the one that made them; None in a record of a release
+        that kept none.
     """
 
     model: str
@@ -65,6 +70,7 @@ class Basis:
     columns: str
     code: str
     survey: str | None = None
+    predictors: str | None = None
 
     def record(self) -> Record:
         """JSON types; `from_record` reads them."""
@@ -73,16 +79,18 @@ class Basis:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """The basis that `record` was made from."""
-        survey = record.get("survey")
-        return cls(**{name: str(record[name]) for name in COMPONENTS if name != "survey"}, survey=survey)
+        always = {name: str(record[name]) for name in COMPONENTS if name not in ("survey", "predictors")}
+        return cls(**always, survey=record.get("survey"), predictors=record.get("predictors"))
 
     def differing(self, other: Basis) -> tuple[Reason, ...]:
         """What is new here, compared with `other`; empty for equal ones."""
         return tuple(reason for name, reason in COMPONENTS.items() if getattr(self, name) != getattr(other, name))
 
 
-def basis_of(plan: ScorePlan, given: GovernedInput, *, code: str, survey: str | None) -> Basis:
-    """The basis of `plan` over `given`."""
+def basis_of(
+    plan: ScorePlan, given: GovernedInput, *, kernels: Mapping[str, Kernel], code: str, survey: str | None
+) -> Basis:
+    """The basis of `plan` over `given`, whose models are scored by `kernels`, as `rescoring.kernels` decides."""
     job = plan.job
     written = {
         "keep": list(job.keep),
@@ -104,6 +112,7 @@ def basis_of(plan: ScorePlan, given: GovernedInput, *, code: str, survey: str | 
         columns=digest(written),
         code=code,
         survey=survey,
+        predictors=digest({name: kernel for name, kernel in kernels.items() if kernel != "xgboost"}),
     )
 
 

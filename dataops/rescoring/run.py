@@ -17,8 +17,7 @@ from dataops.rescoring.allowance import Allowance
 from dataops.rescoring.figures import score_figures, with_drift
 from dataops.rescoring.kernels import pinned_kernels, predictors
 from dataops.rescoring.linking import Linkable
-from dataops.rescoring.monitor import drift_figures, event_of, require_no_stop, warning_of
-from dataops.rescoring.outputs import OWN
+from dataops.rescoring.monitor import drift_by_model, event_of, require_no_stop, warning_of
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.probe import CAN_PROBE, probe_unit
 from dataops.rescoring.score import ScoreContext, begin_unit
@@ -63,9 +62,7 @@ def run_rescore(
         most_failed=allowance.most,
     )
     done = committed_units(store, plan.job.output, work.run, known=linked)
-    begun = any(record.linked is None for record in done.values())
-    left = [unit for unit in given.units if unit.id not in done]
-    kernels = pinned_kernels(store, context, left, begun=begun)
+    kernels = pinned_kernels(store, plan, given.units, run=work.run, registry=registry)
     context = replace(context, kernels=kernels)
     scored_by = {"predictors": predictors(plan, kernels)}
     records = _scored(work, context, given.units, done, allowance)
@@ -104,21 +101,15 @@ def _drift(plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord],
     ------
     ContractViolation : a limit stops the run.
     """
-    if not plan.job.monitor.drift:
-        return {}
-    found = {}
-    for model in plan.models:
-        limits = plan.job.monitor.limits if model.name == OWN else ()
-        least = given.grant.effect.min_group_size
-        found[model.name], raised = drift_figures(
-            model.monitored, records, model=model.name, limits=limits, min_group_size=least
-        )
+    least = given.grant.effect.min_group_size
+    judged = drift_by_model(plan.job, plan.monitored, records, min_group_size=least)
+    for _, raised in judged.values():
         if raised:
             work.emit("drifted", raised=event_of(raised))
         require_no_stop(raised, given.dataset.name)
         if warning := warning_of(raised):
             work.progress.say(f"  drift        {warning}")
-    return found
+    return {name: drift for name, (drift, _) in judged.items()}
 
 
 def _allowance(plan: ScorePlan, given: GovernedInput, *, replay: bool) -> Allowance:

@@ -30,6 +30,7 @@ from dataops.governance.audit import record_intent, record_result
 from dataops.governance.lineage import EventType
 from dataops.preparation.prepare import PreparePlan, run_prepare
 from dataops.records import format_time, now_utc, parse_time
+from dataops.rescoring.kernels import pinned_kernels
 from dataops.rescoring.linking import Linkable
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.run import run_rescore
@@ -314,12 +315,13 @@ def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work)
     """
     if planned.replay_of is not None or planned.inputs[INPUT].taken is not None:
         return {}
-    wanted = linkable(workspace.store, plan, planned.inputs[INPUT])
+    store, settings, given = workspace.store, workspace.settings, planned.inputs[INPUT]
+    kernels = pinned_kernels(store, plan, given.units, run=work.run, registry=settings.registry)
+    wanted = linkable(store, plan, given, kernels)
     if not is_known(wanted):
         return {}
     with work.phase("link"):
-        storage = workspace.settings.storage
-        linked = link_units(workspace.store, storage, plan.job.output, work.run, wanted, emit=work.emit)
+        linked = link_units(store, settings.storage, plan.job.output, work.run, wanted, emit=work.emit)
     if linked:
         work.progress.say(f"  {len(linked):,} of {len(wanted.rows):,} units were scored before, and are taken over")
 

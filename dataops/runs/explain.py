@@ -19,6 +19,7 @@ from dataops.governance.expressions import parse_expression
 from dataops.governance.rule_words import asked
 from dataops.preparation.prepare import PreparePlan
 from dataops.preparation.split import SPLIT_COLUMN
+from dataops.rescoring.kernels import known_kernels
 from dataops.rescoring.linking import spelled
 from dataops.rescoring.plan import ScorePlan
 from dataops.runs.ledger import State, job_of
@@ -47,16 +48,17 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
     except DataopsError as error:
         refused, exit_code = str(error), error.exit_code
     wanted = planned.columns_read() if planned else {}
+    units = None
+    if planned and isinstance(planned.plan, ScorePlan):
+        units = _units(workspace, planned.plan, planned.inputs[INPUT])
     return {
         "job": job.name,
         "kind": job.job,
         "inputs": [_explained(name, given, wanted.get(name, ())) for name, given in inputs.items()],
         "output": _output(planned.plan) if planned and isinstance(planned.plan, PreparePlan) else None,
-        "units": _units(workspace, planned.plan, planned.inputs[INPUT])
-        if planned and isinstance(planned.plan, ScorePlan)
-        else None,
+        "units": units,
         "reasons": _reasons(workspace, inputs),
-        **_estimate(workspace, job, inputs),
+        **_estimate(workspace, job, inputs, linked=_linked_rows(units)),
         "refused": refused,
         "exit_code": exit_code,
     }
@@ -106,10 +108,12 @@ def _explained(name: str, given: GovernedInput, wanted: tuple[str, ...]) -> dict
 def _units(workspace: Workspace, plan: ScorePlan, given: GovernedInput) -> dict[str, Any]:
     """For each unit why it would be scored, or that it wouldn't, since a run scored it before; counted, and one by one.
 
-    What somebody deletes until the job runs is scored all the same.
+    What somebody deletes until the job runs is scored all the same, and so is what another library scores once a run
+    measured it.
     """
-    files = open_files(workspace.settings.storage)
-    found = find_links(workspace.store, files, plan.job.output, linkable(workspace.store, plan, given))
+    files, store = open_files(workspace.settings.storage), workspace.store
+    wanted = linkable(store, plan, given, known_kernels(store, plan, given.units))
+    found = find_links(store, files, plan.job.output, wanted)
     rows = {unit.id: unit.rows for unit in given.units}
     counts: dict[str, list[int]] = {}
     for unit, why in found.reasons.items():
@@ -167,11 +171,17 @@ def _output(plan: PreparePlan) -> dict[str, Any]:
     }
 
 
-def _estimate(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]) -> dict[str, Any]:
+def _linked_rows(units: Mapping[str, Any] | None) -> int:
+    """Rows of units that would be taken over."""
+    return sum(unit["rows"] for unit in units["units"] if unit["run"] is not None) if units else 0
+
+
+def _estimate(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput], *, linked: int) -> dict[str, Any]:
     """Seconds that the job's phases may take, by the newest finished runs of it that read about as many rows, else by
-    the time for a row of those that were large enough to tell; None where there is neither.
+    the time for a row of those that were large enough to tell; None where there is neither. Rows that are taken over
+    (`linked` of ours) are read by nobody.
     """
-    rows = sum(totals(given.units)[0] for given in inputs.values())
+    rows = sum(totals(given.units)[0] for given in inputs.values()) - linked
     past = list(islice(_past(workspace, job), PAST_RUNS))
     alike = [seconds for read, seconds in past if abs(read - rows) <= ABOUT * rows]
     if alike:
@@ -182,9 +192,12 @@ def _estimate(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput
 
 
 def _past(workspace: Workspace, job: Job) -> Iterator[tuple[int, float]]:
-    """Rows and seconds of the job's finished runs, the newest first; a replay reads a few rows of many files."""
+    """Rows and seconds of the job's finished runs, the newest first; a replay reads a few rows of many files. Rows that
+    a run took over aren't counted: it didn't read them.
+    """
     for run_id in reversed([one for one in workspace.ledger.ids() if job_of(one) == job.name]):
         state = workspace.ledger.state(run_id)
         read = sum(pinned["rows"] for pinned in state.run.inputs.values())
         if state.state is State.DONE and read and not state.run.replay_of:
-            yield read, sum(state.phase_seconds().values())
+            linked = max((event["rows"] for event in state.events if event["event"] == "units_linked"), default=0)
+            yield read - linked, sum(state.phase_seconds().values())

@@ -37,6 +37,7 @@ from dataops.engine.code import code_identity
 from dataops.engine.handing_out import Emit
 from dataops.errors import Conflict, Format, NotFound
 from dataops.governance.keys import current_key_id
+from dataops.models.predictor import Kernel
 from dataops.records import digest, digest_bytes
 from dataops.rescoring.linking import (
     Decided,
@@ -74,14 +75,14 @@ class Found:
     reasons: Mapping[str, tuple[Reason, ...]]
 
 
-def linkable(store: Store, plan: ScorePlan, given: GovernedInput) -> Linkable:
-    """What decides the units' records of `plan` over `given`.
+def linkable(store: Store, plan: ScorePlan, given: GovernedInput, kernels: Mapping[str, Kernel]) -> Linkable:
+    """What decides the units' records of `plan` over `given`, scored by `kernels`.
 
     Where a survey is asked for that wasn't made yet, no unit is like one of before: `is_known` says so.
     """
     answer, repeats = _survey_of(store, given)
     return Linkable(
-        basis=basis_of(plan, given, code=code_identity()["digest"], survey=answer),
+        basis=basis_of(plan, given, kernels=kernels, code=code_identity()["digest"], survey=answer),
         rows=rows_of_units(given.units, repeats),
     )
 

@@ -149,7 +149,7 @@ def _run_line(workspace: Workspace) -> None:
             replay_quarantine(workspace, "people_old", options=options, progress=progress)
             contract.write_text(contract.read_text().replace("logicalTypeOptions: {minimum: 0}", _AGES))
             run(_FOLLOWED)
-            keep_kernels(workspace.store, "kernels/example.json", {"wealth": "xgboost"})
+            keep_kernels(workspace.store, "kernels/example/code.json", {"wealth": "xgboost"})
     rotate_key(workspace, KeyKind.SIGNING)
     _let_go(workspace)
 

@@ -1,33 +1,45 @@
-"""What scores a model: measured once for a version, kept by each run."""
+"""What scores a model: measured once for a version and the code, kept by each run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import Mock, patch
 
 import pytest
 
 from dataops.datasets.access import GovernedInput
+from dataops.datasets.units import Unit
 from dataops.models.onedal import Choice
 from dataops.models.predictor import BOOSTED
 from dataops.rescoring import kernels
-from dataops.rescoring.kernels import pinned_kernels, predictors
-from dataops.rescoring.score import ScoreContext
+from dataops.rescoring.kernels import known_kernels, pinned_kernels, predictors
+from dataops.rescoring.plan import ScorePlan
 from dataops.runs.workspace import Workspace
 from dataops.storage.objects import Store, open_store
-from tests.rescoring.examples import make_context, make_job, make_plan, register
+from tests.rescoring.examples import make_job, make_plan, register
+
+Pin = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
-def context(workspace: Workspace, given: GovernedInput, tmp_path: Path) -> ScoreContext:
-    return make_context(workspace, given, make_plan(given, register(workspace, BOOSTED)), tmp_path / "storage")
+def plan(workspace: Workspace, given: GovernedInput) -> ScorePlan:
+    return make_plan(given, register(workspace, BOOSTED))
 
 
 @pytest.fixture
-def store(context: ScoreContext) -> Store:
-    return open_store(context.storage)
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "storage"))
+
+
+@pytest.fixture
+def pin(workspace: Workspace, given: GovernedInput, store: Store, plan: ScorePlan) -> Pin:
+    """What scores a run: ``pin(run)`` for one over all units, by the plan."""
+
+    def pinned(run: str, *, plan: ScorePlan = plan, units: Sequence[Unit] = given.units) -> dict[str, str]:
+        return dict(pinned_kernels(store, plan, units, run=run, registry=workspace.settings.registry))
+
+    return pinned
 
 
 @pytest.fixture
@@ -42,41 +54,58 @@ def choose() -> Iterator[Mock]:
         yield chosen
 
 
-def test_a_version_is_measured_once(context: ScoreContext, store: Store, given: GovernedInput, choose: Mock) -> None:
-    assert pinned_kernels(store, context, given.units) == {"": "onedal"}
+def test_a_version_is_measured_once(pin: Pin, choose: Mock) -> None:
+    assert pin("run-1") == {"": "onedal"}
     choose.return_value = Choice(kernel="xgboost", reason="a slow moment")
-    assert pinned_kernels(store, replace(context, run="run-2"), given.units) == {"": "onedal"}
+    assert pin("run-2") == {"": "onedal"}
     assert choose.call_count == 1
 
 
-def test_a_run_goes_on_as_it_began(context: ScoreContext, store: Store, given: GovernedInput, choose: Mock) -> None:
-    assert pinned_kernels(store, context, given.units, begun=True) == {}
-    assert pinned_kernels(store, replace(context, run="run-2"), given.units) == {"": "onedal"}
-    assert pinned_kernels(store, context, given.units, begun=True) == {}
+def test_other_code_measures_anew(pin: Pin, choose: Mock) -> None:
+    assert pin("run-1") == {"": "onedal"}
+    choose.return_value = Choice(kernel="xgboost", reason="another library")
+    with patch.object(kernels, "code_identity", lambda: {"digest": "sha256:other"}):
+        assert pin("run-1") == {"": "onedal"}
+        assert pin("run-2") == {"": "xgboost"}
+    assert pin("run-3") == {"": "onedal"}
+
+
+def test_a_run_goes_on_as_it_began(pin: Pin, choose: Mock) -> None:
     with patch.object(kernels, "is_installed", lambda: False):
-        assert pinned_kernels(store, replace(context, run="run-2"), given.units, begun=True) == {"": "onedal"}
+        assert pin("run-1") == {}
+    assert pin("run-2") == {"": "onedal"}
+    assert pin("run-1") == {}
+    with patch.object(kernels, "is_installed", lambda: False):
+        assert pin("run-2") == {"": "onedal"}
 
 
-def test_what_was_not_measured_decides_nothing_for_later_runs(
-    context: ScoreContext, store: Store, given: GovernedInput, choose: Mock
-) -> None:
+def test_what_was_not_measured_decides_nothing_for_later_runs(pin: Pin, choose: Mock) -> None:
     choose.return_value = Choice(kernel="xgboost", reason="too few rows", measured=False)
-    assert pinned_kernels(store, context, given.units) == {}
+    assert pin("run-1") == {}
     choose.return_value = Choice(kernel="onedal", reason="faster")
-    assert pinned_kernels(store, replace(context, run="run-2"), given.units) == {"": "onedal"}
-    assert pinned_kernels(store, context, given.units) == {}
+    assert pin("run-2") == {"": "onedal"}
+    assert pin("run-1") == {}
 
 
 def test_few_rows_margins_and_models_without_trees_leave_no_choice(
-    workspace: Workspace, context: ScoreContext, store: Store, given: GovernedInput, choose: Mock
+    workspace: Workspace, given: GovernedInput, pin: Pin, choose: Mock
 ) -> None:
     with patch.object(kernels, "LEAST_ROWS", 10**9):
-        assert pinned_kernels(store, context, given.units) == {}
+        assert pin("run-1") == {}
     margins = make_plan(given, register(workspace, BOOSTED), job=make_job(outputs=["margin"]))
-    assert pinned_kernels(store, replace(context, plan=margins), given.units) == {}
-    linear = replace(context, plan=make_plan(given, register(workspace)), run="run-2")
-    assert pinned_kernels(store, linear, given.units) == {}
+    assert pin("run-2", plan=margins) == {}
+    assert pin("run-3", plan=make_plan(given, register(workspace))) == {}
     assert choose.call_count == 0
+
+
+def test_what_is_known_is_what_was_measured_and_leaves_nothing_behind(
+    given: GovernedInput, store: Store, plan: ScorePlan, pin: Pin, choose: Mock
+) -> None:
+    assert known_kernels(store, plan, given.units) == {}
+    assert list(store.list("kernels")) == list(store.list("plans")) == []
+    assert choose.call_count == 0
+    pin("run-1")
+    assert known_kernels(store, plan, given.units) == {"": "onedal"}
 
 
 def test_the_result_names_what_scored_each_model(workspace: Workspace, given: GovernedInput) -> None:

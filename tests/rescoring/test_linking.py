@@ -79,7 +79,7 @@ def test_a_run_of_a_release_that_kept_no_basis_is_other_code() -> None:
 
 
 texts = st.sampled_from(["x", "y", "z", "x+r"])
-bases = st.builds(Basis, **dict.fromkeys(("model", "policy", "columns", "code", "survey"), st.sampled_from("ab")))
+bases = st.builds(Basis, **dict.fromkeys(COMPONENTS, st.sampled_from("ab")))
 
 
 @given(
@@ -125,7 +125,7 @@ def test_the_basis_holds_what_is_written_and_not_what_it_is_judged_by(
     given: GovernedInput, version: LoadedVersion
 ) -> None:
     def basis(**changes: object) -> Basis:
-        return basis_of(make_plan(given, version, job=make_job(**changes)), given, code="k", survey=None)
+        return basis_of(make_plan(given, version, job=make_job(**changes)), given, kernels={}, code="k", survey=None)
 
     same = basis()
     for changes in ({"errors": {"max_rate": 0.5}}, {"timeouts": {"run_seconds": 5.0}}, {"name": "other"}):

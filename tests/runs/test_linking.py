@@ -19,8 +19,10 @@ from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.verify import verify_dataset
 from dataops.declarations.jobs import find_job
 from dataops.errors import Conflict
-from dataops.models.predictor import BOOSTED
+from dataops.models.onedal import Choice
+from dataops.models.predictor import BOOSTED, Kernel
 from dataops.records import now_utc
+from dataops.rescoring import kernels, score
 from dataops.runs.execute import Outcome
 from dataops.runs.explain import explain_job
 from dataops.runs.quarantine import HeldState, held_rows
@@ -172,6 +174,22 @@ class TestWhatIsScored:
             town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
             assert told(town.run()) == {"new code": FILES}
 
+    def test_is_what_another_library_scored_and_all_rows_decide_which_does(self, tmp_path: Path) -> None:
+        town = Offline.make(tmp_path / "town", files=FILES)
+        register(town.workspace, BOOSTED)
+        town.change(JOBS, "wealth@1", "wealth@2")
+        with faster("onedal"):
+            assert town.run().state.result["predictors"] == {"": "onedal"}
+            add_file(town)
+            outcome = town.run()
+            assert told(outcome) == {"scored before": FILES, "new rows": 1}
+            assert outcome.state.result["predictors"] == {"": "onedal"}
+            add_file(town, 8)
+            with patch.object(kernels, "LEAST_ROWS", 10**9):
+                outcome = town.run()
+        assert told(outcome) == {"new predictor": FILES + 1, "new rows": 1}
+        assert outcome.state.result["predictors"] == {"": "xgboost"}
+
     def test_is_a_file_that_changed(self, town: Offline) -> None:
         path = town.folder / "data/people_new/part-001.parquet"
         pq.write_table(make_people(np.random.default_rng(5), 400, ROWS_PER_FILE, "secret"), path)
@@ -203,6 +221,18 @@ class TestWhatIsScored:
         town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
         assert told(town.run()) == {"scored before": FILES}
         assert "bytes are not the recorded ones" in findings(town)[0]
+
+
+@contextmanager
+def faster(kernel: Kernel) -> Iterator[None]:
+    """While it holds, this is chosen for as many rows as there are in `FILES` files and more."""
+    with (
+        patch.object(kernels, "choose", lambda *_: Choice(kernel=kernel, reason="faster")),
+        patch.object(kernels, "is_installed", lambda: True),
+        patch.object(kernels, "LEAST_ROWS", FILES * ROWS_PER_FILE),
+        patch.object(score, "with_kernel", lambda model, *_, **__: model),
+    ):
+        yield
 
 
 @contextmanager
