@@ -3,7 +3,8 @@
 1. Parts hold keys and scores, no time and no attempt: the same versions on the same units give the same bytes.
 2. A predictor is loaded once per worker process, by digest, with the threads of one unit.
 3. Models of equal feature programs share the encoded rows.
-4. One row goes in, one score comes out: a model that gives more or fewer fails the unit.
+4. One row goes in, one score comes out: a model that gives more or fewer fails the unit. A row whose score is no
+   probability fails as one that can't be scored does.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.jobs import Output
 from dataops.engine.tasks import Later
-from dataops.errors import ContractViolation, Integrity
+from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.encoder import Encoded
 from dataops.features.profile import score_histogram
 from dataops.features.slices import slice_places
@@ -73,6 +74,10 @@ class Scored:
 
     table: pa.Table
     summary: Mapping[str, Any]
+
+
+class NoProbability(InvalidInput):
+    """What a model gave for a row isn't a number from 0 to 1."""
 
 
 def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) -> UnitRecord:
@@ -146,6 +151,7 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     ------
     InvalidInput : a column that the programs can't take.
     ContractViolation : a model gave more or fewer scores than there are rows.
+    NoProbability : a score isn't one of 0 to 1.
     """
     runs = {model.program_digest: model.program for model in plan.models}
     encoded = {digest: program.run(table) for digest, program in runs.items()}
@@ -188,6 +194,8 @@ def _score_model(
         raise ContractViolation(
             f"model {model.version.reference}: {rows.rows} rows went in, {len(probability)} scores came out"
         )
+    if not ((probability >= 0) & (probability <= 1)).all():  # nor is nan
+        raise NoProbability(f"model {model.version.reference}: scores that aren't probabilities")
     columns = score_columns(
         job.outputs,
         probability,

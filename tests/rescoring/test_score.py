@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.access import GovernedInput
@@ -100,6 +101,30 @@ class TestUnit:
         with pytest.raises(ContractViolation, match="rows went in"):
             score_unit(context, given.units[0])
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.25, 1.5])
+    def test_rows_whose_score_is_no_probability_are_set_aside_by_name(
+        self, workspace: Workspace, given: GovernedInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+    ) -> None:
+        context = make_context(workspace, given, make_plan(given, register(workspace)), tmp_path)
+        model = score.read_predictor(context.registry, context.plan.model)
+        right = score_unit(context, given.units[0])
+        odd = np.max(read_part(tmp_path, right).column("probability").to_numpy())
+
+        class Odd:
+            def predict(self, encoded: Any) -> np.ndarray:
+                found = model.predict(encoded)
+                return np.where(found == odd, np.float32(wrong), found)
+
+        monkeypatch.setattr(score, "read_predictor", lambda *_: Odd())
+        record = score_unit(replace(context, storage=str(tmp_path / "odd")), given.units[0])
+        scores = read_part(tmp_path / "odd", record).column("probability").to_numpy()
+        assert 0 < record.receipt.failed == right.receipt.passed - len(scores)
+        assert np.isfinite(scores).all()
+        assert scores.max() < odd
+        assert record.errors is not None
+        reasons = pq.read_table(tmp_path / "odd/datasets/scores" / record.errors.path).column("reason").to_pylist()
+        assert reasons.count("NoProbability") == record.receipt.failed
 
 
 class TestSeveralModels:
