@@ -43,22 +43,24 @@ class Links:
     ----------
     units : the run's units that were done before.
     files : the files of those units, below the storage, by the run in whose folders they lie.
+    again : the run was asked to do all of its work, whatever was done before.
     """
 
     dataset: str
     run: str
     units: Mapping[str, Link] = field(default_factory=dict)
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    again: bool = False
 
     def to_bytes(self) -> bytes:
         """The stored record."""
-        body = {
+        body: dict[str, Any] = {
             "dataset": self.dataset,
             "run": self.run,
             "units": {unit: [link.run, link.unit, link.digest] for unit, link in self.units.items()},
             "files": {run: list(paths) for run, paths in self.files.items()},
         }
-        return encode_record("links", 1, body)
+        return encode_record("links", 1, {**body, "again": True} if self.again else body)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -74,6 +76,7 @@ class Links:
             run=body["run"],
             units={unit: Link(run=run, unit=of, digest=digest) for unit, (run, of, digest) in body["units"].items()},
             files={run: tuple(paths) for run, paths in body["files"].items()},
+            again=body.get("again", False),
         )
 
 

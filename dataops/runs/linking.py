@@ -211,7 +211,7 @@ def whole_record(store: Store, files: DataFiles, output: str, link: Link) -> Uni
 
 def link_nothing(store: Store, output: str, run: str) -> None:
     """From now on `run` links nothing, whoever resumes it."""
-    put_links(store, Links(dataset=output, run=run))
+    put_links(store, Links(dataset=output, run=run, again=True))
 
 
 def link_units(
@@ -234,6 +234,9 @@ def link_units(
             linked = _put_records(store, links, records, ())
             _tell(emit, wanted, found.reasons, linked)
             return linked
+    if links.again:
+        _tell(emit, wanted, dict.fromkeys(wanted.rows, (Reason.ASKED_AGAIN,)), {})
+        return {}
     done = committed_units(store, output, run)
     before = {unit: record for unit, record in done.items() if record.linked is not None}
     _require_whole(store, files, links, before)

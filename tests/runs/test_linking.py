@@ -156,13 +156,17 @@ class TestWhatIsScored:
 
     def test_is_all_where_asked_again(self, town: Offline) -> None:
         outcome = town.run(again=True)
+        assert told(outcome) == {"asked again": FILES}
         assert [name for name in written(town, outcome.state.run.id) if name.startswith("part")] != []
         assert all(one.linked is None for one in town.line.records(SCORES, outcome.state.run.id).values())
 
     def test_is_all_where_asked_again_and_resumed(self, town: Offline) -> None:
         with dying(at=2), pytest.raises(Crash):
             town.run(again=True)
-        town.resume(town.runs()[-1])
+        outcome = town.resume(town.runs()[-1])
+        assert [one["reasons"] for one in outcome.state.events if one["event"] == "units_linked"] == [
+            {"asked again": FILES}
+        ] * 2
         assert all(one.linked is None for one in town.line.records(SCORES, town.runs()[-1]).values())
 
     def test_says_why(self, town: Offline) -> None:
