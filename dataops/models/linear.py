@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from dataops.errors import Format, InvalidInput
+from dataops.errors import Format, Integrity, InvalidInput
 from dataops.features.encoder import Encoded
 from dataops.models.predictor import LINEAR, Margins, Probabilities
 from dataops.records import decode_record, encode_record
@@ -72,9 +72,8 @@ class LinearModel:
         for codes, table in zip(columns[len(self.numeric) :], tables, strict=True):
             places = codes.astype(np.intp)
             if len(places) and not 0 <= places.min() <= places.max() < len(table):
-                raise InvalidInput(
-                    "a code is beyond the weights of its column: model and encoder don't belong together"
-                )
+                # no row's fault, so no row is set aside for it
+                raise Integrity("a code is beyond the weights of its column: model and encoder don't belong together")
             margins += np.take(table, places, out=term)
         return margins
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataops.errors import Format, InvalidInput
+from dataops.errors import Format, Integrity, InvalidInput
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import BoostedModel
 from dataops.models.linear import LinearModel
@@ -115,7 +115,7 @@ def test_a_model_of_another_encoder_is_refused(ubj: bytes) -> None:
         with pytest.raises(InvalidInput, match="don't belong together"):
             model.predict(encoded_of(5, numeric=4))
     beyond = Encoded.of(numeric=np.zeros((1, 3), np.float32), codes=np.array([[4, 0]], np.int32))
-    with pytest.raises(InvalidInput, match="don't belong together"):
+    with pytest.raises(Integrity, match="don't belong together"):  # of the model: no row is set aside for it
         MODEL.predict(beyond)
 
 
