@@ -3,9 +3,10 @@
 1. A task never raises: what goes wrong comes back as a `Failure` by family, for its unit alone, so that no traceback
    with arguments reaches a worker's log.
 2. A function may leave the writing of its result for later (`Later`). It is done on one thread beside the task while
-   the next unit is read, one unit at a time: not more than two units of a thread are in memory.
+   the next unit is read, one unit at a time: not more than two units of a task are in memory.
 3. What is left to be written at the end of a task is waited for outside Dask's pool of threads, so that the next task
-   begins; not more tasks wait so than the worker has threads.
+   begins; not more tasks wait so than the worker has threads. So of a thread three units are in memory at most: the
+   last one of the task before, one that is written, and one that is read.
 """
 
 from __future__ import annotations
