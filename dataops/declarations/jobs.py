@@ -376,7 +376,9 @@ class Timeouts(Declaration):
     """How long a run may take."""
 
     run_seconds: Annotated[float, Field(gt=0)] | None = None
-    """Seconds that the scoring may take in all; a longer one fails and can be resumed. Default: no such limit."""
+    """Seconds from when the cluster is there, anew at each resume, after which no more units are scored: it is looked
+    at while units are handed out, so what comes after them may take longer. The run fails and can be resumed. Default:
+    no such limit."""
     stalled_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """Seconds without any unit done after which the units in hand are given out once more, and the second time the run
     fails and can be resumed. Default: 1800."""

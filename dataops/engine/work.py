@@ -31,7 +31,7 @@ class Work:
 
     Attributes
     ----------
-    run_seconds : how long the run may take from here on; None: as long as it does.
+    run_seconds : how long after it was `started` units may be handed out and waited for; None: as long as it takes.
     stalled_seconds : how long no unit may land before those in hand are handed out again; None: as long as it takes.
     seconds : how long each phase took.
     """
