@@ -2,7 +2,7 @@
 
 1. The file must still be the one that was planned: size, time and footer of a source, size of a part.
 2. Only the columns that are asked for are decoded, of nested columns only the leaves. Dictionaries become plain values:
-   a dictionary keeps values that no row has any more.
+   a dictionary keeps values that no row has any more. Who asks for `encoded` text gets it as it is, and sees to that.
 3. Columns are found by their path in the files (`Column.path`), which must name one column of a file only.
 4. Partition columns are columns; schema metadata, pandas attributes and indexes don't come along.
 5. No error holds a value of a row.

@@ -1,6 +1,7 @@
 """The seam of predictors: a model's bytes as a function from encoded rows to probabilities, and the formats there are.
 
-1. A predictor gives one float32 per row, the probability of the positive class, and a row's depends on that row alone.
+1. A predictor gives one float32 per row, the probability of the positive class, and a row's depends on that row alone:
+   to the bit, but for scikit-learn's linear models, whose last bit may be rounded by the rows beside it (`sklearn`).
 2. Formats are data, never code. Each is named with its version, and has one loader, which is imported when used.
 3. Bytes come here verified (size and digest, `registry`): what still can't be parsed is a Format error.
 4. Threads are the caller's choice; one unless told.

@@ -4,7 +4,8 @@
    `TRUSTED`, with the very way of loading it: skops' own idea of what is safe is wider, and may grow.
 2. Trees are walked by compiled code that trusts their indices, so these are checked first.
 3. The matrix has the columns of `Encoded.values`, codes as numbers. Rows are scored by blocks of one size; products of
-   matrices may round the last bit of a row by where it stands in its unit.
+   matrices (of linear models) may round the last bit of a row by where it stands in its unit: the exception of rule 1
+   of `predictor`.
 """
 
 from __future__ import annotations
