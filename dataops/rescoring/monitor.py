@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.commit import UnitRecord
-from dataops.declarations.jobs import DriftLimit, Monitor, RescoreJob
+from dataops.declarations.jobs import OWN, DriftLimit, Monitor, RescoreJob
 from dataops.errors import ContractViolation, InvalidInput, near_match
 from dataops.features.encoder import Encoded
 from dataops.features.profile import SCORES, Floats32, ProfileSpec, count_profile, dense_counts, sparse_counts
@@ -117,6 +117,36 @@ def drift_figures(
     populations = compare(monitored.reference, counts, monitored.slices, min_group_size=min_group_size)
     raised = check_limits(populations, limits)
     return drift_record(monitored.reference, populations, raised), raised
+
+
+def drift_by_model(
+    job: RescoreJob, models: Mapping[str, Monitored | None], records: Sequence[UnitRecord], *, min_group_size: int
+) -> dict[str, tuple[Record, list[Raised]]]:
+    """`drift_figures` of each model, by its name in `job`, whose limits are for its own model; none where it monitors
+    nothing.
+
+    Parameters
+    ----------
+    models : how the rows of each are counted.
+    """
+    if not job.monitor.drift:
+        return {}
+    return {
+        name: drift_figures(
+            monitored,
+            records,
+            model=name,
+            limits=job.monitor.limits if name == OWN else (),
+            min_group_size=min_group_size,
+        )
+        for name, monitored in models.items()
+    }
+
+
+def slices_of(models: Mapping[str, Monitored | None]) -> Mapping[str, tuple[str, ...]]:
+    """Column -> the values by which drift and impact are told, as the job's own model was judged by."""
+    own = models.get(OWN)
+    return {} if own is None else dict(own.spec.slices)
 
 
 def require_no_stop(raised: Sequence[Raised], dataset: str) -> None:

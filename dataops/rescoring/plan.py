@@ -19,7 +19,7 @@ from dataops.governance.contract import Column, inherited_classification
 from dataops.governance.marks import derived_marks, derived_origins
 from dataops.records import Record
 from dataops.registry.versions import LoadedVersion, ModelVersion
-from dataops.rescoring.monitor import Monitored, counted_slices, plan_monitoring
+from dataops.rescoring.monitor import Monitored, counted_slices, plan_monitoring, slices_of
 from dataops.rescoring.outputs import OWN, TYPES, column_name
 
 
@@ -61,8 +61,12 @@ class ScorePlan:
     @property
     def slices(self) -> Mapping[str, tuple[str, ...]]:
         """Column -> the values by which drift and impact are told, as the job's own model was judged by."""
-        monitored = self.models[0].monitored
-        return {} if monitored is None else dict(monitored.spec.slices)
+        return slices_of(self.monitored)
+
+    @property
+    def monitored(self) -> Mapping[str, Monitored | None]:
+        """How the rows of each model are counted for drift, by its name in the job."""
+        return {one.name: one.monitored for one in self.models}
 
     @property
     def challengers(self) -> Mapping[str, ModelVersion]:

@@ -1,7 +1,8 @@
 """The end of a run that published and then died, written from what it left: nothing is planned or read again.
 
 1. What it did is done: its manifest is part of its output, whatever contract, policy and data are by now. Only its end
-   isn't on record: the audit's result, lineage, the state, the report.
+   isn't on record: the audit's result, lineage, the state, the report. Its figures are made of what its units counted,
+   by what the model versions fixed that it pinned; where one is gone, they say that drift is unknown.
 2. Nothing tells a driver that died from one that is just writing this itself. Both may: neither reads, publishes or
    deletes anything. The audit takes the same result twice (with a warning), the ledger's first `run_done` counts, and
    both say of lineage the same.
@@ -17,17 +18,19 @@ from typing import Any
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.following import read_taken
 from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapshot, snapshot_journal
-from dataops.declarations.jobs import INPUT
+from dataops.declarations.jobs import INPUT, OWN, RescoreJob
 from dataops.engine.progress import Progress
-from dataops.errors import Integrity, NotFound
+from dataops.errors import DataopsError, Integrity, NotFound
 from dataops.governance.audit import record_intent, record_result
 from dataops.governance.audit_verdicts import RESULT
 from dataops.governance.lineage import EventType, completed_event
 from dataops.records import now_utc
-from dataops.rescoring.figures import score_figures
+from dataops.rescoring.figures import score_figures, with_drift
+from dataops.rescoring.monitor import Monitored, drift_by_model, plan_monitoring, slices_of
 from dataops.runs.execute import Outcome, published_result, try_report, try_sign_audit
 from dataops.runs.ledger import Run, State
 from dataops.runs.lineage import read_events_of, write_event
+from dataops.runs.planning import job_of_run
 from dataops.runs.workspace import Workspace
 
 DONE = "done"
@@ -84,12 +87,45 @@ def _figures(workspace: Workspace, run: Run, manifest: Manifest) -> dict[str, An
     missing = [unit for unit in manifest.units if unit not in records]
     if missing:
         raise Integrity(f"run {run.id}: {len(missing)} of {len(manifest.units)} units have no record any more")
-    figures = _score_figures(run, [records[unit] for unit in manifest.units])
+    figures = _score_figures(workspace, run, manifest, [records[unit] for unit in manifest.units])
     return {**figures, "predictors": manifest.lineage.get("predictors", {}), "model": run.model}
 
 
-def _score_figures(run: Run, records: Sequence[UnitRecord]) -> dict[str, Any]:
-    return score_figures(records, min_group_size=run.inputs[INPUT]["grant"]["effect"].get("min_group_size", 1))
+def _score_figures(workspace: Workspace, run: Run, manifest: Manifest, records: Sequence[UnitRecord]) -> dict[str, Any]:
+    """What the run would have said of its scores: of drift and by slice as the versions that it pinned are there."""
+    least = run.inputs[INPUT]["grant"]["effect"].get("min_group_size", 1)
+    job = job_of_run(run)
+    assert isinstance(job, RescoreJob)  # noqa: S101  # it has a model
+    try:
+        models = {
+            name: _monitored(workspace, job, name, pinned)
+            for name, pinned in {OWN: run.model or {}, **run.challengers}.items()
+        }
+    except DataopsError as failure:
+        gone = {
+            "unknown": f"the model version couldn't be read when the run's end was written ({type(failure).__name__})"
+        }
+        drift = dict.fromkeys((OWN, *run.challengers), gone) if job.monitor.drift else {}
+        models = {}
+    else:
+        judged = drift_by_model(job, models, records, min_group_size=least)
+        drift = {name: told for name, (told, _) in judged.items()}
+    figures = score_figures(records, slices=slices_of(models), min_group_size=least)
+    return figures if manifest.replay_of is not None else with_drift(figures, drift)
+
+
+def _monitored(workspace: Workspace, job: RescoreJob, name: str, pinned: Mapping[str, Any]) -> Monitored | None:
+    """How the rows of a model were counted.
+
+    Raises
+    ------
+    NotFound, Integrity, Format, InvalidInput : its version isn't there as it was.
+    """
+    loaded = workspace.registry.read(pinned["model"], pinned["version"])
+    if loaded.version.digest != pinned["digest"]:
+        raise Integrity(f"{loaded.version.reference} isn't the version that the run began with")
+    place = f"job '{job.name}': model {loaded.version.reference}"
+    return plan_monitoring(loaded.package.reference, job.monitor, own=name == OWN, where=place)
 
 
 def _record_result(workspace: Workspace, run: Run, manifest: Manifest) -> None:
