@@ -118,7 +118,10 @@ def _count(places: npt.NDArray[Any], n_places: int) -> Counts:
 
 
 def merge_impact(counts: Iterable[ImpactCounts]) -> ImpactCounts:
-    """The counts of all rows together; of `counts` one is held at a time."""
+    """The counts of all rows together; of `counts` one is held at a time.
+
+    A column by which not all counted has no slices: where other code began a run, they would tell of some of its rows.
+    """
     joint, flips, moved = (np.zeros(shape, np.int64) for shape in ((BINS, BINS), (2, 2), len(_MOVES)))
     slices: dict[str, Counts] = {}
     for one in counts:
@@ -127,7 +130,8 @@ def merge_impact(counts: Iterable[ImpactCounts]) -> ImpactCounts:
         moved += one.moved
         for name, by_value in one.slices.items():
             slices[name] = slices[name] + by_value if name in slices else by_value
-    return ImpactCounts(joint=joint, flips=flips, moved=moved, slices=slices)
+    whole = {name: by_value for name, by_value in slices.items() if by_value.sum() == flips.sum()}
+    return ImpactCounts(joint=joint, flips=flips, moved=moved, slices=whole)
 
 
 def impact_figures(

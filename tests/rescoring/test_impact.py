@@ -45,6 +45,17 @@ def test_any_split_of_the_rows_counts_the_same(
     assert merge_impact(parts[::-1]).record() == whole.record()
 
 
+def test_slices_that_not_all_rows_were_counted_by_are_not_told() -> None:
+    own, other = np.full(2, 0.25, np.float32), np.full(2, 0.75, np.float32)
+    without = count_impact(own, other, threshold=0.5)
+    for parts in (
+        [_count(own, other, np.zeros(2, np.int32)), without],
+        [without, _count(own, other, np.zeros(2, np.int32))],
+    ):
+        merged = merge_impact(parts)
+        assert (merged.rows, dict(merged.slices)) == (4, {})
+
+
 @given(scored())
 def test_a_record_is_read_as_it_was_written(rows: tuple[Floats, Floats, npt.NDArray[np.int32]]) -> None:
     counts = _count(*rows)
