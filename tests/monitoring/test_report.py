@@ -263,3 +263,12 @@ def test_text_has_the_contrast_that_wcag_asks_for() -> None:
     assert len(used) >= 5
     paper = luminance(named["soft"])
     assert [colour for colour in used if (paper + 0.05) / (luminance(colour) + 0.05) < 4.5] == []
+
+
+def test_counts_of_too_few_rows_read_as_such() -> None:
+    figures = sample.rescore_figures()
+    figures["result"]["unknown_categories"] = {"occupation": None, "education": 0}
+    page = report.render_report(figures, scripts="../scripts")
+    assert "too few to say" in page
+    figures["result"]["scores"] = None
+    assert "<h2>Scores</h2>" not in report.render_report(figures, scripts="../scripts")
