@@ -4,8 +4,8 @@ For a dataset that a job made: the record of every unit, byte for byte; every pa
 its quarantine and error files; the receipts of its units, their sum and their Merkle root; and
 ``read = passed + filtered + dropped + quarantined + failed`` over the rows that the input's own footers hold. A replay
 is held against the quarantine that it took, which no other may have taken: over all manifests, what was read is what
-passed, was filtered or dropped, failed, and what still waits in quarantine. A run that follows is held against the files
-that it took, which no other may have taken.
+passed, was filtered or dropped, failed, and what still waits in quarantine. A run that follows is held against the
+files that it took, which no other may have taken.
 For a dataset of the catalog: that every file is still what the newest snapshot says, and no file came or went.
 """
 

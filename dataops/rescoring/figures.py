@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,18 +25,24 @@ from dataops.rescoring.outputs import OWN
 
 
 def score_figures(
-    records: Sequence[UnitRecord], *, slices: Mapping[str, Sequence[str]] | None = None, min_group_size: int = 1
+    records: Sequence[UnitRecord],
+    *,
+    challengers: Collection[str] = (),
+    slices: Mapping[str, Sequence[str]] | None = None,
+    min_group_size: int = 1,
 ) -> dict[str, Any]:
     """What a report shows of all units together: rows that came to no score by reason, and the scores, of the job's own
     model and by challenger.
 
     Parameters
     ----------
+    challengers : their names in the job; of those that scored nothing the figures say so.
     slices : column -> the values that impact is told by, see `ScorePlan.slices`.
     min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
     """
-    names = dict.fromkeys(name for record in records for name in record.summary["scores"])
-    figures = {name: _of_model(records, name, min_group_size) for name in names or (OWN,)}
+    counted = (name for record in records for name in record.summary["scores"])
+    names = dict.fromkeys([OWN, *challengers, *counted])
+    figures = {name: _of_model(records, name, min_group_size) for name in names}
     own = {"errors": merge_reasons(records), **figures.pop(OWN)}
     if not figures:
         return own

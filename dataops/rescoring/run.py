@@ -90,7 +90,12 @@ def run_rescore(
             replay_of=replay_of,
             identities=told.identities() if told else None,
         )
-    figures = score_figures(records, slices=plan.slices, min_group_size=given.grant.effect.min_group_size)
+    figures = score_figures(
+        records,
+        challengers=plan.challengers,
+        slices=plan.slices,
+        min_group_size=given.grant.effect.min_group_size,
+    )
     return manifest, snapshot, with_drift(figures, drift) | scored_by
 
 

@@ -110,7 +110,7 @@ def _score_figures(workspace: Workspace, run: Run, manifest: Manifest, records: 
     else:
         judged = drift_by_model(job, models, records, min_group_size=least)
         drift = {name: told for name, (told, _) in judged.items()}
-    figures = score_figures(records, slices=slices_of(models), min_group_size=least)
+    figures = score_figures(records, challengers=job.challengers, slices=slices_of(models), min_group_size=least)
     return figures if manifest.replay_of is not None else with_drift(figures, drift)
 
 

@@ -50,3 +50,21 @@ def test_for_a_purpose_without_a_grant_writes_nothing(line: Line, tmp_path: Path
     typed = _export(line, "people_new", tmp_path / "none", "--purpose", purpose)
     assert typed.exit_code == 7
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("place", ["storage/audit", "storage", ".", "data/people_new", "registry/x", "keys"])
+def test_among_what_the_workspace_reads_is_refused(line: Line, outcomes: dict[str, Outcome], place: str) -> None:
+    folder = line.folder / place
+    before = sorted(folder.rglob("*")) if folder.is_dir() else None
+    typed = _export(line, "people_scores", folder)
+    assert typed.exit_code == 2
+    assert "choose a folder of the table's own" in typed.output
+    assert (sorted(folder.rglob("*")) if folder.is_dir() else None) == before
+
+
+def test_among_other_files_is_refused(line: Line, outcomes: dict[str, Outcome], tmp_path: Path) -> None:
+    (tmp_path / "mine.parquet").write_bytes(b"mine")
+    typed = _export(line, "people_scores", tmp_path)
+    assert typed.exit_code == 2
+    assert "holds other files" in typed.output
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.parquet"]

@@ -26,6 +26,11 @@ def test_figures_of_no_unit_are_zeros() -> None:
     assert score_figures([]) == {"errors": {}, "scores": [0] * SCORE_BINS, "unknown_categories": {}}
 
 
+def test_of_no_unit_a_challenger_changes_nothing() -> None:
+    impact = score_figures([], challengers=["next"])["challengers"]["next"]["impact"]
+    assert (impact["rows"], impact["flipped_up"]) == (0, None)
+
+
 def _record(scores: list[int], unknown: dict[str, int]) -> Any:
     return SimpleNamespace(summary={"scores": {OWN: scores}, "unknown": {OWN: unknown}}, reasons=dict)
 
