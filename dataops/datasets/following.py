@@ -7,8 +7,8 @@ pure; what runs took is read back from the runs that were published.
 2. A run is added to its output only right behind the run that it saw as the last one (`snapshot.publish_snapshot`): of
    two that took the same files one is published, the other publishes nothing.
 3. *Repeated*: size and footer of a file that was taken, or is taken now, under another name, and the same bytes if both
-   are still there. Skipped, unless the job says otherwise.
-4. *Changed*: a path that was taken, with another size or footer by now. Its rows stay as they were scored, and it is
+   are still there, unchanged; else size and footer must do. Skipped, unless the job says otherwise.
+4. *Changed*: a path that was taken, with another size, time or footer by now. Its rows stay as they were scored, and it is
    named at every look: who delivers rows again gives the file another name.
 5. *Late*: the time in its folder's name lies more than the allowed lateness below the newest that was taken before this
    look. What becomes of it is the job's to say.
@@ -109,7 +109,7 @@ def sort_arrivals(
     found: dict[str, list[Fragment]] = {name: [] for name in Sorted.__dataclass_fields__}
     for one in fragments:
         if one.path in by_path:
-            found["before" if _look(by_path[one.path]) == _look(one) else "changed"].append(one)
+            found["before" if _is_unchanged(one, by_path[one.path]) else "changed"].append(one)
             continue
         if any(same_bytes(one, other) for other in looks.get(_look(one), ())):
             found["repeated"].append(one)
@@ -127,6 +127,11 @@ def sort_arrivals(
 def _look(one: Fragment) -> tuple[int, str]:
     """What two files with the same content have in common, as far as footers tell."""
     return one.size_bytes, one.digest
+
+
+def _is_unchanged(now: Fragment, then: Fragment) -> bool:
+    """Whether a file is as it was taken; one with a new time may hold other rows behind the same footer."""
+    return _look(now) == _look(then) and then.modified_ns in (None, now.modified_ns)
 
 
 def _newest(taken: Sequence[Fragment], rules: Rules) -> float | None:

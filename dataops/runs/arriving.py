@@ -12,6 +12,7 @@ from dataops.datasets.arrivals import Arrived, storage_clock_ns
 from dataops.datasets.catalog import Dataset, open_arriving, open_as_of
 from dataops.datasets.following import Rules, Taken, read_chain, sort_arrivals
 from dataops.datasets.snapshot import Fragment, last_followed, read_manifest
+from dataops.datasets.source import footer_digest
 from dataops.datasets.units import plan_units
 from dataops.declarations.jobs import FollowedInput, Late, RescoreJob
 from dataops.errors import Conflict, ContractViolation, Integrity, InvalidInput, NotFound, near_match
@@ -108,16 +109,14 @@ def _rules(dataset: Dataset, followed: FollowedInput) -> Rules:
 
 
 def _compared(files: DataFiles) -> Callable[[Fragment, Fragment], bool]:
-    """Whether two files of one footer and size hold the same bytes; of one that is gone, footer and size must do."""
+    """Whether two files of one footer and size hold the same bytes; of one that is gone, or isn't any more the file that
+    it was, footer and size must do: what lies there now says nothing of the rows that were taken.
+    """
     digests: dict[str, str | None] = {}
 
     def digest_of(one: Fragment) -> str | None:
         if one.path not in digests:
-            try:
-                there = files.stat(one.path).size_bytes == one.size_bytes
-                digests[one.path] = files.sha256(one.path) if there else None
-            except NotFound:
-                digests[one.path] = None
+            digests[one.path] = _digest_of_what_was_seen(files, one)
         return digests[one.path]
 
     def same(one: Fragment, other: Fragment) -> bool:
@@ -125,3 +124,23 @@ def _compared(files: DataFiles) -> Callable[[Fragment, Fragment], bool]:
         return first is None or second is None or first == second
 
     return same
+
+
+def _digest_of_what_was_seen(files: DataFiles, one: Fragment) -> str | None:
+    """The digest of the bytes of `one`, if that very file is there before and after they are read."""
+    try:
+        if not _is_there(files, one):
+            return None
+        found = files.sha256(one.path)
+        return found if _is_there(files, one) else None
+    except (NotFound, Integrity):
+        return None
+
+
+def _is_there(files: DataFiles, one: Fragment) -> bool:
+    """Raises NotFound without any file there, Integrity where it is no whole one."""
+    stat = files.stat(one.path)
+    if (stat.size_bytes, stat.mtime_ns) != (one.size_bytes, one.modified_ns):
+        return False
+    with files.open(one.path) as opened:
+        return footer_digest(opened, one.path) == one.digest

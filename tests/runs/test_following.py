@@ -137,6 +137,27 @@ class TestEachFile:
         path.with_name("a.parquet").unlink()  # it was moved: footer and size are all that is left to go by
         assert town.run().skipped
 
+    @pytest.mark.parametrize("later", [False, True])
+    def test_that_was_replaced_at_the_same_size_is_not_taken_for_its_original(self, town: Offline, later: bool) -> None:
+        """What lies under the old name now says nothing of what was scored: the original is known by its footer."""
+        town.run()
+        taken = town.folder / "data/people_new/a.parquet"
+        original, then = taken.read_bytes(), taken.stat().st_mtime_ns
+        changed = bytearray(original)
+        changed[40] ^= 1  # a byte of a page: size and footer stay
+        taken.write_bytes(changed)
+        os.utime(taken, ns=(then, then + 1_000_000_000))
+        assert town.run().skipped
+        assert "1 changed" in town.said.getvalue()
+        if later:
+            taken.unlink()
+        again = taken.with_name("original.parquet")
+        again.write_bytes(original)
+        grow_old(again)
+        assert town.run().skipped
+        assert "1 repeated" in town.said.getvalue()
+        assert scored(town) == grown(1, 2)
+
     def test_that_changes_after_it_was_scored_keeps_its_scores_and_is_named(self, town: Offline) -> None:
         town.run()
         before = town.rows()
