@@ -119,7 +119,7 @@ def begun(marks: Path) -> list[str]:
 def of_a_unit(choice: random.Random, victim: str = "self", *, most: int = 6) -> Death:
     """A death somewhere between the read of a unit and its record."""
     if choice.random() < 0.2:
-        return Death(step=Step.TIME, seconds=round(choice.uniform(0, 0.4), 3), victim=victim)
+        return Death(step=Step.TIME, seconds=round(choice.uniform(0, 0.2), 3), victim=victim)
     step, moment = choice.choice(OF_A_UNIT)
     return Death(step=step, moment=moment, nth=choice.randint(1, most), victim=victim)
 
@@ -130,6 +130,7 @@ class Mortal:
     def __init__(self, deaths: Sequence[Death], marks: Path) -> None:
         self._deaths, self._marks = deaths, marks
         self._seen: Counter[Step] = Counter()
+        self._clocks: list[threading.Timer] = []
         self._lock = threading.Lock()
 
     @contextmanager
@@ -159,6 +160,12 @@ class Mortal:
                 clock = threading.Timer(death.seconds, self._die, (place, death))
                 clock.daemon = True
                 clock.start()
+                self._clocks.append(clock)
+
+    def stop_clocks(self) -> None:
+        """Nobody dies of time any more."""
+        for clock in self._clocks:
+            clock.cancel()
 
     def require_room(self) -> None:
         """Nothing, unless the disk is full."""
@@ -249,6 +256,7 @@ def mortal(deaths: Sequence[Death], marks: Path) -> Iterator[None]:
         return link(source, target)
 
     with ExitStack() as stack:
+        stack.callback(one.stop_clocks)
         for place, name, function in (
             (score, "read_unit", read_unit),
             (prepare, "read_unit", read_unit),

@@ -59,7 +59,7 @@ def kill_workers(town: Offline, seed: int, folder: Path, undisturbed: Undisturbe
         say("resumed", driver.answer())
         driver = live(town, run, [], folder / "resumed")
         assert driver.process.returncode == 0, driver.answer()
-    assert taken(folder / "marks") == list(range(kills))
+    assert set(taken(folder / "marks")) >= {one for one, death in enumerate(deaths) if death.step is not Step.TIME}
     require_same(town, run, undisturbed)
     driver.wait_for_family()
 
@@ -163,19 +163,27 @@ def _go_on(line: Line) -> Outcome | None:
         raise
 
 
+def sure(deaths: list[Death]) -> int:
+    """How many of `deaths` happen on any machine: on a fast one a run may be over before its time has come."""
+    return sum(death.step is not Step.TIME for death in deaths)
+
+
 @pytest.mark.faults
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 class TestKills:
-    @pytest.mark.parametrize("seed", range(10))
+    """Twelve times four workers, six times eight drivers, six times four Dask schedulers."""
+
+    @pytest.mark.parametrize("seed", range(12))
     def test_of_workers(self, unscored: Unscored, tmp_path: Path, undisturbed: Undisturbed, seed: int) -> None:
         kill_workers(unscored(), seed, tmp_path, undisturbed, kills=4)
 
     @pytest.mark.parametrize("seed", range(6))
     def test_of_drivers(self, unscored: Unscored, tmp_path: Path, undisturbed: Undisturbed, seed: int) -> None:
         say("seed", seed)
-        assert kill_drivers(unscored(), driver_deaths(seed), tmp_path, undisturbed) >= 7
+        deaths = driver_deaths(seed)
+        assert kill_drivers(unscored(), deaths, tmp_path, undisturbed) >= sure(deaths)
 
-    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("seed", range(6))
     def test_of_the_dask_scheduler(
         self, unscored: Unscored, tmp_path: Path, undisturbed: Undisturbed, seed: int
     ) -> None:
@@ -184,7 +192,7 @@ class TestKills:
         deaths = [of_a_unit(choice, "scheduler", most=2) for _ in range(3)]
         end = choice.choice([Step.MANIFEST, Step.SNAPSHOT])
         deaths.append(Death(step=end, moment=choice.choice(list(Moment)), victim="scheduler"))
-        assert kill_schedulers(unscored(), deaths, tmp_path, undisturbed) >= 4
+        assert kill_schedulers(unscored(), deaths, tmp_path, undisturbed) >= sure(deaths)
 
 
 def test_a_worker_and_then_drivers_die_and_the_run_is_resumed(
