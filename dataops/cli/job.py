@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,17 @@ from dataops.cli.output import print_facts, print_json, print_table
 if TYPE_CHECKING:
     from dataops.engine.progress import Progress
     from dataops.runs.execute import Outcome
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds in a range; ``nan`` lies in none, though it is neither below nor above one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """`value` as a number; fails as a wrong use of the command."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
 
 
 @click.group()
@@ -34,7 +46,7 @@ job.add_command(errors)
 @click.argument("name", required=False)
 @click.option("--again", is_flag=True, help="Do the work even if a finished run did the same.")
 @click.option(
-    "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="Of a job that follows files: look again."
+    "--poll", type=Seconds(min=0, max=86_400), metavar="SECONDS", help="Of a job that follows files: look again."
 )
 @click.option("--polls", type=click.IntRange(min=1), metavar="N", help="With --poll: look N times in all.")
 @running_options

@@ -8,8 +8,8 @@ pure; what runs took is read back from the runs that were published.
    two that took the same files one is published, the other publishes nothing.
 3. *Repeated*: size and footer of a file that was taken, or is taken now, under another name, and the same bytes if both
    are still there, unchanged; else size and footer must do. Skipped, unless the job says otherwise.
-4. *Changed*: a path that was taken, with another size, time or footer by now. Its rows stay as they were scored, and it is
-   named at every look: who delivers rows again gives the file another name.
+4. *Changed*: a path that was taken, with another size, time or footer by now. Its rows stay as they were scored, and it
+   is named at every look: who delivers rows again gives the file another name.
 5. *Late*: the time in its folder's name lies more than the allowed lateness below the newest that was taken before this
    look. What becomes of it is the job's to say.
 6. What was skipped isn't noted down: each look decides anew, so a rule that is changed holds from the next look on.

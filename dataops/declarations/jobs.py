@@ -392,8 +392,9 @@ class FollowedInput(Declaration):
     follow: Literal[True]
     """`true`: each run takes the files that no run before it took, and adds their scores to the output. To score the
     whole dataset at every run, write `input: DATASET`."""
-    settle_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Age from which on a file is taken, by the storage's clock; younger ones may still be written. Default: 60."""
+    settle_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 60.0
+    """Age from which on a file is taken, by the storage's clock; younger ones may still be written. A year
+    (31,536,000) at most. Default: 60."""
     repeated: Repeated = Repeated.SKIP
     """What becomes of a file that was taken under another name: `skip` or `score`. Default: `skip`."""
     watermark: ColumnName | None = None

@@ -109,7 +109,7 @@ def _rules(dataset: Dataset, followed: FollowedInput) -> Rules:
 
 
 def _compared(files: DataFiles) -> Callable[[Fragment, Fragment], bool]:
-    """Whether two files of one footer and size hold the same bytes; of one that is gone, or isn't any more the file that
+    """Whether two files of one footer and size hold the same bytes; of one that is gone, or isn't any more what
     it was, footer and size must do: what lies there now says nothing of the rows that were taken.
     """
     digests: dict[str, str | None] = {}

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from dataops.cli.job import run as run_command
 from dataops.datasets.verify import verify_dataset
 from dataops.engine.tasks import Failure
 from dataops.errors import Compute, Conflict, ContractViolation, DataopsError, Integrity, InvalidInput, passing
@@ -313,6 +315,14 @@ class TestTwoAtOnce:
 
 
 class TestWhatIsRefused:
+    @pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1", "86401"])
+    def test_a_time_between_looks_that_nobody_can_wait_for(self, town: Offline, seconds: str) -> None:
+        given = [JOBS, "scores", "--poll", seconds, "--workspace", str(town.folder)]
+        found = CliRunner().invoke(run_command, given)
+        assert found.exit_code == 2
+        assert "--poll" in found.output
+        assert town.runs() == []
+
     def test_again(self, town: Offline) -> None:
         with pytest.raises(InvalidInput, match="scored once"):
             town.run(again=True)
