@@ -2,7 +2,8 @@
 
 1. Nothing is taken that may still be written: names that start with ``.`` or ``_`` or don't end in ``.parquet``, files
    younger than the settle time, files whose size or time changes while they are looked at, files without a whole
-   footer. What waits is counted by its reason each time, so a file that never gets whole is not passed over in silence.
+   footer, names with characters that don't print. What waits is counted by its reason each time, so a file that never
+   gets whole is not passed over in silence.
 2. Age is measured by the storage's clock, not by this machine's: a file's time is given by a disk.
 3. A file that is dated in the future is as young as one of now.
 """
@@ -32,6 +33,7 @@ class Waits(StrEnum):
     YOUNG = "young"
     CHANGING = "changing"
     UNFINISHED = "unfinished"
+    UNNAMED = "unnamed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ def look_for_arrivals(
             return before
         return Waits.YOUNG if stat.mtime_ns > youngest else _looked_at(files, stat)
 
-    found = files.list("")
+    waiting: dict[str, Waits] = {}
+    found = files.list("", unnamed=lambda shown: waiting.update({shown: Waits.UNNAMED}))
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
         looked = dict(zip((stat.path for stat in found), pool.map(look, found), strict=True))
     fragments = tuple(one for one in looked.values() if isinstance(one, Fragment))
@@ -83,7 +86,7 @@ def look_for_arrivals(
         require_same_partitions(fragments)
     return Arrived(
         fragments=fragments,
-        waiting={path: one for path, one in looked.items() if isinstance(one, Waits)},
+        waiting={**waiting, **{path: one for path, one in looked.items() if isinstance(one, Waits)}},
     )
 
 

@@ -77,9 +77,11 @@ class Sorted:
 
     def named(self, arrived: Arrived) -> dict[str, tuple[str, ...]]:
         """Some of the files that need a look, as messages may say them."""
-        unfinished = [path for path, why in arrived.waiting.items() if why is Waits.UNFINISHED]
         found = {
-            "unfinished": [hide_values(path) for path in unfinished],
+            str(reason): [hide_values(path) for path, why in arrived.waiting.items() if why is reason]
+            for reason in (Waits.UNFINISHED, Waits.UNNAMED)
+        }
+        found |= {
             "changed": [one.shown for one in self.changed],
             "late": [one.shown for one in self.late],
             "repeated": [one.shown for one in self.repeated],

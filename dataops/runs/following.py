@@ -4,7 +4,8 @@
    next one takes its files. One that died after it is brought to its end first.
 2. A run with nothing to take isn't begun, but for the very first: its empty output is there for readers.
 3. Rows of all runs are one dataset, so a run that would make them otherwise (`kinds`) is refused: another output, or
-   the job as it was. Model version and code may move on: each manifest says which version scored its rows.
+   the job as it was. Model version (of the same features) and code may move on: each manifest says which version
+   scored its rows.
 4. Polling looks again after a while. What may pass by itself (`errors.DataopsError.may_pass`: a run that was first,
    storage, the cluster, a file that changed or went away meanwhile) is told and tried again; all else ends it, since a
    person has to mend it.
@@ -24,7 +25,7 @@ from dataops.errors import Conflict, DataopsError, InvalidInput, NotFound
 from dataops.rescoring.plan import ScorePlan
 from dataops.runs.execute import Options, Outcome, start_run
 from dataops.runs.finish import finish_published
-from dataops.runs.kinds import columns_of_another_kind, made_by, made_otherwise
+from dataops.runs.kinds import columns_of_another_kind, columns_of_other_origins, made_by, made_otherwise
 from dataops.runs.ledger import State
 from dataops.runs.planning import Planned, plan_job
 from dataops.runs.report import report_path
@@ -101,6 +102,14 @@ def _require_same_kind(workspace: Workspace, planned: Planned, taken: Taken) -> 
         *columns_of_another_kind(plan.columns, manifest.columns),
         *made_otherwise(made_by(plan, planned.inputs[INPUT]), then),
     ]
+    moved = columns_of_other_origins(plan.columns, manifest.columns)
+    if moved:
+        raise Conflict(
+            f"dataset '{plan.job.output}': {', '.join(moved[:SHOWN])} would be derived from other columns than before: "
+            "the model has other features. Who may read the output is decided by what its columns were derived from, "
+            "so rows of both can't be one dataset; give the job another output, or follow with a version of the same "
+            "features"
+        )
     if differing:
         raise Conflict(
             f"dataset '{plan.job.output}': {', '.join(differing[:SHOWN])} would be otherwise than before: job, "
@@ -114,6 +123,7 @@ def spelled(taken: Taken) -> list[str]:
     lines = [spell_counts(taken.counts)]
     advice = {
         "unfinished": "not a whole Parquet file yet",
+        "unnamed": "its name, or its folder's, holds characters that don't print; deliver it under another one",
         "changed": "changed after it was scored; its rows stay as they are, so deliver them under another name",
         "late": "below the watermark",
         "repeated": "the same as a file under another name",

@@ -4,7 +4,10 @@
    description says, changes no value.
 2. Of scores more counts than their columns: what decides which rows there are, and what a score is turned into. A
    manifest keeps that (`made_by`), policy and contract as digests: they may hold values of rows.
-3. Model, code, and what is only counted may differ: each manifest says which version scored its rows. Features are
+3. Of what columns a score was derived decides who may read it, and readers see one dataset by its newest manifest's
+   columns (`snapshot`): a model with other features makes rows of another kind, or its older rows would be read under
+   the newer ones' rules.
+4. Model, code, and what is only counted may differ: each manifest says which version scored its rows. Features are
    masked as their model learnt them, or it is refused (`rescoring.plan`): their masks move with the model.
 """
 
@@ -25,6 +28,12 @@ def columns_of_another_kind(now: Sequence[Column], then: Sequence[Column]) -> li
     """The names of columns that are only in one of both, or of another kind there."""
     one, other = ({column.name: _kind(column) for column in columns} for columns in (now, then))
     return [name for name in dict.fromkeys([*other, *one]) if one.get(name) != other.get(name)]
+
+
+def columns_of_other_origins(now: Sequence[Column], then: Sequence[Column]) -> list[str]:
+    """The names of columns that are there in both, and were derived from other columns."""
+    before = {column.name: column.origins for column in then}
+    return [one.name for one in now if one.name in before and set(one.origins) != set(before[one.name])]
 
 
 def _kind(column: Column) -> Record:

@@ -66,14 +66,19 @@ class DataFiles(ABC):
         """The pyarrow filesystem whose root is the URL, made on first use in each process."""
 
     @abstractmethod
-    def list(self, folder: str, suffix: str = ".parquet") -> FileStats:
+    def list(self, folder: str, suffix: str = ".parquet", *, unnamed: Callable[[str], None] | None = None) -> FileStats:
         """The files below `folder` (``""``: the root), at any depth, sorted by path.
 
         Nothing whose name starts with ``.`` or ``_`` is among them.
 
+        Parameters
+        ----------
+        unnamed : told of each path that can't name a data file, in characters that print; without it, one is an error.
+
         Raises
         ------
         NotFound : no such folder. (A source that isn't there must not look like one without rows.)
+        InvalidInput : a path that can't name a data file, and nobody to be told of it.
         """
 
     @abstractmethod
@@ -145,14 +150,22 @@ class PosixFiles(DataFiles):
             self._filesystem = fs.SubTreeFileSystem(str(self._disk.locate("")), fs.LocalFileSystem())
         return self._filesystem
 
-    def list(self, folder: str, suffix: str = ".parquet") -> FileStats:  # noqa: D102
+    def list(  # noqa: D102
+        self, folder: str, suffix: str = ".parquet", *, unnamed: Callable[[str], None] | None = None
+    ) -> FileStats:
         top = self._disk.locate(check_path(folder.removesuffix("/")) if folder else "")
         with self._errors("listing", folder):
             if not top.is_dir():
                 hint = "; that is a file: name the folder that it lies in" if top.is_file() else ""
                 raise NotFound(f"there is no folder {folder or 'at'} {'in ' if folder else ''}{self.url}{hint}")
             found = [path for path in self._disk.walk(top, _HIDDEN) if path.name.endswith(suffix)]
-            stats = [_stat(check_path(self._disk.relative(path)), path.stat()) for path in found]
+            stats = []
+            for path in found:
+                relative = self._disk.relative(path)
+                if unnamed is not None and not relative.isprintable():
+                    unnamed(ascii(relative)[1:-1])
+                else:
+                    stats.append(_stat(check_path(relative), path.stat()))
         return sorted(stats, key=lambda stat: stat.path)
 
     def stat(self, path: str) -> FileStat:  # noqa: D102

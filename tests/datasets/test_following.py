@@ -77,6 +77,19 @@ class TestWhatArrives:
         self.put(tmp_path / "a.parquet", data=whole[:keep])
         assert self.look(tmp_path).waiting == {"a.parquet": Waits.UNFINISHED}
 
+    @pytest.mark.parametrize("name", ["a\x1b[31m.parquet", "a\n.parquet", "a\udcff.parquet", "day=x\ty/a.parquet"])
+    def test_waits_under_a_name_that_can_not_be_printed_and_stops_no_other(self, tmp_path: Path, name: str) -> None:
+        plain = self.put((tmp_path / name).with_name("plain.parquet"))
+        plain.rename(tmp_path / name)
+        self.put(tmp_path / "day=1" / "b.parquet")
+        found = self.look(tmp_path)
+        assert [one.path for one in found.fragments] == ["day=1/b.parquet"]
+        assert set(found.waiting.values()) == {Waits.UNNAMED}
+        (shown,) = sort(found.fragments).named(found)["unnamed"]
+        assert shown.isascii()
+        assert shown.isprintable()
+        assert "x" not in shown.partition("day=")[2]
+
     def test_waits_while_it_changes_under_the_look(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.put(tmp_path / "a.parquet")
         files = open_files(str(tmp_path))

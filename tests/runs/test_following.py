@@ -139,6 +139,13 @@ class TestEachFile:
         path.with_name("a.parquet").unlink()  # it was moved: footer and size are all that is left to go by
         assert town.run().skipped
 
+    def test_whose_name_can_not_be_printed_waits_while_others_are_scored(self, town: Offline) -> None:
+        path = arrive(town, "c", 3)
+        path.rename(path.with_name("odd\x1b[31m.parquet"))
+        assert arrivals(town.run()) == {"files": 2, "rows": 2 * ROWS, "waiting": 1}
+        assert r"odd\x1b[31m.parquet: its name" in town.said.getvalue()
+        assert scored(town) == grown(1, 2)
+
     @pytest.mark.parametrize("later", [False, True])
     def test_that_was_replaced_at_the_same_size_is_not_taken_for_its_original(self, town: Offline, later: bool) -> None:
         """What lies under the old name now says nothing of what was scored: the original is known by its footer."""
@@ -334,6 +341,17 @@ class TestWhatIsRefused:
         town.change(JOBS, "input: people_new", f"input: {FOLLOW}")
         with pytest.raises(Conflict, match="made all of 'people_scores'"):
             town.run()
+
+    def test_scores_that_are_derived_from_other_features_by_that_reason(self, town: Offline) -> None:
+        town.run()
+        before = town.rows()
+        arrive(town, "c", 3)
+        with (
+            patch("dataops.rescoring.plan.derived_origins", lambda _: ("age",)),
+            pytest.raises(Conflict, match="the model has other features"),
+        ):
+            town.run()
+        assert town.rows() == before
 
     def test_scores_of_another_kind_than_those_there_are(self, town: Offline) -> None:
         town.run()

@@ -104,8 +104,8 @@ class FaultyFiles(DataFiles):
     def filesystem(self) -> fs.FileSystem:
         return self.inner.filesystem
 
-    def list(self, folder: str, suffix: str = ".parquet") -> FileStats:
-        return self.fault.step(lambda: self.inner.list(folder, suffix))
+    def list(self, folder: str, suffix: str = ".parquet", *, unnamed: Callable[[str], None] | None = None) -> FileStats:
+        return self.fault.step(lambda: self.inner.list(folder, suffix, unnamed=unnamed))
 
     def stat(self, path: str) -> FileStat:
         return self.fault.step(lambda: self.inner.stat(path))
