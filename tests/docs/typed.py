@@ -37,6 +37,7 @@ _VARYING = (
     (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z"), "2026-01-31T12:00:00.000000Z"),
     (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "2026-01-31 12:00:00"),
     (re.compile(r"sha256:[0-9a-f]{64}"), "sha256:" + "1a2b3c4d" * 8),
+    (re.compile(r"verdicts/[0-9a-f]{64}"), "verdicts/" + "1a2b3c4d" * 8),
     (re.compile(r"\b([a-z]+) \d+\.\d(?=,|$)", re.MULTILINE), r"\1 0.1"),
     (re.compile(r"\beffect [0-9a-f]{8}\b"), "effect 1a2b3c4d"),
     (re.compile(r"about [\d,]+ seconds of work"), "about 1 seconds of work"),
