@@ -278,7 +278,7 @@ def realised(name: str, *, workspace: str | None, as_json: bool) -> None:
         return
     rows = [
         [
-            one.at[:19],
+            one.at[:19].replace("T", " "),
             f"{name}@{one.version}",
             one.scores,
             one.labels,
