@@ -45,9 +45,11 @@ class Offline:
     Attributes
     ----------
     seed, twice : the order of units, and whether each is done twice.
+    reports : whether runs draw their pages.
     """
 
     folder: Path
+    reports: bool = False
     seed: int = 0
     twice: bool = False
     said: io.StringIO = field(default_factory=io.StringIO)
@@ -111,5 +113,6 @@ class Offline:
             work = RunWork(run=run.id, tell=emit, said=self.said, seed=self.seed, twice=self.twice)
             yield work, "http://127.0.0.1"
 
-        with patch("dataops.runs.execute._working", inline), no_reports(), Progress(self.said) as progress:
+        pages = nullcontext() if self.reports else no_reports()
+        with patch("dataops.runs.execute._working", inline), pages, Progress(self.said) as progress:
             yield lambda again=False: {"options": Options(cluster=CLUSTER, again=again), "progress": progress}

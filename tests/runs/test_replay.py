@@ -211,7 +211,7 @@ class TestAfterTheContractWasMended:
     def test_it_is_a_run_like_any_other(self, town: Line) -> None:
         first = _first(town)
         _contract(town, _loosened())
-        run = _replayed(town).state.run
+        run = _replayed(replace(town, reports=True)).state.run
         assert (run.kind, run.job, run.replay_of) == ("prepare", "people_ready", first)
         assert run.inputs["input"]["rows"] == ASIDE
         assert report_path(town.workspace, run.id).is_file()
@@ -435,9 +435,9 @@ class TestExactlyOnce:
         own = _replayed(alive, dataset="people_new").state
         died = _died_before_its_end(town, dataset="people_new", before="_record_results")
         assert [one.kind for one in verify_audit(town.workspace.audit) if one.kind is Kind.OPEN] == [Kind.OPEN]
-        outcome = _replayed(town, dataset="people_new")
+        outcome = _replayed(replace(town, reports=True), dataset="people_new")
         assert outcome.state.run.id == died
-        assert outcome.report is not None
+        assert report_path(town.workspace, died).is_file()
         result, expected = dict(outcome.state.result), dict(own.result)
         roots = [one.pop("reads")["input"].pop("receipts_root") for one in (result, expected)]
         assert result == expected

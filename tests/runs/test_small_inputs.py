@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,7 +37,7 @@ def test_are_scored_explained_published_and_verified(home: Offline, rows: tuple[
     declared = find_job(home.folder / "jobs/people.yaml", SCORES)
     explained = explain_job(home.workspace, declared.job, source=declared.document.source)
     assert explained["refused"] is None
-    outcome = home.run()
+    outcome = replace(home, reports=True).run()
     counts = outcome.state.result["reads"]["input"]["counts"]
     assert counts["read"] == sum(min(one, 399) for one in rows)
     assert len(home.rows()) == counts["passed"]
