@@ -42,7 +42,7 @@ def part(copy: Line, unit: str) -> Path:
 
 
 def quarantine(copy: Line, unit: str) -> Path:
-    (path,) = (copy.storage / "quarantine" / "people_new").glob(f"*/part-{unit}-*.parquet")
+    (path,) = (copy.storage / "quarantine" / "people_new").glob(f"people_scores-*/part-{unit}-*.parquet")
     return path
 
 

@@ -52,7 +52,7 @@ def test_all_charts_are_drawn_with_the_scripts_beside_the_runs(tmp_path: Path) -
     page.write_text(render_report(sample.rescore_figures(), scripts="../scripts"), encoding="utf-8")
     dom, said = look(page)
     assert said == []
-    assert 'data-charts="3"' in dom
+    assert 'data-charts="4"' in dom
 
 
 @pytest.mark.parametrize("name", [sample.MARKUP, sample.FORMULA], ids=["markup", "formula"])
