@@ -151,7 +151,7 @@ def require_published_once(place: Place, runs: range) -> None:
 
 
 def test_two_writers_and_one_that_is_killed_come_to_what_one_comes_to(place: Place) -> None:
-    runs = range(1, 25)
+    runs = range(1, 12)
     write_together(place, runs)
     require_published_once(place, runs)
 

@@ -19,6 +19,11 @@ from tests.runs.offline import SCORES, Offline
 
 FILES = 3
 PUTS = 12  # of one kind in a run, and one more
+# what comes before one put mostly comes after another
+MOMENTS = [
+    pytest.param(*one, marks=[pytest.mark.faults] if one[1] is Moment.BEFORE else [], id="-".join(one))
+    for one in (*OF_A_UNIT, *OF_A_RUN)
+]
 UNTIL_VISIBLE = (Step.READ, Step.SCORE, Step.PART, Step.RECORD, Step.MANIFEST)
 
 
@@ -42,7 +47,7 @@ def copied(town: Offline, folder: Path) -> Offline:
     return Offline(folder=folder)
 
 
-@pytest.mark.parametrize(("step", "moment"), [*OF_A_UNIT, *OF_A_RUN], ids=str)
+@pytest.mark.parametrize(("step", "moment"), MOMENTS)
 def test_a_run_that_dies_anywhere_is_finished_by_the_next(
     town: Offline, parts: dict[str, bytes], tmp_path: Path, step: Step, moment: Moment
 ) -> None:
