@@ -147,7 +147,8 @@ def _hushed(client: Client) -> Iterator[None]:
     try:
         yield
     finally:
-        client.run(_turn_stderr_back, kept, workers=list(kept), on_error="ignore")
+        there = [worker for worker in client.nthreads() if worker in kept]  # a dead one would be waited for, 30 s
+        client.run(_turn_stderr_back, kept, workers=there, on_error="ignore")
 
 
 def _turn_stderr_away() -> int:
