@@ -79,24 +79,11 @@ def run_rescore(
             columns=plan.columns,
             units=given.units,
             records={record.unit: record for record in records},
-            lineage={
-                "kind": "rescore",
-                **given.lineage(),
-                **_models(plan),
-                **scored_by,
-                **_basis(told),
-                **_follows(follows),
-            },
+            lineage=_lineage(plan, given, told, follows) | scored_by,
             replay_of=replay_of,
             identities=told.identities() if told else None,
         )
-    figures = score_figures(
-        records,
-        challengers=plan.challengers,
-        slices=plan.slices,
-        min_group_size=given.grant.effect.min_group_size,
-    )
-    return manifest, snapshot, with_drift(figures, drift) | scored_by
+    return manifest, snapshot, with_drift(_figures(plan, given, records), drift) | scored_by
 
 
 def _drift(plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord], work: Work) -> Mapping[str, Record]:
@@ -144,12 +131,24 @@ def _scored(
     )
 
 
-def _basis(linkable: Linkable | None) -> Record:
-    return {"basis": linkable.basis.record()} if linkable else {}
+def _figures(plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord]) -> Record:
+    """What the run's result says of the scores."""
+    return score_figures(
+        records,
+        challengers=plan.challengers,
+        slices=plan.slices,
+        min_group_size=given.grant.effect.min_group_size,
+    )
 
 
-def _follows(follows: Record | None) -> Record:
-    return {} if follows is None else {"follows": follows}
+def _lineage(plan: ScorePlan, given: GovernedInput, linkable: Linkable | None, follows: Record | None) -> Record:
+    """What the manifest says of what the scores were made from."""
+    lineage: Record = {"kind": "rescore", **given.lineage(), **_models(plan)}
+    if linkable is not None:
+        lineage["basis"] = linkable.basis.record()
+    if follows is not None:
+        lineage["follows"] = follows
+    return lineage
 
 
 def _models(plan: ScorePlan) -> Record:
