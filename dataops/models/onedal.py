@@ -4,8 +4,8 @@
    about the model's own thresholds, XGBoost scores.
 2. It scores the last rows of a batch in another way than the others, which may differ in the last bit. Rows of zeros
    are put behind each batch, so that a row's score depends on that row alone; the check looks at this too.
-3. Which one scores is decided once for a version (`rescoring.kernels`), by measurement, and not at all where XGBoost
-   needs less time than loading oneDAL would.
+3. Which one is faster is measured once for a version (`rescoring.kernels`), on the model's own thresholds; whether that
+   is worth loading oneDAL for depends on how many rows there are.
 """
 
 from __future__ import annotations
@@ -39,11 +39,20 @@ _REPEATS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What scores a model in a run, and why; `measured` unless there was nothing to compare, or no reason to."""
+    """What scores a model where there are many rows, and why.
+
+    Attributes
+    ----------
+    row_seconds : that XGBoost takes for a row on one core, about.
+    """
 
     kernel: Kernel
     reason: str
-    measured: bool = True
+    row_seconds: float
+
+    def for_rows(self, rows: int) -> Kernel:
+        """What scores `rows` rows: oneDAL where it was chosen and XGBoost would take long enough."""
+        return self.kernel if rows * self.row_seconds >= WORTH_SECONDS else "xgboost"
 
 
 class OneDalModel:
@@ -86,26 +95,26 @@ def is_installed() -> bool:
     return find_spec("daal4py") is not None
 
 
-def choose(model: BoostedModel, rows: int) -> Choice:
-    """What scores `rows` rows with `model` on one thread, by measurement."""
-    if not is_installed():
-        return Choice(kernel="xgboost", reason="oneDAL isn't installed", measured=False)
+def choose(model: BoostedModel) -> Choice:
+    """What scores `model` on one thread, by measurement; oneDAL is installed."""
     batch = check_batch(model)
-    share = 1.0 if model.cells is None else _SHARE_WITH_CELLS
     seconds = _seconds(lambda: model.of_rows(batch, "value"))
-    if seconds / len(batch) * rows * share < WORTH_SECONDS:
-        return Choice(kernel="xgboost", reason=f"{rows} rows are too few for loading oneDAL", measured=False)
+    row_seconds = seconds / len(batch) * (1.0 if model.cells is None else _SHARE_WITH_CELLS)
+
+    def chosen(kernel: Kernel, reason: str) -> Choice:
+        return Choice(kernel=kernel, reason=reason, row_seconds=row_seconds)
+
     try:
         other = OneDalModel(model, 1)
         finding = difference(model, other, batch)
     except Exception as error:  # noqa: BLE001  # whatever it can't do, XGBoost can
-        return Choice(kernel="xgboost", reason=f"oneDAL can't take the model ({type(error).__name__})")
+        return chosen("xgboost", f"oneDAL can't take the model ({type(error).__name__})")
     if finding is not None:
-        return Choice(kernel="xgboost", reason=finding)
+        return chosen("xgboost", finding)
     times = seconds / _seconds(lambda: other.of_rows(batch))
     if times < FASTER:
-        return Choice(kernel="xgboost", reason=f"oneDAL is {times:.1f} times as fast; {FASTER} are asked for")
-    return Choice(kernel="onedal", reason=f"oneDAL gives the same scores {times:.1f} times as fast")
+        return chosen("xgboost", f"oneDAL is {times:.1f} times as fast; {FASTER} are asked for")
+    return chosen("onedal", f"oneDAL gives the same scores {times:.1f} times as fast")
 
 
 def check_batch(model: BoostedModel) -> Floats32:

@@ -1,17 +1,19 @@
 """What scores each model of a run: decided on the driver, kept with the model version and with the run.
 
 1. A version's trees are measured once for a storage and the code: all runs that may choose take what was found then, so
-   that one version gives the same bytes run after run.
+   that runs of one version over as many rows give the same bytes. With few rows XGBoost scores: loading oneDAL would
+   take longer than it saves.
 2. A run keeps what it took, before it links or scores a unit: whoever resumes it, and every worker, scores so. What it
    took is part of its basis (`linking`), so that units which another library scored aren't linked.
 3. All rows of the run count, also those of units that it will link: a night with few new rows scores as those before.
-4. No library is loaded where there is nothing to choose from: without oneDAL, or for few rows. XGBoost scores then; it
-   differs from oneDAL by `onedal.TOLERANCE` at most.
+4. No library is loaded on the driver but to measure: not without oneDAL, not for few rows, not for a version that was
+   measured. XGBoost's scores differ from oneDAL's by `onedal.TOLERANCE` at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import cast
 
 from dataops.datasets.units import Unit
@@ -19,8 +21,8 @@ from dataops.declarations.jobs import Output
 from dataops.engine.code import code_identity
 from dataops.errors import NotFound
 from dataops.models.boosted import BoostedModel
-from dataops.models.onedal import choose, is_installed
-from dataops.models.predictor import Kernel
+from dataops.models.onedal import Choice, choose, is_installed
+from dataops.models.predictor import BOOSTED, Kernel
 from dataops.records import decode_record, encode_record
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.plan import ScorePlan
@@ -46,19 +48,18 @@ def pinned_kernels(
     kept = read_kernels(store, key)
     if kept is not None:
         return kept
-    found: dict[str, Kernel | None] = {}
+    found: dict[str, Kernel] = {}
     if may_choose(plan, units):
-        rows = sum(unit.rows for unit in units)
-        found = {model.name: _of_version(store, registry, model.version, rows) for model in plan.models}
-    return keep_kernels(store, key, {name: kernel for name, kernel in found.items() if kernel is not None})
+        choices = {model.name: _choice(store, registry, model.version) for model in plan.models}
+        found = _for_rows(choices, units)
+    return keep_kernels(store, key, found)
 
 
 def known_kernels(store: Store, plan: ScorePlan, units: Sequence[Unit]) -> dict[str, Kernel]:
     """What a run over `units` would take as far as it was measured before; nothing is measured or written."""
     if not may_choose(plan, units):
         return {}
-    found = {model.name: _measured(store, model.version) for model in plan.models}
-    return {name: kernel for name, kernel in found.items() if kernel is not None}
+    return _for_rows({model.name: _measured(store, model.version) for model in plan.models}, units)
 
 
 def may_choose(plan: ScorePlan, units: Sequence[Unit]) -> bool:
@@ -75,27 +76,44 @@ def predictors(plan: ScorePlan, kernels: Mapping[str, Kernel]) -> dict[str, str]
     }
 
 
-def _of_version(store: Store, registry: str, version: ModelVersion, rows: int) -> Kernel | None:
-    """What scores `version`; None where there is no choice, since it has no trees, or is no matter for so few rows."""
+def _for_rows(choices: Mapping[str, Choice | None], units: Sequence[Unit]) -> dict[str, Kernel]:
+    rows = sum(unit.rows for unit in units)
+    return {name: choice.for_rows(rows) for name, choice in choices.items() if choice is not None}
+
+
+def _choice(store: Store, registry: str, version: ModelVersion) -> Choice | None:
+    """What was, or is now, found of `version`; None where there is no choice, since it has no trees of XGBoost."""
+    if version.model_format != BOOSTED:
+        return None
     kept = _measured(store, version)
     if kept is not None:
         return kept
     predictor = read_predictor(registry, version)
-    if not isinstance(predictor, BoostedModel):
-        return None
-    choice = choose(predictor, rows)
-    if not choice.measured:
-        return None
-    return keep_kernels(store, _version_key(version), {version.model: choice.kernel}).get(version.model)
+    return keep_choice(store, _version_key(version), choose(predictor)) if isinstance(predictor, BoostedModel) else None
 
 
-def _measured(store: Store, version: ModelVersion) -> Kernel | None:
-    return (read_kernels(store, _version_key(version)) or {}).get(version.model)
+def _measured(store: Store, version: ModelVersion) -> Choice | None:
+    return read_choice(store, _version_key(version))
 
 
 def _version_key(version: ModelVersion) -> str:
     code = code_identity()["digest"]  # of the libraries too: another oneDAL is measured anew
     return f"kernels/{version.digest.removeprefix('sha256:')}/{code.removeprefix('sha256:')}.json"
+
+
+def keep_choice(store: Store, key: str, choice: Choice) -> Choice:
+    """What was put first under `key`."""
+    store.put_if_absent(key, encode_record("kernel-choice", 1, asdict(choice)))
+    return read_choice(store, key) or choice
+
+
+def read_choice(store: Store, key: str) -> Choice | None:
+    """What was put under `key`; None for nothing."""
+    try:
+        body = decode_record(store.get(key), "kernel-choice", 1)
+    except NotFound:
+        return None
+    return Choice(kernel=body["kernel"], reason=body["reason"], row_seconds=float(body["row_seconds"]))
 
 
 def keep_kernels(store: Store, key: str, kernels: Mapping[str, Kernel]) -> dict[str, Kernel]:

@@ -41,7 +41,7 @@ from dataops.promotion.verdict import verdict_page
 from dataops.records import decode_record, digest_bytes, parse_time
 from dataops.registry.aliases import history
 from dataops.registry.versions import Registry
-from dataops.rescoring.kernels import read_kernels
+from dataops.rescoring.kernels import read_choice, read_kernels
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
@@ -263,6 +263,14 @@ def read_kernels_of(name: str) -> None:
     assert read_kernels(store, "kernels/one.json") == {"wealth": "xgboost"}
 
 
+def read_kernel_choice(name: str) -> None:
+    store = MemoryStore()
+    put(store, "kernels/one.json", name)
+    choice = read_choice(store, "kernels/one.json")
+    assert choice is not None
+    assert (choice.kernel, choice.row_seconds, choice.for_rows(100)) == ("onedal", 2.5e-07, "xgboost")
+
+
 def read_unit(name: str) -> None:
     unit = UnitRecord.from_bytes(example(name))
     assert unit.to_bytes() == example(name)
@@ -304,6 +312,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "feature-program-1": read_program,
     "followed-1": read_followed,
     "kernels-1": read_kernels_of,
+    "kernel-choice-1": read_kernel_choice,
     "linear-model-1": read_linear,
     "links-1": read_links_of,
     "manifest-1": read_manifest,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dataops.errors import Format
 from dataops.features.encoder import Encoder, encode
 from dataops.features.profile import (
+    SCORE_BINS,
     Ints,
     NumberCells,
     ProfileSpec,
@@ -199,3 +200,7 @@ def test_a_slices_value_is_text_whatever_its_type_and_null_is_one() -> None:
 def test_the_histogram_of_scores_has_twenty_equal_bins() -> None:
     counts = score_histogram(np.array([0.0, 0.049, 0.05, 0.999, 1.0], np.float32))
     assert (counts[0], counts[1], counts[-1], sum(counts)) == (2, 1, 2, 5)
+    edges = np.linspace(0, 1, SCORE_BINS + 1).astype(np.float32)
+    beside = np.clip([np.nextafter(edges, np.float32(-1)), np.nextafter(edges, np.float32(2))], 0, 1)
+    scores = np.concatenate([edges, *beside, np.random.default_rng(1).random(100_000, np.float32)], dtype=np.float32)
+    assert score_histogram(scores) == np.histogram(scores.astype(np.float64), SCORE_BINS, (0, 1))[0].tolist()

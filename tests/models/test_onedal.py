@@ -1,6 +1,7 @@
 """Most of these need oneDAL (the extra ``onedal``); without it they are passed over, and XGBoost scores."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,18 @@ from dataops.errors import Compute
 from dataops.features.encoder import Encoded
 from dataops.models import onedal
 from dataops.models.boosted import BoostedModel
-from dataops.models.onedal import TOLERANCE, Choice, OneDalModel, check_batch, choose, difference, with_kernel
+from dataops.models.onedal import (
+    TOLERANCE,
+    WORTH_SECONDS,
+    Choice,
+    OneDalModel,
+    check_batch,
+    choose,
+    difference,
+    with_kernel,
+)
 
 needs_onedal = pytest.mark.skipif(not onedal.is_installed(), reason="oneDAL isn't installed")
-MANY = 10**12
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +58,23 @@ def test_the_batch_has_rows_on_every_columns_thresholds_and_beside(model: Booste
 
 @pytest.mark.usefixtures("absent")
 def test_where_it_is_not_installed_xgboost_scores(model: BoostedModel) -> None:
-    assert choose(model, MANY) == Choice(kernel="xgboost", reason="oneDAL isn't installed", measured=False)
     assert with_kernel(model, "xgboost", 1) is model
     with pytest.raises(Compute, match="isn't installed on this worker"):
         with_kernel(model, "onedal", 1)
 
 
-def test_for_few_rows_it_is_not_even_loaded(model: BoostedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onedal, "is_installed", lambda: True)
-    monkeypatch.setattr(onedal, "_convert", lambda *_: pytest.fail("loaded"))
-    assert choose(model, 1).kernel == "xgboost"
+def test_for_few_rows_xgboost_scores() -> None:
+    choice = Choice(kernel="onedal", reason="faster", row_seconds=1e-6)
+    assert choice.for_rows(int(0.9 * WORTH_SECONDS * 1e6)) == "xgboost"
+    assert choice.for_rows(int(1.1 * WORTH_SECONDS * 1e6)) == "onedal"
+    assert replace(choice, kernel="xgboost").for_rows(10**12) == "xgboost"
 
 
 def test_what_it_can_not_take_xgboost_scores(model: BoostedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onedal, "is_installed", lambda: True)
     monkeypatch.setattr(onedal, "_convert", lambda *_: None)
-    assert choose(model, MANY) == Choice(kernel="xgboost", reason="oneDAL can't take the model (AttributeError)")
+    found = choose(model)
+    assert (found.kernel, found.reason) == ("xgboost", "oneDAL can't take the model (AttributeError)")
+    assert 0 < found.row_seconds < 1e-3
 
 
 class Slightly:
@@ -90,9 +100,8 @@ class Slightly:
 def test_scores_that_differ_are_not_taken(
     model: BoostedModel, error: float, in_batches: bool, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onedal, "is_installed", lambda: True)
     monkeypatch.setattr(onedal, "_convert", lambda *_: Slightly(model, error, in_batches=in_batches))
-    found = choose(model, MANY)
+    found = choose(model)
     assert (found.kernel, message in found.reason) == ("xgboost", True), found
 
 
@@ -112,5 +121,5 @@ def test_its_scores_are_xgboosts_within_the_tolerance_and_alike_in_any_batch(mod
 
 @needs_onedal
 def test_a_choice_says_why(model: BoostedModel) -> None:
-    found = choose(model, MANY)
+    found = choose(model)
     assert (found.kernel == "onedal") == ("gives the same scores" in found.reason)

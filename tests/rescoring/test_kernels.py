@@ -20,6 +20,7 @@ from dataops.storage.objects import Store, open_store
 from tests.rescoring.examples import make_job, make_plan, register
 
 Pin = Callable[..., dict[str, str]]
+SLOW = 1e6  # seconds a row: any number of rows is worth it
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def pin(workspace: Workspace, given: GovernedInput, store: Store, plan: ScorePla
 @pytest.fixture
 def choose() -> Iterator[Mock]:
     """oneDAL is there, and is chosen for whatever is measured."""
-    chosen = Mock(return_value=Choice(kernel="onedal", reason="faster"))
+    chosen = Mock(return_value=Choice(kernel="onedal", reason="faster", row_seconds=SLOW))
     with (
         patch.object(kernels, "choose", chosen),
         patch.object(kernels, "is_installed", lambda: True),
@@ -56,14 +57,14 @@ def choose() -> Iterator[Mock]:
 
 def test_a_version_is_measured_once(pin: Pin, choose: Mock) -> None:
     assert pin("run-1") == {"": "onedal"}
-    choose.return_value = Choice(kernel="xgboost", reason="a slow moment")
+    choose.return_value = Choice(kernel="xgboost", reason="a slow moment", row_seconds=SLOW)
     assert pin("run-2") == {"": "onedal"}
     assert choose.call_count == 1
 
 
 def test_other_code_measures_anew(pin: Pin, choose: Mock) -> None:
     assert pin("run-1") == {"": "onedal"}
-    choose.return_value = Choice(kernel="xgboost", reason="another library")
+    choose.return_value = Choice(kernel="xgboost", reason="another library", row_seconds=SLOW)
     with patch.object(kernels, "code_identity", lambda: {"digest": "sha256:other"}):
         assert pin("run-1") == {"": "onedal"}
         assert pin("run-2") == {"": "xgboost"}
@@ -79,12 +80,10 @@ def test_a_run_goes_on_as_it_began(pin: Pin, choose: Mock) -> None:
         assert pin("run-2") == {"": "onedal"}
 
 
-def test_what_was_not_measured_decides_nothing_for_later_runs(pin: Pin, choose: Mock) -> None:
-    choose.return_value = Choice(kernel="xgboost", reason="too few rows", measured=False)
-    assert pin("run-1") == {}
-    choose.return_value = Choice(kernel="onedal", reason="faster")
-    assert pin("run-2") == {"": "onedal"}
-    assert pin("run-1") == {}
+def test_few_rows_are_scored_by_xgboost_and_nothing_is_measured_twice(pin: Pin, choose: Mock) -> None:
+    choose.return_value = Choice(kernel="onedal", reason="faster", row_seconds=1e-9)
+    assert pin("run-1") == pin("run-2") == {"": "xgboost"}
+    assert choose.call_count == 1
 
 
 def test_few_rows_margins_and_models_without_trees_leave_no_choice(
