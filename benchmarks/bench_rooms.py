@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataops.declarations.jobs import TrainJob, find_job
+from dataops.declarations.jobs import find_job
 from dataops.declarations.loader import read_document
 from dataops.declarations.templates import template_folder
+from dataops.declarations.train import TrainJob
 from dataops.demo.census import ARCHIVE, write_census
 from dataops.demo.fetch import cache_folder, fetch
 from dataops.features.encoder import encode, fit_encoder

@@ -26,9 +26,11 @@ from dataops import errors
 from dataops.cli.main import main as command_line
 from dataops.declarations.catalog import CatalogEntry, Principals
 from dataops.declarations.clusters import ClusterFile
-from dataops.declarations.jobs import PrepareJob, RescoreJob, TrainJob
 from dataops.declarations.loader import MAX_DEPTH, MAX_SIZE_BYTES
+from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.promotion import Promotion
+from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.train import TrainJob
 from dataops.settings import CACHE_VARIABLE, DEFAULTS, VARIABLE_PREFIX, WORKSPACE_VARIABLE, Settings
 from dataops.training import boosting, logistic
 

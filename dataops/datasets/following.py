@@ -26,7 +26,7 @@ import pyarrow as pa
 from dataops.datasets.arrivals import Arrived, Waits
 from dataops.datasets.snapshot import Fragment
 from dataops.datasets.source import HIVE_NULL
-from dataops.declarations.jobs import Late, Repeated
+from dataops.declarations.follow import Late, Repeated
 from dataops.errors import Integrity, InvalidInput, NotFound
 from dataops.records import Record, decode_record, digest_bytes, encode_record
 from dataops.storage.disk import hide_values

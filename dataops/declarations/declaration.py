@@ -56,6 +56,12 @@ def find_repeats(names: Sequence[str], place: Place) -> Iterator[Finding]:
             yield Finding(place=(*place, position), message=f"{name!r} is listed twice")
 
 
+def find_same_dataset(source: str, output: str) -> Iterator[Finding]:
+    """A finding if a job writes the dataset that it reads."""
+    if source == output:
+        yield Finding(place=("output",), message=f"'{output}' is the input; a job writes a dataset of its own")
+
+
 def _named(what: str) -> AfterValidator:
     def require(name: str) -> str:
         return require_name(name, what)

@@ -13,8 +13,8 @@ from typing import Annotated
 from pydantic import Field
 
 from dataops.declarations.declaration import DatasetName, Declaration, ModelName
-from dataops.declarations.jobs import Metric
 from dataops.declarations.loader import Finding, read_document, validate
+from dataops.declarations.metrics import Metric
 
 
 class PromotionRule(Declaration):

@@ -33,7 +33,7 @@ _BLOCK = 1 << 15  # rows: what is made of a column on the way stays in a core's 
 
 
 class NumericSpec(Protocol):
-    """What is asked for numbers: see `declarations.jobs`."""
+    """What is asked for numbers: see `declarations.train`."""
 
     @property
     def columns(self) -> Sequence[str]: ...  # noqa: D102
@@ -44,7 +44,7 @@ class NumericSpec(Protocol):
 
 
 class CategoricalSpec(Protocol):
-    """What is asked for categories: see `declarations.jobs`."""
+    """What is asked for categories: see `declarations.train`."""
 
     @property
     def columns(self) -> Sequence[str]: ...  # noqa: D102

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dataops.declarations.jobs import HOLDOUT, Metric
+from dataops.declarations.metrics import HOLDOUT, Metric
 from dataops.monitoring import wording
 from dataops.monitoring.sections import Figures
 

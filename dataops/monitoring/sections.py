@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dataops.declarations.jobs import INPUT
+from dataops.declarations.inputs import INPUT
 from dataops.monitoring import wording
 
 Figures = Mapping[str, Any]

@@ -20,7 +20,7 @@ from dataops.datasets.reading import Source
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
-from dataops.declarations.jobs import PrepareJob
+from dataops.declarations.prepare import PrepareJob
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps

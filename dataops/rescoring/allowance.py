@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dataops.datasets.commit import UnitRecord
-from dataops.declarations.jobs import ErrorBudget
+from dataops.declarations.rescore import ErrorBudget
 from dataops.errors import ContractViolation
 
 _SHOWN = 5

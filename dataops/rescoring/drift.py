@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dataops.declarations.jobs import DriftLimit, DriftMetric
+from dataops.declarations.monitor import DriftLimit, DriftMetric
 from dataops.features.columns import Ints
 from dataops.features.folding import fold_cells
 from dataops.features.hiding import shown_places

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from dataops.datasets.commit import UnitRecord
+from dataops.declarations.rescore import OWN
 from dataops.features.folding import may_stand
 from dataops.features.hiding import shown_histogram
 from dataops.features.profile import SCORE_BINS
 from dataops.features.slices import OTHERS
 from dataops.records import Record
 from dataops.rescoring.impact import ImpactCounts, impact_figures, merge_impact
-from dataops.rescoring.outputs import OWN
 
 
 def score_figures(

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.commit import UnitRecord
-from dataops.declarations.jobs import OWN, DriftLimit, Monitor, RescoreJob
+from dataops.declarations.monitor import DriftLimit, Monitor
+from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.errors import ContractViolation, InvalidInput, near_match
 from dataops.features.encoder import Encoded
 from dataops.features.profile import SCORES, Floats32, ProfileSpec, count_profile, dense_counts, sparse_counts

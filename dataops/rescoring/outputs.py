@@ -14,18 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataops.declarations.jobs import OWN, Output, column_name, score_names
-
-__all__ = [  # names of columns are declared where other rooms find them too, and known here by the same names
-    "OWN",
-    "TYPES",
-    "Floats32",
-    "column_name",
-    "deciles",
-    "is_positive",
-    "score_columns",
-    "score_names",
-]
+from dataops.declarations.rescore import Output, column_name
 
 TYPES: Mapping[Output, pa.DataType] = {
     Output.PROBABILITY: pa.float32(),

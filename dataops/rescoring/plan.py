@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataops.datasets.access import GovernedInput
-from dataops.declarations.jobs import Output, RescoreJob
+from dataops.declarations.rescore import OWN, Output, RescoreJob, column_name
 from dataops.errors import InvalidInput, near_match
 from dataops.features.program import FeatureProgram
 from dataops.governance.contract import Column, inherited_classification
@@ -20,7 +20,7 @@ from dataops.governance.marks import derived_marks, derived_origins
 from dataops.records import Record
 from dataops.registry.versions import LoadedVersion, ModelVersion
 from dataops.rescoring.monitor import Monitored, counted_slices, plan_monitoring, slices_of
-from dataops.rescoring.outputs import OWN, TYPES, column_name
+from dataops.rescoring.outputs import TYPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from dataops.datasets.error_rows import key_columns
 from dataops.datasets.reading import Source
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
-from dataops.declarations.jobs import Output
+from dataops.declarations.rescore import OWN, Output
 from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.encoder import Encoded
@@ -35,7 +35,7 @@ from dataops.models.predictor import Kernel, Predictor, load_predictor
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.rescoring.impact import count_impact
 from dataops.rescoring.monitor import count_drift
-from dataops.rescoring.outputs import OWN, Floats32, score_columns
+from dataops.rescoring.outputs import Floats32, score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 from dataops.rescoring.row_errors import NO_ROW, Reasons
 from dataops.rescoring.unit_errors import error_rows, try_unit

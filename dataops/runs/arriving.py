@@ -14,7 +14,8 @@ from dataops.datasets.following import Rules, Taken, read_chain, sort_arrivals
 from dataops.datasets.snapshot import Fragment, last_followed, read_manifest
 from dataops.datasets.source import footer_digest
 from dataops.datasets.units import plan_units
-from dataops.declarations.jobs import FollowedInput, Late, RescoreJob
+from dataops.declarations.follow import FollowedInput, Late
+from dataops.declarations.rescore import RescoreJob
 from dataops.errors import Conflict, ContractViolation, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.grant import Purpose
 from dataops.settings import Settings

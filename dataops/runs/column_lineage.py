@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataops.datasets.access import GovernedInput
+from dataops.declarations.rescore import column_name
 from dataops.features.steps import RowSteps
 from dataops.governance.conditions import columns_of_rule
 from dataops.governance.contract import Action
 from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.lineage import PREDICTION_FIELD, ColumnLineage, ColumnUse, DatasetId, Subtype
 from dataops.preparation.prepare import PreparePlan
-from dataops.rescoring.outputs import column_name
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 
 if TYPE_CHECKING:

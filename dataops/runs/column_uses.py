@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from dataops.declarations.jobs import DeclaredJob, PrepareJob, RescoreJob, TrainJob, input_of
+from dataops.declarations.jobs import DeclaredJob, input_of
+from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.train import TrainJob
 from dataops.errors import InvalidInput
 from dataops.governance.expressions import parse_expression
 from dataops.governance.grant import Purpose

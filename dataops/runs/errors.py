@@ -23,7 +23,7 @@ from dataops.datasets.commit import committed_units
 from dataops.datasets.error_rows import ERROR_UNIT, PLACE
 from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment, read_snapshot
 from dataops.datasets.units import plan_units
-from dataops.declarations.jobs import INPUT
+from dataops.declarations.inputs import INPUT
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.contract import Column
 from dataops.governance.expressions import parse_expression

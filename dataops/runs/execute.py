@@ -19,7 +19,11 @@ from dataops.datasets.commit import UnitRecord
 from dataops.datasets.following import taken_key
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
 from dataops.declarations.clusters import ClusterFile, Shape
-from dataops.declarations.jobs import INPUT, EvaluateJob, Job, RescoreJob, Timeouts, TrainJob, job_record
+from dataops.declarations.evaluate import EvaluateJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.jobs import Job, job_record
+from dataops.declarations.rescore import RescoreJob, Timeouts
+from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress

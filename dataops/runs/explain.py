@@ -11,7 +11,8 @@ from typing import Any
 
 from dataops.datasets.access import GovernedInput, totals
 from dataops.datasets.footers import expect
-from dataops.declarations.jobs import INPUT, Job
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.jobs import Job
 from dataops.errors import DataopsError
 from dataops.governance.checking import columns_of_rules
 from dataops.governance.contract import Rule

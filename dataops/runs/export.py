@@ -9,7 +9,7 @@ from pathlib import Path
 from dataops.datasets.access import open_inputs
 from dataops.datasets.catalog import dataset_names, read_entry
 from dataops.datasets.delta import Delta, Exported, export_delta, find_export
-from dataops.declarations.jobs import INPUT
+from dataops.declarations.inputs import INPUT
 from dataops.errors import InvalidInput
 from dataops.governance.contract import schema_of
 from dataops.governance.grant import Purpose

@@ -18,7 +18,8 @@ from typing import Any
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.following import read_taken
 from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapshot, snapshot_journal
-from dataops.declarations.jobs import INPUT, OWN, RescoreJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.engine.progress import Progress
 from dataops.errors import DataopsError, Integrity, NotFound
 from dataops.governance.audit import record_intent, record_result

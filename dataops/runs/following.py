@@ -19,7 +19,9 @@ from itertools import count
 
 from dataops.datasets.following import Taken, spell_counts
 from dataops.datasets.snapshot import last_followed, read_manifest
-from dataops.declarations.jobs import INPUT, Job, RescoreJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.jobs import Job
+from dataops.declarations.rescore import RescoreJob
 from dataops.engine.progress import Progress
 from dataops.errors import Conflict, DataopsError, InvalidInput, NotFound
 from dataops.rescoring.plan import ScorePlan

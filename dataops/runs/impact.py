@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.units import Unit, plan_units
-from dataops.declarations.jobs import INPUT, Output, RescoreJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.rescore import OWN, Output, RescoreJob, column_name
 from dataops.errors import Conflict, InvalidInput, NotFound, near_match
 from dataops.governance.grant import Purpose
-from dataops.rescoring.outputs import OWN, column_name
 from dataops.runs.ledger import RunState, State
 from dataops.runs.look import look_at
 from dataops.runs.planning import job_of_run

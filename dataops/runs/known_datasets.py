@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from dataops.datasets.access import origins_of, todays_contract
 from dataops.datasets.catalog import open_dataset, read_contract, read_entry
-from dataops.declarations.jobs import Job, PrepareJob, RescoreJob, WritingJob, input_of
+from dataops.declarations.jobs import Job, WritingJob, input_of
+from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.rescore import RescoreJob, score_names
 from dataops.governance.policy_world import KnownDataset
 from dataops.preparation.split import SPLIT_COLUMN
-from dataops.rescoring.outputs import score_names
 from dataops.runs.workspace import Workspace
 
 

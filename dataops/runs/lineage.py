@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.snapshot import Snapshot, read_snapshot
-from dataops.declarations.jobs import INPUT
+from dataops.declarations.inputs import INPUT
 from dataops.errors import DataopsError, Format, InvalidInput
 from dataops.governance.contract import Column
 from dataops.governance.lineage import (

@@ -16,24 +16,18 @@ from dataops.datasets.following import read_taken
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
 from dataops.datasets.retention import require_rows_left
 from dataops.datasets.snapshot import read_snapshot
-from dataops.declarations.jobs import (
-    INPUT,
-    EvaluateJob,
-    Job,
-    PrepareJob,
-    RescoreJob,
-    TrainJob,
-    WritingJob,
-    job_from_record,
-    job_record,
-)
+from dataops.declarations.evaluate import EvaluateJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.jobs import Job, WritingJob, job_from_record, job_record
+from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.rescore import OWN, RescoreJob
+from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
 from dataops.errors import Integrity, InvalidInput
 from dataops.preparation.prepare import PreparePlan, plan_prepare
 from dataops.records import digest
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import LoadedVersion, ModelVersion
-from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan, plan_rescore
 from dataops.runs.ledger import Run, job_of
 from dataops.runs.retention import require_resumable

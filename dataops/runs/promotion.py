@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dataops.declarations.jobs import HOLDOUT
 from dataops.declarations.loader import read_yaml, validate
+from dataops.declarations.metrics import HOLDOUT
 from dataops.declarations.promotion import Promotion
 from dataops.declarations.references import parse_model_reference
 from dataops.errors import NotFound, near_match

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from dataops.declarations.jobs import HOLDOUT
+from dataops.declarations.metrics import HOLDOUT
 from dataops.errors import DataopsError, NotFound, near_match
 from dataops.registry.versions import Registry
 from dataops.runs.ledger import State

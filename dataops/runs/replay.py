@@ -22,7 +22,7 @@ from dataops.datasets.commit import UnitRecord
 from dataops.datasets.quarantine import key_rule
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest
 from dataops.datasets.units import Unit
-from dataops.declarations.jobs import INPUT
+from dataops.declarations.inputs import INPUT
 from dataops.engine.progress import Progress
 from dataops.errors import Conflict, Integrity, NotFound
 from dataops.preparation.prepare import PreparePlan

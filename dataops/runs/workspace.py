@@ -11,8 +11,10 @@ from pathlib import Path
 from dataops.datasets.access import GovernedInput, Reader, open_inputs
 from dataops.declarations.catalog import read_principals
 from dataops.declarations.clusters import ClusterFile, read_cluster
-from dataops.declarations.jobs import INPUT, Job, RescoreJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.jobs import Job
 from dataops.declarations.policy_files import policy_files, read_policy_file, stray_files
+from dataops.declarations.rescore import RescoreJob
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy

@@ -16,7 +16,9 @@ from typing import Any
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.reading import Source
-from dataops.declarations.jobs import HOLDOUT, INPUT, Candidate, TrainJob, evaluation_name
+from dataops.declarations.inputs import INPUT, evaluation_name
+from dataops.declarations.metrics import HOLDOUT
+from dataops.declarations.train import Candidate, TrainJob
 from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, schema_of

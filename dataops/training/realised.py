@@ -30,16 +30,9 @@ from dataops.datasets.receipt import Receipt
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
-from dataops.declarations.jobs import (
-    INPUT,
-    LABEL_KEYS,
-    LABELS,
-    OWN,
-    SCORE_KEYS,
-    EvaluateJob,
-    Output,
-    column_name,
-)
+from dataops.declarations.evaluate import EvaluateJob
+from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
+from dataops.declarations.rescore import OWN, Output, column_name
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.governance.contract import schema_of

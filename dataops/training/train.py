@@ -19,7 +19,9 @@ import pyarrow as pa
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import COUNTED
-from dataops.declarations.jobs import HOLDOUT, INPUT, TrainJob
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.metrics import HOLDOUT
+from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
 from dataops.engine.work import Work
 from dataops.features.binning import fit_cells

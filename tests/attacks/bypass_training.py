@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import xgboost
 from distributed import Client, Future, wait
 
-from dataops.declarations.jobs import FeatureSpec
+from dataops.declarations.train import FeatureSpec
 from dataops.errors import AccessDenied, DataopsError, InvalidInput
 from dataops.features.encoder import fit_encoder
 from dataops.features.summary import merge

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dataops.datasets.arrivals import NANOSECONDS, Arrived, Waits, look_for_arrivals, storage_clock_ns
 from dataops.datasets.following import Rules, Sorted, Taken, read_chain, read_taken, sort_arrivals, taken_key
 from dataops.datasets.snapshot import Fragment, RowGroup
-from dataops.declarations.jobs import Late, Repeated
+from dataops.declarations.follow import Late, Repeated
 from dataops.errors import Integrity, InvalidInput, NotFound
 from dataops.records import digest_bytes
 from dataops.storage.files import DataFiles, FileStat, open_files

@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 
-from dataops.declarations.jobs import (
-    INPUT,
-    Late,
-    Repeated,
-    RescoreJob,
-    input_of,
-    job_from_record,
-    job_record,
-    parse_job,
-)
+from dataops.declarations.follow import Late, Repeated
+from dataops.declarations.inputs import INPUT
+from dataops.declarations.jobs import input_of, job_from_record, job_record, parse_job
 from dataops.declarations.loader import parse_yaml
+from dataops.declarations.rescore import RescoreJob
 from dataops.errors import InvalidInput
 
 HEAD = "name: scores\njob: rescore\nmodel: wealth@1\noutput: scores\n"

@@ -5,20 +5,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from dataops.declarations.jobs import (
-    KINDS,
-    Metric,
-    PrepareJob,
-    Purpose,
-    RescoreJob,
-    TrainJob,
-    find_job,
-    job_from_record,
-    job_record,
-    parse_split_columns,
-    read_jobs,
-)
+from dataops.declarations.jobs import KINDS, find_job, job_from_record, job_record, read_jobs
+from dataops.declarations.metrics import Metric
+from dataops.declarations.prepare import PrepareJob, parse_split_columns
+from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.train import TrainJob
 from dataops.errors import Format, InvalidInput, NotFound
+from dataops.governance.grant import Purpose
 from dataops.records import canonical_bytes, digest
 
 PREPARE = """\

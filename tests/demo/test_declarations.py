@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dataops.declarations.jobs import PrepareJob, RescoreJob, TrainJob, find_job, read_jobs
+from dataops.declarations.jobs import find_job, read_jobs
 from dataops.declarations.loader import read_document
+from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.promotion import read_promotion
+from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.train import TrainJob
 from dataops.demo.census import SCHEMA
 from dataops.errors import AccessDenied
 from dataops.governance.checking import columns_of_rules, table_columns_match

@@ -15,9 +15,12 @@ from pydantic import BaseModel
 
 from dataops.declarations.catalog import CatalogEntry, Principals, read_entry, read_principals
 from dataops.declarations.clusters import ClusterFile, read_cluster
-from dataops.declarations.jobs import PrepareJob, RescoreJob, TrainJob, read_jobs
+from dataops.declarations.jobs import read_jobs
 from dataops.declarations.loader import parse_yaml
+from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.promotion import Promotion, read_promotion
+from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.train import TrainJob
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.column_types import LOGICAL_TYPES, logical_type, parse_type
 from dataops.governance.contract import Action, Column, Contract, RuleKind, derived_contract

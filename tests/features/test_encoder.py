@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataops.declarations.jobs import FeatureSpec
+from dataops.declarations.train import FeatureSpec
 from dataops.errors import Format, InvalidInput
 from dataops.features.encoder import CategoricalColumn, Encoded, Encoder, NumericColumn, encode, fit_encoder
 from dataops.features.summary import merge, summarise

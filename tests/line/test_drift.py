@@ -18,7 +18,9 @@ from scipy.stats import ks_2samp
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import committed_units
 from dataops.datasets.scan import read_unit
-from dataops.declarations.jobs import TrainJob, find_job
+from dataops.declarations.jobs import find_job
+from dataops.declarations.rescore import OWN
+from dataops.declarations.train import TrainJob
 from dataops.features.binning import fit_cells
 from dataops.features.encoder import Encoder, encode, fit_encoder
 from dataops.features.profile import SCORES, count_columns, count_profile, dense_counts, score_histogram
@@ -28,7 +30,6 @@ from dataops.features.summary import summarise
 from dataops.models.predictor import BOOSTED, Predictor, load_predictor
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring.drift import check_limits, compare, stability_index
-from dataops.rescoring.outputs import OWN
 from dataops.runs.ledger import RunState
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.training.evaluate import evaluate_scores

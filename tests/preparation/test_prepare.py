@@ -14,7 +14,7 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import Receipt, merge_receipts
-from dataops.declarations.jobs import PrepareJob
+from dataops.declarations.prepare import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput
 from dataops.governance.contract import Action, Contract, inherited_classification
 from dataops.governance.marks import mark

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataops.declarations.jobs import Metric
+from dataops.declarations.metrics import Metric
 from dataops.declarations.promotion import Promotion
 from dataops.promotion.gates import Outcome, judge
 from tests.registry.examples import make_metrics

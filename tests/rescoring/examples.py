@@ -14,7 +14,7 @@ import xgboost
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
-from dataops.declarations.jobs import RescoreJob
+from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
 from dataops.features.program import FeatureProgram
 from dataops.features.steps import RowSteps
@@ -23,7 +23,6 @@ from dataops.governance.masking import Mask, MaskKind
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import BOOSTED, LINEAR
 from dataops.registry.versions import LoadedVersion
-from dataops.rescoring.outputs import OWN
 from dataops.rescoring.plan import ScorePlan, plan_rescore
 from dataops.rescoring.score import ScoreContext
 from dataops.runs.workspace import Workspace

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataops.datasets.commit import UnitRecord
 from dataops.datasets.receipt import Receipt
-from dataops.declarations.jobs import ErrorBudget
+from dataops.declarations.rescore import ErrorBudget
 from dataops.errors import ContractViolation
 from dataops.rescoring.allowance import Allowance
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from dataops.declarations.jobs import DriftLimit
+from dataops.declarations.monitor import DriftLimit
 from dataops.features.encoder import encode
 from dataops.features.profile import MISSING, count_profile
 from dataops.features.reference import Reference, make_reference

@@ -10,9 +10,9 @@ from hypothesis import given as given_values
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from dataops.declarations.rescore import OWN
 from dataops.features.profile import SCORE_BINS, score_histogram
 from dataops.rescoring.figures import score_figures
-from dataops.rescoring.outputs import OWN
 
 
 @given_values(arrays.arrays(np.float32, st.integers(0, 50), elements=st.floats(0, 1, width=32)))

@@ -18,6 +18,7 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import read_snapshot
+from dataops.declarations.rescore import OWN
 from dataops.errors import AccessDenied, Conflict, ContractViolation, InvalidInput
 from dataops.features.binning import fit_cells
 from dataops.features.encoder import encode
@@ -28,7 +29,6 @@ from dataops.features.summary import summarise
 from dataops.models.predictor import LINEAR, load_predictor
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring.monitor import NO_REFERENCE, NOT_COUNTED, drift_figures
-from dataops.rescoring.outputs import OWN
 from dataops.rescoring.run import run_rescore
 from dataops.runs.workspace import Workspace
 from dataops.storage.objects import open_store

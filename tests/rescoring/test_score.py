@@ -15,12 +15,12 @@ import pytest
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.scan import read_unit
+from dataops.declarations.rescore import OWN
 from dataops.errors import ContractViolation, Integrity
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring import score
 from dataops.rescoring.figures import score_figures
-from dataops.rescoring.outputs import OWN
 from dataops.rescoring.score import score_unit
 from dataops.runs.workspace import Workspace
 from tests.line.people import ROWS_PER_FILE

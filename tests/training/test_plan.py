@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dataops.datasets.snapshot import Manifest, append_snapshot, manifest_key
-from dataops.declarations.jobs import PrepareJob, TrainJob
+from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.train import TrainJob
 from dataops.errors import AccessDenied, DataopsError, InvalidInput
 from dataops.preparation.prepare import plan_prepare, prepare_lineage
 from dataops.runs.workspace import Workspace, open_workspace

@@ -1,0 +1,56 @@
+"""Realised performance, declared: scores, and the outcomes that became known later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dataops.declarations.declaration import ColumnName, DatasetName, Declaration, JobName, Sql, find_repeats
+from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
+from dataops.declarations.loader import Finding
+from dataops.declarations.metrics import Metric
+from dataops.governance.grant import Purpose
+
+
+class EvaluateJob(Declaration):
+    """Joins scores with the outcomes that became known later, and measures how well the models did."""
+
+    name: JobName
+    """The job's name, unique in its file."""
+    job: Literal["evaluate"] = "evaluate"
+    """The kind of job: `evaluate`."""
+    scores: DatasetName
+    """The dataset of scores: the output of a rescore job that keeps `key` and the probability."""
+    labels: DatasetName
+    """The dataset that holds the outcomes, read to evaluate; keys on both sides are read to score, so that they are
+    masked alike."""
+    key: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+    """The columns that name a row in both datasets; unique among the outcomes."""
+    target: Sql
+    """The outcome: a column of `labels`, or a SQL expression, of true/false or 1/0. Where it is null, nothing is known
+    yet."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = (Metric.ROC_AUC, Metric.LOG_LOSS)
+    """What is measured, as in `evaluate` of a train job; the first one leads. Default: `[roc_auc, log_loss]`."""
+    slices: tuple[ColumnName, ...] = ()
+    """Columns of `labels` by whose values the metrics are reported as well. Default: none."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
+        """What is read for what."""
+        return {
+            INPUT: (self.scores, Purpose.EVALUATE),
+            SCORE_KEYS: (self.scores, Purpose.SCORE),
+            LABELS: (self.labels, Purpose.EVALUATE),
+            LABEL_KEYS: (self.labels, Purpose.SCORE),
+        }
+
+    def check(self) -> Iterator[Finding]:
+        """Repeated names, outcomes that are the scores."""
+        for key in ("key", "metrics", "slices"):
+            yield from find_repeats(getattr(self, key), (key,))
+        if self.scores == self.labels:
+            yield Finding(
+                place=("labels",), message=f"'{self.labels}' holds the scores; outcomes are a dataset of their own"
+            )
