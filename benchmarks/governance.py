@@ -9,9 +9,7 @@ touches both. What came out is checked before a figure is printed. The last line
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 import tempfile
 from dataclasses import asdict
@@ -22,12 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from flights import COLUMNS, N_RULES, fetch_flights, make_workspace
-from measuring import Spread, in_turns, plain_spreads, require, seconds
+from measuring import Spread, arguments, in_turns, plain_spreads, require, seconds
 
 from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.declarations.jobs import find_job
-from dataops.demo.fetch import cache_folder
 from dataops.engine.progress import Progress
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.pseudonyms import pseudonyms
@@ -153,11 +150,8 @@ def measure_keys(n_rows: int, repeats: int) -> dict[str, Spread]:
 
 def main() -> None:
     """Measures, prints a table, writes the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the first row group, fewer repeats")
+    parser = arguments(__doc__, "governance", quick="the first row group, fewer repeats")
     parser.add_argument("--no-rescore", action="store_true", help="leave the rescore out")
-    default = cache_folder(os.environ) / "benchmarks" / "governance.json"
-    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
     given = parser.parse_args()
     file = fetch_flights()
     measured: dict[str, tuple[str, Spread]] = {}

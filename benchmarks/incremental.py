@@ -10,8 +10,6 @@ run is a process of its own, and its start-up (importing, the cluster) is apart.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from compared import compare_rows, read_output
-from measuring import Spread, Watched, end_on_signal, require, write_record
+from measuring import Spread, Watched, arguments, end_on_signal, require, write_record
 from ours import parts_of, run_apart, run_here
 from scored_sets import FIFTY, FIFTY_FILES, QUICK, data_of, make_workspace
 
-from dataops.demo.fetch import cache_folder
 from dataops.runs.workspace import Workspace
 
 LIMIT = 0.05
@@ -35,12 +32,9 @@ FULL, UNCHANGED, CHANGED, FULL_AGAIN = "all", "nothing changed", "2 percent chan
 def main() -> None:
     """Measures, prints a table, writes the record."""
     end_on_signal()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
+    parser = arguments(__doc__, "incremental", quick="a tenth of the rows, one round")
     parser.add_argument("--rows", type=int, default=None, help="instead of twelve million")
     parser.add_argument("--rounds", type=int, default=None, help="default: 3, with --quick 1")
-    default = cache_folder(os.environ) / "benchmarks" / "incremental.json"
-    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
     given = parser.parse_args()
     rows = given.rows or FIFTY_FILES.rows // (QUICK if given.quick else 1)
     rounds = given.rounds or (1 if given.quick else 3)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -28,6 +29,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import psutil
+
+from dataops.demo.fetch import cache_folder
 
 TOLD = "@@"  # what a line begins with that a peer tells us
 SAMPLE_SECONDS = 0.1
@@ -290,6 +293,22 @@ def commit() -> str:
         return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout
 
     return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
+
+
+def arguments(doc: str | None, question: str, *, quick: str) -> argparse.ArgumentParser:
+    """A parser of what every benchmark can be told: ``--quick``, and where its record is written.
+
+    Parameters
+    ----------
+    doc : the benchmark's own words.
+    question : as in its record; the file in the cache is called so.
+    quick : what is less with ``--quick``.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    default = cache_folder(os.environ) / "benchmarks" / f"{question}.json"
+    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
+    return parser
 
 
 def write_record(path: Path, record: Mapping[str, Any], ratios: Mapping[str, Spread]) -> None:

@@ -31,12 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from compared import compare_rows, read_output
-from measuring import Spread, Watched, end_on_signal, machine, plain_spreads, require, watch, write_record
+from measuring import Spread, Watched, arguments, end_on_signal, machine, plain_spreads, require, watch, write_record
 from ours import ENVIRONMENT, parts_of, run_apart, run_here
 from peers.environments import FRAMES, ONEDAL, RAY, SPARK, CannotBuild, Environment, build, variables
 from scored_sets import QUICK, SETS, ScoredSet, data_of, describe, make_workspace
 
-from dataops.demo.fetch import cache_folder
 from dataops.records import canonical_bytes
 from dataops.runs.workspace import Workspace
 
@@ -129,15 +128,12 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one round")
+    parser = arguments(__doc__, "rescoring", quick="a tenth of the rows, one round")
     parser.add_argument("--only", default="", help=f"some of {','.join((*PEERS, BARE))}; we always run")
     parser.add_argument("--sets", default=",".join(SETS), help=f"some of: {', '.join(SETS)}; default: all")
     parser.add_argument("--rounds", type=int, default=None, help="default: 3, with --quick 1")
     parser.add_argument("--rows", type=int, default=None, help="rows of each set, instead of its own")
     parser.add_argument("--scratch", type=Path, default=None, help="where outputs are written; default: the system's")
-    default = cache_folder(os.environ) / "benchmarks" / "rescoring.json"
-    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
     given = parser.parse_args()
     unknown = {*given.sets.split(",")} - set(SETS) | {*filter(None, given.only.split(","))} - {*PEERS, BARE}
     if unknown:

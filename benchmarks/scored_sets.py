@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from flights import fetch_flights
 
 from dataops.demo.fetch import cache_folder
+from dataops.errors import InvalidInput
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import LINEAR
 from dataops.runs.init import init_workspace
@@ -183,16 +184,7 @@ WIDE_BOOSTED = ScoredSet(
     target="label = 1",
     trainer="xgboost",
 )
-WIDE_LINEAR = ScoredSet(
-    name="wide linear",
-    rows=1_000_000,
-    make=_make_wide,
-    types=_WIDE_TYPES,
-    numeric=_WIDE_NAMES,
-    keep=("id",),
-    target="label = 1",
-    trainer="logistic",
-)
+WIDE_LINEAR = replace(WIDE_BOOSTED, name="wide linear", trainer="logistic")
 STRINGS = ScoredSet(
     name="strings",
     rows=4_000_000,
@@ -245,9 +237,9 @@ def describe(scored: ScoredSet, workspace: Workspace, model: str = "scorer", ver
     exported: dict[str, Any] = {"kind": "boosted"}
     if package.model_format == LINEAR:
         weights = LinearModel.from_bytes(package.model)
-        exported = {"kind": "linear", "weights": list(weights.numeric), "intercept": weights.intercept}
         if weights.categorical:
-            raise NotImplementedError("a linear model of categories isn't exported")
+            raise InvalidInput(f"{scored.name}: peers apply linear models of numbers alone; take another trainer")
+        exported = {"kind": "linear", "weights": list(weights.numeric), "intercept": weights.intercept}
     files = sorted(str(path) for path in (folder / "data" / "data").iterdir())
     return {
         "folder": str(folder / "data" / "data"),

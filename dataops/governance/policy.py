@@ -101,10 +101,7 @@ def decide(
     )
     _require_known(request)
     _require_contract_role(request, contract)
-    rules = sorted(
-        (rule for policy in policies for rule in policy.rules if rule.concerns(request)),
-        key=lambda rule: rule.qualified,
-    )
+    rules = _concerning(request, policies)
     decisions = _decide_columns(contract, rules, purpose, key_id)
     _require_any(request, decisions, rules, policies)
     require_filtered_before(request, rules)
@@ -115,12 +112,7 @@ def decide(
         dataset=dataset,
         zone=zone,
         decisions=decisions,
-        effect=Effect(
-            columns=_columns(decisions),
-            filters=applied_filters(request, rules, contract),
-            contract_digest=contract.digest,
-            min_group_size=max((rule.min_size for rule in rules if rule.min_size is not None), default=1),
-        ),
+        effect=_effect(request, decisions, rules, contract),
         policy_digest=digest(sorted(policy.digest for policy in policies)),
         expires_at=_expiry(decisions, rules, contract),
     )
@@ -156,6 +148,12 @@ def _require_contract_role(request: Request, contract: Contract) -> None:
             f"{asked} '{contract.name}' gives access to the roles {spell_names(sorted(contract.roles))} only. "
             "Ask whoever keeps principals.yaml for one of them, or the dataset's owner to name yours."
         )
+
+
+def _concerning(request: Request, policies: Sequence[Policy]) -> list[Rule]:
+    """The rules that play a part, by name."""
+    found = (rule for policy in policies for rule in policy.rules if rule.concerns(request))
+    return sorted(found, key=lambda rule: rule.qualified)
 
 
 def _decide_columns(
@@ -238,6 +236,15 @@ def _bound(mask: Mask, purpose: str, key_id: str | None) -> Mask:
     if mask.kind != MaskKind.PSEUDONYM or key_id is None:
         return mask
     return replace(mask, key_id=key_id, purpose=purpose)
+
+
+def _effect(request: Request, decisions: Sequence[ColumnDecision], rules: Sequence[Rule], contract: Contract) -> Effect:
+    return Effect(
+        columns=_columns(decisions),
+        filters=applied_filters(request, rules, contract),
+        contract_digest=contract.digest,
+        min_group_size=max((rule.min_size for rule in rules if rule.min_size is not None), default=1),
+    )
 
 
 def _columns(decisions: Sequence[ColumnDecision]) -> Mapping[str, Mask | None]:

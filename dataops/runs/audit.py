@@ -1,4 +1,4 @@
-"""The workspace's audit: signed at the end of a run, checked when somebody asks.
+"""The workspace's audit: told before a run reads, signed at its end, checked when somebody asks.
 
 1. A checkpoint that can't be written is said, and undoes nothing: what it would have signed is on the audit already,
    and `dataops audit verify` says which records nobody signed for.
@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dataops.declarations.signers import read_signers
 from dataops.errors import DataopsError, NotFound, Storage
-from dataops.governance.audit import read_signed, verify_audit
+from dataops.governance.audit import read_signed, record_intent, verify_audit
 from dataops.governance.audit_chain import AuditFinding
 from dataops.governance.audit_verdicts import judge_checkpoints
 from dataops.governance.checkpoints import write_checkpoint
@@ -49,6 +50,33 @@ class AuditState:
     def warnings(self) -> tuple[AuditFinding, ...]:
         """What may be all the same."""
         return tuple(one for one in self.findings if one.is_warning)
+
+
+def announce(workspace: Workspace, run: str, pinned: Mapping[str, Any]) -> None:
+    """The audit's intent of a reading, written before the first row is read.
+
+    Parameters
+    ----------
+    pinned : what is read, as `GovernedInput.pinned` says it and a run's record keeps it.
+
+    Raises
+    ------
+    Storage : it can't be written: nothing may be read.
+    """
+    grant = pinned["grant"]
+    record_intent(
+        workspace.audit,
+        run=run,
+        principal=grant["principal"],
+        roles=grant["roles"],
+        purpose=grant["purpose"],
+        dataset=pinned["dataset"],
+        snapshot=pinned["content_digest"],
+        effect_digest=grant["effect"]["digest"],
+        policy_digest=grant["policy_digest"],
+        min_group_size=grant["effect"].get("min_group_size", 1),
+        expires_at=grant["expires_at"],
+    )
 
 
 def sign_audit(workspace: Workspace) -> str | None:

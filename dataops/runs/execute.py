@@ -30,7 +30,7 @@ from dataops.engine.progress import Progress
 from dataops.engine.survey import surveyed
 from dataops.engine.work import Work
 from dataops.errors import Compute, Conflict, DataopsError, NotFound, Storage
-from dataops.governance.audit import record_intent, record_result
+from dataops.governance.audit import record_result
 from dataops.governance.lineage import EventType
 from dataops.preparation.prepare import PreparePlan, run_prepare
 from dataops.records import format_time, now_utc, parse_time
@@ -38,7 +38,7 @@ from dataops.rescoring.kernels import pinned_kernels
 from dataops.rescoring.linking import Linkable
 from dataops.rescoring.plan import ScorePlan
 from dataops.rescoring.run import run_rescore
-from dataops.runs.audit import sign_audit
+from dataops.runs.audit import announce, sign_audit
 from dataops.runs.kinds import made_by
 from dataops.runs.ledger import Run, RunState, State, new_run_id
 from dataops.runs.lineage import tell_lineage
@@ -350,19 +350,7 @@ def published_result(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:
 
 def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:
     for given in planned.inputs.values():
-        record_intent(
-            workspace.audit,
-            run=run.id,
-            principal=given.grant.principal,  # who reads now: not always who started the run
-            roles=given.grant.roles,
-            purpose=given.grant.purpose,
-            dataset=given.dataset.name,
-            snapshot=given.dataset.snapshot.content_digest,
-            effect_digest=given.grant.effect.digest,
-            policy_digest=given.grant.policy_digest,
-            min_group_size=given.grant.effect.min_group_size,
-            expires_at=given.grant.expires_at,
-        )
+        announce(workspace, run.id, given.pinned())  # who reads now: not always who started the run
 
 
 def _record_results(

@@ -22,12 +22,13 @@ from dataops.declarations.inputs import INPUT
 from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.engine.progress import Progress
 from dataops.errors import DataopsError, Integrity, NotFound
-from dataops.governance.audit import record_intent, record_result
+from dataops.governance.audit import record_result
 from dataops.governance.audit_verdicts import RESULT
 from dataops.governance.lineage import EventType, completed_event
 from dataops.records import now_utc
 from dataops.rescoring.figures import score_figures, with_drift
 from dataops.rescoring.monitor import Monitored, drift_by_model, plan_monitoring, slices_of
+from dataops.runs.audit import announce
 from dataops.runs.execute import Outcome, published_result, try_report, try_sign_audit
 from dataops.runs.ledger import Run, State
 from dataops.runs.lineage import read_events_of, write_event
@@ -139,20 +140,7 @@ def _record_result(workspace: Workspace, run: Run, manifest: Manifest) -> None:
     if last.get("outcome") == DONE:
         return
     if last.get("event") == RESULT:
-        grant = pinned["grant"]
-        record_intent(
-            workspace.audit,
-            run=run.id,
-            principal=grant["principal"],
-            roles=grant["roles"],
-            purpose=grant["purpose"],
-            dataset=pinned["dataset"],
-            snapshot=pinned["content_digest"],
-            effect_digest=grant["effect"]["digest"],
-            policy_digest=grant["policy_digest"],
-            min_group_size=grant["effect"].get("min_group_size", 1),
-            expires_at=grant["expires_at"],
-        )
+        announce(workspace, run.id, pinned)
     record_result(
         workspace.audit,
         run=run.id,

@@ -15,9 +15,9 @@ import pyarrow as pa
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import read_unit
-from dataops.governance.audit import record_intent, record_result
+from dataops.governance.audit import record_result
 from dataops.records import merkle_root, now_utc
-from dataops.runs.audit import signed
+from dataops.runs.audit import announce, signed
 from dataops.runs.ledger import new_run_id
 from dataops.runs.workspace import Workspace
 
@@ -47,19 +47,7 @@ def look_at(workspace: Workspace, given: GovernedInput, *, what: str) -> Iterato
     Storage : the intent can't be written.
     """
     reading = new_run_id(what, now_utc())
-    record_intent(
-        workspace.audit,
-        run=reading,
-        principal=given.grant.principal,
-        roles=given.grant.roles,
-        purpose=given.grant.purpose,
-        dataset=given.dataset.name,
-        snapshot=given.dataset.snapshot.content_digest,
-        effect_digest=given.grant.effect.digest,
-        policy_digest=given.grant.policy_digest,
-        min_group_size=given.grant.effect.min_group_size,
-        expires_at=given.grant.expires_at,
-    )
+    announce(workspace, reading, given.pinned())
     look, outcome = Look(given=given), "failed"
     with signed(workspace) as signing:
         try:

@@ -71,7 +71,7 @@ class TestRefusal:
 
     def test_of_the_audit_means_that_nothing_is_read(self, town: Line) -> None:
         with (
-            patch.object(execute, "record_intent", side_effect=Storage("the audit's disk is full")),
+            patch("dataops.runs.audit.record_intent", side_effect=Storage("the audit's disk is full")),
             patch("dataops.preparation.prepare.read_unit", side_effect=AssertionError),
             pytest.raises(Storage, match="the audit's disk is full"),
         ):
