@@ -122,8 +122,17 @@ def read_signers(workspace: Path) -> tuple[Signer, ...]:
     InvalidInput : all findings, each with file, line and path.
     """
     path = workspace / SIGNERS_FILE
-    if not path.exists():
-        return ()
+    return read_signers_file(path) if path.exists() else ()
+
+
+def read_signers_file(path: Path) -> tuple[Signer, ...]:
+    """The keys that the file at `path` lists, in its order.
+
+    Raises
+    ------
+    NotFound : no such file.
+    InvalidInput : all findings, each with file, line and path.
+    """
     return tuple(one.signer() for one in validate(read_document(path), TrustedKeys).signers)
 
 

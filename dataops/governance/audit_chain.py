@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dataops.governance.signing import Trust
+from dataops.governance.signing import Worth
 
 
 class Kind(StrEnum):
@@ -25,10 +25,10 @@ class Kind(StrEnum):
     REORDERED = "reordered"
     TRUNCATED = "truncated"
     FORKED = "forked"
-    BAD_SIGNATURE = Trust.BAD.value
-    UNKNOWN_SIGNER = Trust.UNKNOWN.value
-    REVOKED_SIGNER = Trust.REVOKED.value
-    OUT_OF_TERM = Trust.OUT_OF_TERM.value
+    BAD_SIGNATURE = Worth.BAD.value
+    UNKNOWN_SIGNER = Worth.UNKNOWN.value
+    REVOKED_SIGNER = Worth.REVOKED.value
+    OUT_OF_TERM = Worth.OUT_OF_TERM.value
     ANCHOR_DIFFERS = "anchor_differs"
     UNANNOUNCED = "unannounced"
     STRANGE = "strange"

@@ -34,7 +34,7 @@ from typing import Any
 from dataops.errors import Format
 from dataops.governance.audit_chain import AuditFinding, Kind, Link, find_moved, judge_chain, last_number, restamped
 from dataops.governance.checkpoints import Checkpoint, Kept, judge_checkpoint
-from dataops.governance.signing import Signer, Trust, explain_trust
+from dataops.governance.signing import Signer, Worth, explain_worth
 from dataops.storage.journal import Examined
 
 INTENT = "intent"
@@ -161,11 +161,11 @@ def _judge_kept(kept: Kept, signers: Sequence[Signer]) -> Checkpoint | AuditFind
     except Format as error:
         message = f"checkpoint {kept.count} can't be used: {error}"
         return AuditFinding(kind=Kind.ALTERED, number=kept.count, message=message)
-    trust = judge_checkpoint(checkpoint, signers)
-    if trust is Trust.GOOD:
+    worth = judge_checkpoint(checkpoint, signers)
+    if worth is Worth.GOOD:
         return checkpoint
-    message = f"checkpoint {kept.count} proves nothing: {explain_trust(trust, checkpoint.signature.key_id)}"
-    return AuditFinding(kind=Kind(trust.value), number=kept.count, message=message)
+    message = f"checkpoint {kept.count} proves nothing: {explain_worth(worth, checkpoint.signature.key_id)}"
+    return AuditFinding(kind=Kind(worth.value), number=kept.count, message=message)
 
 
 def _unanchored(signed: Signed) -> list[AuditFinding]:

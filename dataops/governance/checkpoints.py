@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dataops.errors import Conflict, Format, Integrity, InvalidInput
-from dataops.governance.signing import Signature, Signer, Trust, explain_trust, judge_signature, sign
+from dataops.governance.signing import Signature, Signer, Worth, explain_worth, judge_signature, sign
 from dataops.records import (
     Record,
     canonical_bytes,
@@ -160,9 +160,9 @@ def write_checkpoint(
         mine = Checkpoint(
             count=tail.number, head=tail.digest, previous=tail.previous, written_at=written_at, signature=signature
         )
-        trust = judge_checkpoint(mine, signers)
-        if trust is not Trust.GOOD:  # one that proves nothing would stand there for ever
-            raise Integrity(f"{explain_trust(trust, key_id)}; `dataops keys rotate --kind signing` makes another")
+        worth = judge_checkpoint(mine, signers)
+        if worth is not Worth.GOOD:  # one that proves nothing would stand there for ever
+            raise Integrity(f"{explain_worth(worth, key_id)}; `dataops keys rotate --kind signing` makes another")
         checkpoint = _put(store, mine)
     if anchors and not anchors.put_if_absent(_key(ANCHORS_PREFIX, checkpoint.count), checkpoint.to_bytes()):
         raise Conflict(f"with the anchors there is another checkpoint of record {checkpoint.count}")
@@ -181,15 +181,15 @@ def last_trusted(store: Store, prefix: str, signers: Sequence[Signer]) -> Checkp
             checkpoint = Checkpoint.from_bytes(store.get(key))
         except Format:
             raise Integrity(f"{key} is no checkpoint") from None
-        trust = judge_checkpoint(checkpoint, signers)
-        if trust is Trust.GOOD:
+        worth = judge_checkpoint(checkpoint, signers)
+        if worth is Worth.GOOD:
             return checkpoint
-        if trust in (Trust.BAD, Trust.UNKNOWN):
-            raise Integrity(f"{key} is not to be trusted: {explain_trust(trust, checkpoint.signature.key_id)}")
+        if worth in (Worth.BAD, Worth.UNKNOWN):
+            raise Integrity(f"{key} is not to be trusted: {explain_worth(worth, checkpoint.signature.key_id)}")
     return None
 
 
-def judge_checkpoint(checkpoint: Checkpoint, signers: Sequence[Signer]) -> Trust:
+def judge_checkpoint(checkpoint: Checkpoint, signers: Sequence[Signer]) -> Worth:
     """What the checkpoint's signature is worth."""
     at = parse_time(checkpoint.written_at)
     return judge_signature(checkpoint.signature, checkpoint.payload, context=CONTEXT, signers=signers, at=at)

@@ -87,7 +87,19 @@ class Signer:
     revoked: datetime | None = None
 
 
-class Trust(StrEnum):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A key that this process may sign with: the folder of its file, and its id. The secret stays in the file."""
+
+    folder: Path
+    key_id: str
+
+    def sign(self, payload: bytes, context: str) -> Signature:
+        """The signature of `payload` for `context`; raises as `sign`."""
+        return sign(self.folder, self.key_id, payload, context)
+
+
+class Worth(StrEnum):
     """What a signature is worth."""
 
     GOOD = "good"
@@ -157,21 +169,21 @@ def sign(folder: Path, key_id: str, payload: bytes, context: str) -> Signature:
 
 def judge_signature(
     signature: Signature, payload: bytes, *, context: str, signers: Iterable[Signer], at: datetime
-) -> Trust:
+) -> Worth:
     """What `signature` is worth for `payload` in `context`, made at the time `at`, to who trusts `signers`."""
     signer = next((one for one in signers if one.id == signature.key_id), None)
     if signer is None:
-        return Trust.UNKNOWN
+        return Worth.UNKNOWN
     try:
         if signature.context != context:
-            return Trust.BAD
+            return Worth.BAD
         Ed25519PublicKey.from_public_bytes(signer.public_key).verify(signature.value, _message(payload, context))
     except (InvalidSignature, ValueError):
-        return Trust.BAD
+        return Worth.BAD
     if signer.revoked is not None and at >= signer.revoked:
-        return Trust.REVOKED
+        return Worth.REVOKED
     within = signer.start <= at and (signer.until is None or at < signer.until)
-    return Trust.GOOD if within else Trust.OUT_OF_TERM
+    return Worth.GOOD if within else Worth.OUT_OF_TERM
 
 
 def verify(signature: Signature, payload: bytes, context: str, signers: Iterable[Signer], at: datetime) -> Signer:
@@ -182,22 +194,22 @@ def verify(signature: Signature, payload: bytes, context: str, signers: Iterable
     Integrity : the signature isn't one of a trusted key, or not of this payload; the message says which.
     """
     known = {one.id: one for one in signers}
-    trust = judge_signature(signature, payload, context=context, signers=known.values(), at=at)
-    if trust is not Trust.GOOD:
-        raise Integrity(explain_trust(trust, signature.key_id))
+    worth = judge_signature(signature, payload, context=context, signers=known.values(), at=at)
+    if worth is not Worth.GOOD:
+        raise Integrity(explain_worth(worth, signature.key_id))
     return known[signature.key_id]
 
 
-def explain_trust(trust: Trust, key_id: str) -> str:
+def explain_worth(worth: Worth, key_id: str) -> str:
     """What a signature by the key of that id is worth, in words."""
     key = key_id if SIGNER_ID.fullmatch(key_id) else "of an id that no key has"
     return {
-        Trust.GOOD: f"signed by key {key}",
-        Trust.BAD: f"its signature is not one of key {key} over these bytes",
-        Trust.UNKNOWN: f"it is signed by key {key}, which is not in signers.yaml",
-        Trust.REVOKED: f"it is signed by key {key}, which was revoked by then",
-        Trust.OUT_OF_TERM: f"it is signed by key {key} outside of the time that signers.yaml trusts it for",
-    }[trust]
+        Worth.GOOD: f"signed by key {key}",
+        Worth.BAD: f"its signature is not one of key {key} over these bytes",
+        Worth.UNKNOWN: f"it is signed by key {key}, which is not in signers.yaml",
+        Worth.REVOKED: f"it is signed by key {key}, which was revoked by then",
+        Worth.OUT_OF_TERM: f"it is signed by key {key} outside of the time that signers.yaml trusts it for",
+    }[worth]
 
 
 def encode_key(public_key: bytes) -> str:

@@ -10,14 +10,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dataops.errors import InvalidInput, NotFound, Storage, near_match
+from dataops.errors import Integrity, InvalidInput, NotFound, Storage, near_match
 from dataops.records import new_nonce
 from dataops.storage.disk import Disk, link_new, local_folder, redact, storage_errors, sync_folder, write_new
 
@@ -64,6 +66,21 @@ class Store(ABC):
         ------
         NotFound : nothing is there.
         """
+
+    def get_at_most(self, key: str, max_bytes: int) -> bytes:
+        """The bytes under `key`, which are no more than `max_bytes`: for who can't trust what lies there.
+
+        A backend that can tell the size before it reads does so.
+
+        Raises
+        ------
+        NotFound : nothing is there.
+        Integrity : there are more.
+        """
+        data = self.get(key)
+        if len(data) > max_bytes:
+            raise _too_large(key, max_bytes)
+        return data
 
     @abstractmethod
     def list(self, prefix: str) -> Keys:
@@ -112,12 +129,24 @@ class PosixStore(Store):
             self._disk.make_folder()
 
     def get(self, key: str) -> bytes:  # noqa: D102 - the seam says it
+        return self._read(key, None)
+
+    def get_at_most(self, key: str, max_bytes: int) -> bytes:  # noqa: D102
+        return self._read(key, max_bytes)
+
+    def _read(self, key: str, max_bytes: int | None) -> bytes:
         path = self._disk.locate(check_key(key))
         with self._errors("reading", key):
             try:
-                return path.read_bytes()
+                if max_bytes is None:
+                    return path.read_bytes()
+                with os.fdopen(_open_file(path), "rb") as file:
+                    data = file.read(max_bytes + 1)  # what was opened: it can't grow or be another in between
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise NotFound(f"there is no {key} in {self.url}") from None
+        if len(data) > max_bytes:
+            raise _too_large(key, max_bytes)
+        return data
 
     def list(self, prefix: str) -> Keys:  # noqa: D102
         return self._listed(prefix, links=False)
@@ -207,6 +236,9 @@ class ReadOnlyStore(Store):
     def get(self, key: str) -> bytes:  # noqa: D102
         return self._inner.get(key)
 
+    def get_at_most(self, key: str, max_bytes: int) -> bytes:  # noqa: D102
+        return self._inner.get_at_most(key, max_bytes)
+
     def list(self, prefix: str) -> Keys:  # noqa: D102
         return self._inner.list(prefix)
 
@@ -285,6 +317,19 @@ def _store_at(url: str) -> Store:
         f"there is no store for {scheme}:// URLs; expected a path, file:// or memory://."
         + near_match(scheme, ("file", "memory"))
     )
+
+
+def _open_file(path: Path) -> int:
+    """A descriptor for reading that never waits: a named pipe is opened only once somebody writes into it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+def _too_large(key: str, max_bytes: int) -> Integrity:
+    return Integrity(f"{key} has more than the {max_bytes} bytes that may be there: it isn't what was written")
 
 
 def _folder_of(prefix: str) -> str:

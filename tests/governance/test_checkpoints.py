@@ -20,7 +20,7 @@ from dataops.governance.checkpoints import (
     judge_checkpoint,
     write_checkpoint,
 )
-from dataops.governance.signing import Signer, Trust, create_signing_key
+from dataops.governance.signing import Signer, Worth, create_signing_key
 from dataops.records import canonical_bytes, digest
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore, Store
@@ -103,7 +103,7 @@ def test_it_says_how_many_records_there_were_and_what_the_last_was(place: Place)
     entries = list(place.journal.entries())
     assert count == checkpoint.count == 3
     assert (checkpoint.head, checkpoint.previous) == (entries[2].digest, entries[1].digest)
-    assert judge_checkpoint(checkpoint, place.signers) is Trust.GOOD
+    assert judge_checkpoint(checkpoint, place.signers) is Worth.GOOD
     assert checkpoint.to_bytes() == data
     assert place.verify() == []
 

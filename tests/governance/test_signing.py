@@ -19,7 +19,7 @@ from dataops.governance.keys import create_key, current_key_id
 from dataops.governance.signing import (
     Signature,
     Signer,
-    Trust,
+    Worth,
     create_signing_key,
     current_signing_key,
     judge_signature,
@@ -76,16 +76,16 @@ def test_only_the_very_payload_and_context_are_signed(
     context, second = contexts
     signature = sign(folder, signer.id, payload, context)
 
-    def judge(signature: Signature, payload: bytes, context: str) -> Trust:
+    def judge(signature: Signature, payload: bytes, context: str) -> Worth:
         return judge_signature(signature, payload, context=context, signers=[signer], at=LATER)
 
-    assert judge(signature, payload, context) is Trust.GOOD
-    assert (judge(signature, other, context) is Trust.GOOD) == (other == payload)
+    assert judge(signature, payload, context) is Worth.GOOD
+    assert (judge(signature, other, context) is Worth.GOOD) == (other == payload)
     renamed = Signature(key_id=signer.id, context=second, value=signature.value)
-    assert (judge(renamed, payload, second) is Trust.GOOD) == (second == context)
+    assert (judge(renamed, payload, second) is Worth.GOOD) == (second == context)
     value = bytearray(signature.value)
     value[flipped // 8] ^= 1 << flipped % 8
-    assert judge(Signature(key_id=signer.id, context=context, value=bytes(value)), payload, context) is Trust.BAD
+    assert judge(Signature(key_id=signer.id, context=context, value=bytes(value)), payload, context) is Worth.BAD
 
 
 def test_a_signature_for_one_use_is_none_for_another(folder: Path, signer: Signer) -> None:
@@ -95,28 +95,28 @@ def test_a_signature_for_one_use_is_none_for_another(folder: Path, signer: Signe
 
 
 @pytest.mark.parametrize(
-    ("changed", "trust"),
+    ("changed", "worth"),
     [
-        ({}, Trust.GOOD),
-        ({"start": LATER}, Trust.GOOD),
-        ({"start": LATER + timedelta(seconds=1)}, Trust.OUT_OF_TERM),
-        ({"until": LATER}, Trust.OUT_OF_TERM),
-        ({"until": LATER + timedelta(seconds=1)}, Trust.GOOD),
-        ({"revoked": LATER}, Trust.REVOKED),
-        ({"revoked": LATER + timedelta(seconds=1)}, Trust.GOOD),
-        ({"revoked": NOON, "until": NOON}, Trust.REVOKED),
-        ({"id": "signer-20260131t120000000000z-0123456789ab"}, Trust.UNKNOWN),
-        ({"public_key": RFC_PUBLIC}, Trust.BAD),
-        ({"public_key": b"short"}, Trust.BAD),
+        ({}, Worth.GOOD),
+        ({"start": LATER}, Worth.GOOD),
+        ({"start": LATER + timedelta(seconds=1)}, Worth.OUT_OF_TERM),
+        ({"until": LATER}, Worth.OUT_OF_TERM),
+        ({"until": LATER + timedelta(seconds=1)}, Worth.GOOD),
+        ({"revoked": LATER}, Worth.REVOKED),
+        ({"revoked": LATER + timedelta(seconds=1)}, Worth.GOOD),
+        ({"revoked": NOON, "until": NOON}, Worth.REVOKED),
+        ({"id": "signer-20260131t120000000000z-0123456789ab"}, Worth.UNKNOWN),
+        ({"public_key": RFC_PUBLIC}, Worth.BAD),
+        ({"public_key": b"short"}, Worth.BAD),
     ],
 )
 def test_a_signature_is_worth_what_the_list_says(
-    folder: Path, signer: Signer, changed: dict[str, object], trust: Trust
+    folder: Path, signer: Signer, changed: dict[str, object], worth: Worth
 ) -> None:
     signature = sign(folder, signer.id, b"payload", "test/1")
     listed = Signer(**{**{name: getattr(signer, name) for name in signer.__slots__}, **changed})  # type: ignore[arg-type]
-    assert judge_signature(signature, b"payload", context="test/1", signers=[listed], at=LATER) is trust
-    if trust is not Trust.GOOD:
+    assert judge_signature(signature, b"payload", context="test/1", signers=[listed], at=LATER) is worth
+    if worth is not Worth.GOOD:
         with pytest.raises(Integrity):
             verify(signature, b"payload", "test/1", [listed], LATER)
 

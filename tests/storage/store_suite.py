@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dataops.errors import InvalidInput, NotFound, Storage
+from dataops.errors import Integrity, InvalidInput, NotFound, Storage
 from dataops.storage.journal import Journal
 from dataops.storage.objects import Store, open_store, probe
 from tests.storage.faulty import FaultyStore
@@ -89,6 +89,16 @@ class StoreSuite:
         for key in ("nothing", "a/nothing", "a", "a/b/c"):
             with pytest.raises(NotFound, match=f"there is no {key}"):
                 store.get(key)
+
+    def test_what_is_larger_than_its_reader_takes_is_refused(self, store: Store) -> None:
+        store.put_if_absent("a", b"12345")
+        assert store.get_at_most("a", 5) == b"12345"
+        assert store.get_at_most("a", 1 << 40) == b"12345"
+        with pytest.raises(Integrity, match="a has more than the 4 bytes"):
+            store.get_at_most("a", 4)
+        for key in ("nothing", "a/b"):
+            with pytest.raises(NotFound):
+                store.get_at_most(key, 5)
 
     def test_list_is_sorted_recursive_and_bound_to_folders(self, store: Store) -> None:
         for key in ("runs/2/b", "runs/10/a", "runs/2.x/c", "runs2/a", "runs/2/sub/z"):

@@ -45,6 +45,13 @@ class TestPosixStore(SharedStoreSuite):
         (store.root / "a" / ".tmp-0123").write_bytes(b"ha")
         assert store.list("") == ["a/b"]
 
+    @pytest.mark.timeout(10)
+    def test_a_named_pipe_where_a_record_should_be_holds_nobody_up(self, store: PosixStore) -> None:
+        store.put_if_absent("a/b", b"x")
+        os.mkfifo(store.root / "a" / "pipe")
+        with pytest.raises(NotFound):
+            store.get_at_most("a/pipe", 10)
+
     def test_a_listing_takes_files_only_and_bears_a_folder_that_goes_meanwhile(
         self, store: PosixStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
