@@ -141,10 +141,12 @@ class PosixStore(Store):
                 if max_bytes is None:
                     return path.read_bytes()
                 with os.fdopen(_open_file(path), "rb") as file:
-                    data = file.read(max_bytes + 1)  # what was opened: it can't grow or be another in between
+                    size = os.fstat(file.fileno()).st_size
+                    # of what was opened, and no more than that: it can't be another one, nor grow, in between
+                    data = b"" if size > max_bytes else file.read(size + 1)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise NotFound(f"there is no {key} in {self.url}") from None
-        if len(data) > max_bytes:
+        if max(size, len(data)) > max_bytes:
             raise _too_large(key, max_bytes)
         return data
 
