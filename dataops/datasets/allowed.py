@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.reading import Source
-from dataops.datasets.replayed import Taken, take_rows
+from dataops.datasets.replayed import TakenRows, take_rows
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied, ContractViolation, Integrity
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
@@ -71,7 +71,7 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
 
 
 def _let_through(
-    source: Source, rows: pa.Table, taken: Taken, unit: Unit, *, offsets: np.ndarray | None = None
+    source: Source, rows: pa.Table, taken: TakenRows, unit: Unit, *, offsets: np.ndarray | None = None
 ) -> AllowedRows:
     """`rows` of what was `taken`, all of it unless `offsets` says which."""
     _require_text(source, unit, rows)

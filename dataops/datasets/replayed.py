@@ -41,7 +41,7 @@ from dataops.storage.files import open_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class TakenRows:
     """What a unit gives before anything is decided.
 
     Attributes
@@ -67,7 +67,7 @@ class Taken:
 
 def take_rows(
     source: Source, unit: Unit, names: Collection[str], *, encoded: bool = False, filters: Sequence[Expression] = ()
-) -> Taken:
+) -> TakenRows:
     """The columns `names` of the rows of `unit` that may pass `filters`; `encoded` as in `decode_unit`.
 
     Raises
@@ -79,7 +79,7 @@ def take_rows(
         decoded = decode_unit(source, unit, names, encoded=encoded, filters=filters)
         offsets = _offsets(unit, decoded.groups)
         skipped = unit.rows - len(offsets)
-        return Taken(table=decoded.table, offsets=offsets, key=key_mark(source.contract), skipped=skipped)
+        return TakenRows(table=decoded.table, offsets=offsets, key=key_mark(source.contract), skipped=skipped)
     aside = read_aside(source.quarantine, unit.aside)
     key = _key_that_held(source, aside)
     placed = np.asarray(aside.column(QUARANTINE_ROW).is_valid())
@@ -90,7 +90,7 @@ def take_rows(
         rows, found = np.sort(np.asarray(aside.column(QUARANTINE_ROW).drop_null(), dtype=np.int64)), placed
     _require_inside(unit, rows)
     carried = aside.filter(pa.array(~found))
-    return Taken(
+    return TakenRows(
         table=_decoded(source, unit, names, rows),
         offsets=rows - unit.first_row,
         key=key,

@@ -1,6 +1,6 @@
 """Gradient-boosted trees of XGBoost, as UBJ, scored in place by XGBoost or, where chosen, by oneDAL.
 
-1. Rows that the trees can't tell apart are scored once (`cells`).
+1. Rows that the trees can't tell apart are scored once (`grid`).
 2. Nothing that XGBoost says of bytes it can't read is passed on: it quotes them.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
-from dataops.models.cells import Cells, find_cells
+from dataops.models.grid import Grid, find_grid
 from dataops.models.predictor import BOOSTED, Margins, Probabilities, require_columns
 
 _OBJECTIVE = "binary:logistic"
@@ -25,14 +25,14 @@ _UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost abo
 class BoostedModel:
     """Gradient-boosted trees for two classes, scored by XGBoost over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_cells", "_columns", "_data", "_threads", "_thresholds")
+    __slots__ = ("_booster", "_columns", "_data", "_grid", "_threads", "_thresholds")
 
     def __init__(self, booster: Any, data: bytes, threads: int) -> None:
         self._booster, self._data, self._threads = booster, data, threads
         self._columns = int(booster.num_features())
         found = thresholds_of(booster)
         self._thresholds = found or {}
-        self._cells = None if found is None else find_cells(found, trees=booster.num_boosted_rounds())
+        self._grid = None if found is None else find_grid(found, trees=booster.num_boosted_rounds())
 
     @classmethod
     def from_bytes(cls, data: bytes, threads: int = 1) -> BoostedModel:
@@ -81,9 +81,9 @@ class BoostedModel:
         return self._thresholds
 
     @property
-    def cells(self) -> Cells | None:
-        """The cells of the model's trees; None where it has none of use."""
-        return self._cells
+    def grid(self) -> Grid | None:
+        """The grid of the cells of the model's trees; None where it is of no use."""
+        return self._grid
 
     def predict(self, encoded: Encoded) -> Probabilities:
         """``(n_rows,)`` float32, the probability of the positive class."""
@@ -97,9 +97,9 @@ class BoostedModel:
         matrix = require_columns(encoded, self._columns)
         if not len(matrix):
             return np.empty(0, np.float32)
-        if self._cells is None:
+        if self._grid is None:
             return self.of_rows(matrix, kind)
-        return self._cells.predict(matrix, lambda rows: self.of_rows(rows, kind))
+        return self._grid.predict(matrix, lambda rows: self.of_rows(rows, kind))
 
     def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
         """The scores of all rows of `matrix` by XGBoost: `kind` is ``value`` or ``margin``."""

@@ -3,7 +3,7 @@
 1. LightGBM trusts what it reads: a count or a child that is wrong kills the process. So a file is read here first, by
    an exact list of keys, and every count and index is checked before LightGBM sees it.
 2. Objective ``binary``, trees with constant leaves, splits of numbers: what else there is, is refused by name.
-3. Rows that the trees can't tell apart are scored once (`cells`).
+3. Rows that the trees can't tell apart are scored once (`grid`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
-from dataops.models.cells import find_cells
+from dataops.models.grid import find_grid
 from dataops.models.predictor import LIGHTGBM, Margins, Probabilities, require_columns
 
 HEADER = frozenset(
@@ -48,7 +48,7 @@ Sections = list[dict[str, str]]
 class LightGbmModel:
     """Gradient-boosted trees for two classes, scored by LightGBM over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_cells", "_columns", "_data", "_threads")
+    __slots__ = ("_booster", "_columns", "_data", "_grid", "_threads")
 
     def __init__(self, data: bytes, threads: int) -> None:
         import lightgbm
@@ -56,7 +56,7 @@ class LightGbmModel:
         header, trees = read_text(data)
         self._columns = int(header["max_feature_idx"]) + 1
         found = _thresholds(trees)
-        self._cells = None if found is None else find_cells(found, trees=len(trees))
+        self._grid = None if found is None else find_grid(found, trees=len(trees))
         read = data[: data.index(f"\n{_END}\n".encode())].decode("ascii")  # what follows isn't checked, nor needed
         try:
             self._booster: Any = lightgbm.Booster(model_str=f"{read}\n{_END}\n")
@@ -86,7 +86,7 @@ class LightGbmModel:
             found = self._booster.predict(rows, raw_score=raw, num_threads=self._threads)
             return np.asarray(found, np.float32)
 
-        return of_rows(matrix) if self._cells is None else self._cells.predict(matrix, of_rows)
+        return of_rows(matrix) if self._grid is None else self._grid.predict(matrix, of_rows)
 
     def __reduce__(self) -> tuple[Callable[..., LightGbmModel], tuple[bytes, int]]:
         return load, (self._data, self._threads)

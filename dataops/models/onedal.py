@@ -73,8 +73,8 @@ class OneDalModel:
         matrix = require_columns(encoded, self._model.columns)
         if not len(matrix):
             return np.empty(0, np.float32)
-        cells = self._model.cells
-        return self.of_rows(matrix) if cells is None else cells.predict(matrix, self.of_rows)
+        grid = self._model.grid
+        return self.of_rows(matrix) if grid is None else grid.predict(matrix, self.of_rows)
 
     def margins(self, encoded: Encoded) -> Margins:
         """``(n_rows,)`` float32, the log odds of the positive class, by XGBoost."""
@@ -99,7 +99,7 @@ def choose(model: BoostedModel) -> Choice:
     """What scores `model` on one thread, by measurement; oneDAL is installed."""
     batch = check_batch(model)
     seconds = _seconds(lambda: model.of_rows(batch, "value"))
-    row_seconds = seconds / len(batch) * (1.0 if model.cells is None else _SHARE_WITH_CELLS)
+    row_seconds = seconds / len(batch) * (1.0 if model.grid is None else _SHARE_WITH_CELLS)
 
     def chosen(kernel: Kernel, reason: str) -> Choice:
         return Choice(kernel=kernel, reason=reason, row_seconds=row_seconds)

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dataops.features.encoder import Encoded
-from dataops.models import cells as module
+from dataops.models import grid as module
 from dataops.models.boosted import BoostedModel, thresholds_of
-from dataops.models.cells import LEAST_TREES, find_cells
+from dataops.models.grid import LEAST_TREES, find_grid
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NEAR = st.sampled_from([0.0, -0.0, 1.0, 1.0000001, -1.0, 1e-45, -1e-45, 3.4e38, -3.4e38, 7.0, 7.5])
@@ -18,7 +18,7 @@ NEAR = st.sampled_from([0.0, -0.0, 1.0, 1.0000001, -1.0, 1e-45, -1e-45, 3.4e38, 
     st.lists(FLOATS | NEAR, min_size=1, max_size=40), hnp.arrays(np.float32, st.integers(0, 50), elements=FLOATS | NEAR)
 )
 def test_rows_are_in_one_cell_if_they_reach_the_same_thresholds(thresholds: list[float], values: np.ndarray) -> None:
-    found = find_cells({0: thresholds}, trees=LEAST_TREES)
+    found = find_grid({0: thresholds}, trees=LEAST_TREES)
     assert found is not None
     values = np.concatenate([values, np.array(thresholds, np.float32)])
     reached = (values[:, None] >= np.unique(np.array(thresholds, np.float32))).sum(axis=1)
@@ -28,7 +28,7 @@ def test_rows_are_in_one_cell_if_they_reach_the_same_thresholds(thresholds: list
 
 def test_thresholds_that_crowd_one_bucket_are_told_apart_too() -> None:
     crowd = 1.0 + np.arange(40) * np.float32(2**-22)
-    found = find_cells({0: crowd.tolist()}, trees=LEAST_TREES)
+    found = find_grid({0: crowd.tolist()}, trees=LEAST_TREES)
     assert found is not None
     values = (1.0 + np.arange(-2, 90) * np.float32(2**-23)).astype(np.float32)
     assert found.keys(values[:, None]).tolist() == np.searchsorted(crowd.astype(np.float32), values, "right").tolist()
@@ -46,7 +46,7 @@ def test_thresholds_that_crowd_one_bucket_are_told_apart_too() -> None:
     ids=["few trees", "more cells than a number can name", "NaN", "infinity", "more thresholds than a table holds"],
 )
 def test_there_are_no_cells_where_they_are_of_no_use(thresholds: dict[int, list[float]], trees: int) -> None:
-    assert find_cells(thresholds, trees=trees) is None
+    assert find_grid(thresholds, trees=trees) is None
 
 
 def boosted(matrix: np.ndarray) -> BoostedModel:
@@ -78,14 +78,14 @@ def test_scores_are_the_librarys_own_to_the_bit_with_far_fewer_rows_asked(
     matrix = repeating(20_000)
     model = boosted(matrix)
     asked = []
-    assert model.cells is not None
+    assert model.grid is not None
 
     def plain(rows: np.ndarray) -> np.ndarray:
         asked.append(len(rows))
         return np.asarray(model.booster.inplace_predict(rows), np.float32)
 
-    found = model.cells.predict(matrix, plain)
-    assert asked == [len(np.unique(model.cells.keys(matrix)))]
+    found = model.grid.predict(matrix, plain)
+    assert asked == [len(np.unique(model.grid.keys(matrix)))]
     assert asked[0] < len(matrix) / 4
     expected = np.asarray(model.booster.inplace_predict(matrix), np.float32)
     assert found.tobytes() == model.predict(rows_of(matrix)).tobytes() == expected.tobytes()
@@ -97,8 +97,8 @@ def test_rows_that_hardly_repeat_are_asked_as_they_are() -> None:
     matrix = np.random.default_rng(2).normal(size=(8_000, 3)).astype(np.float32)
     model = boosted(matrix)
     asked = []
-    assert model.cells is not None
-    model.cells.predict(matrix, lambda rows: asked.append(len(rows)) or np.zeros(len(rows), np.float32))
+    assert model.grid is not None
+    model.grid.predict(matrix, lambda rows: asked.append(len(rows)) or np.zeros(len(rows), np.float32))
     assert asked == [len(matrix)]
 
 

@@ -1,4 +1,4 @@
-"""Cells: rows that a model of trees can't tell apart, each kind of which is scored once.
+"""The grid of a model's cells: rows that a model of trees can't tell apart, each kind of which is scored once.
 
 1. A tree only asks whether a value reaches a threshold. Rows whose values lie between the same thresholds in every
    column are in one *cell*: they come to the same leaves, and have the same score to the bit.
@@ -62,8 +62,8 @@ class _Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Cells:
-    """The cells of one model; `find_cells` makes them."""
+class Grid:
+    """The cells of one model; `find_grid` makes it."""
 
     columns: tuple[_Column, ...]
     size: int
@@ -101,7 +101,7 @@ class Cells:
         return len(pa.array(sample).unique()) <= _PAYS * len(sample)
 
 
-def find_cells(thresholds: Mapping[int, Sequence[float]], *, trees: int) -> Cells | None:
+def find_grid(thresholds: Mapping[int, Sequence[float]], *, trees: int) -> Grid | None:
     """The cells of a model whose trees ask whether column `place` reaches one of ``thresholds[place]``; None where that
     is of no use.
     """
@@ -111,7 +111,7 @@ def find_cells(thresholds: Mapping[int, Sequence[float]], *, trees: int) -> Cell
     few = all(len(values) + _MOST_STEPS <= np.iinfo(np.int16).max for values in rising.values())
     if trees < LEAST_TREES or not finite or not few or size > MOST_CELLS:
         return None
-    return Cells(columns=tuple(_column(place, values) for place, values in rising.items()), size=size)
+    return Grid(columns=tuple(_column(place, values) for place, values in rising.items()), size=size)
 
 
 def _column(place: int, thresholds: Floats32) -> _Column:
