@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataops.features.cells import UNKNOWN, CategoryCells, Cells, Floats32, NumberCells
 from dataops.features.columns import Floats, Ints
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn, encode
-from dataops.features.profile import UNKNOWN, CategoryCells, Cells, Floats32, NumberCells
 from dataops.features.summary import NumericSummary, Summary, starts_of, values_of
 
 PARTS = 50

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dataops.features.binning import bin_starts
+from dataops.features.cells import MISSING, UNKNOWN, Cells, Fold, NumberCells, folded
 from dataops.features.columns import Ints
-from dataops.features.profile import MISSING, UNKNOWN, Cells, Fold, NumberCells, folded
 
 SMALLEST_CELL = 5
 """Rows that a coarse cell has of the reference: a share of fewer is mostly chance (Cochran 1954, Biometrics 10)."""

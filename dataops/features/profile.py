@@ -1,13 +1,10 @@
 """Profiles: how many rows fall into which cell of each feature and of the score, counted where rows are scored.
 
-1. Cells are fixed when a model is judged (see `binning` and `reference`); counting only adds whole rows. So the counts
-   of any split of the rows, added up in any order, are those of all rows.
-2. A number's cells are intervals of what the encoder gives, float32; one cell may hold a single value. What was missing
-   is counted apart, not where its fill lies. An infinity is missing, as it is to the encoder.
-3. A category's cells are codes, the rare ones together; code 0 is told apart into what was missing and what is unknown.
-4. A slice is counted by the place of its value among those that the reference knows, all others together, and in the
+1. Cells are fixed when a model is judged (see `cells`, `binning`, `reference`); counting only adds whole rows. So the
+   counts of any split of the rows, added up in any order, are those of all rows.
+2. A slice is counted by the place of its value among those that the reference knows, all others together, and in the
    coarser cells that drift is told by.
-5. Counts are one vector of integers: first the score and the columns of all rows, cell by cell, then each slice's
+3. Counts are one vector of integers: first the score and the columns of all rows, cell by cell, then each slice's
    values with the coarse cells of score and columns.
 """
 
@@ -17,88 +14,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dataops.errors import Format
+from dataops.features.cells import (
+    MISSING,
+    UNKNOWN,
+    CategoryCells,
+    Cells,
+    Floats32,
+    Fold,
+    NumberCells,
+    category_cells,
+    folded,
+    number_cells,
+)
 from dataops.features.columns import Ints
 from dataops.features.encoder import Encoded
 from dataops.records import Record
-
-Floats32: TypeAlias = npt.NDArray[np.float32]
-Fold: TypeAlias = npt.NDArray[np.int64]
-
-MISSING, UNKNOWN = 0, 1
-"""The cells of what was missing, of any column, and of a category that the model doesn't know."""
-SCORES = "scores"
-"""What the cells of the score are called."""
 
 SCORE_BINS = 20
 """Equal bins of 0 to 1, in which scores are shown."""
 
 _BLOCK = 1 << 15  # rows: their columns stay in a core's cache
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class NumberCells:
-    """The cells of a number: cell 0 is what was missing, cell ``b + 1`` holds ``edges[b - 1] <= x < edges[b]``.
-
-    Parameters
-    ----------
-    name : the column, or `SCORES`.
-    edges : float32, strictly rising; the first bin has no lower end, the last no upper one.
-    fill : the bin that the encoder's fill lies in.
-    points : the cells that hold one value of the training rows, as those are summarised.
-    coarse : ``(n_cells,)``, the coarse cell of each cell.
-    """
-
-    name: str
-    edges: Floats32
-    fill: int
-    points: tuple[int, ...]
-    coarse: Fold
-
-    @property
-    def n_cells(self) -> int:
-        """How many cells there are."""
-        return len(self.edges) + 2
-
-    def record(self) -> Record:
-        """The cells as JSON; edges keep every bit."""
-        edges = [float(edge) for edge in self.edges]
-        rest = {"fill": self.fill, "points": list(self.points), "coarse": self.coarse.tolist()}
-        return {"name": self.name, "edges": edges, **rest}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CategoryCells:
-    """The cells of a category: cell 0 is what was missing, 1 what is unknown.
-
-    Parameters
-    ----------
-    name : the column.
-    of_code : the cell of each code of the encoder, from code 1 on.
-    coarse : ``(n_cells,)``, the coarse cell of each cell.
-    """
-
-    name: str
-    of_code: Fold
-    coarse: Fold
-
-    @property
-    def n_cells(self) -> int:
-        """How many cells there are."""
-        return len(self.coarse)
-
-    def record(self) -> Record:
-        """The cells as JSON."""
-        return {"name": self.name, "of_code": self.of_code.tolist(), "coarse": self.coarse.tolist()}
-
-
-Cells: TypeAlias = NumberCells | CategoryCells
-OneKind = TypeVar("OneKind", NumberCells, CategoryCells)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # no slots: where counts lie is worked out once
@@ -178,9 +119,9 @@ class ProfileSpec:
         """
         try:
             return cls(
-                scores=_number_cells(record["scores"]),
+                scores=number_cells(record["scores"]),
                 columns=tuple(
-                    _number_cells(one) if "edges" in one else _category_cells(one) for one in record["columns"]
+                    number_cells(one) if "edges" in one else category_cells(one) for one in record["columns"]
                 ),
                 slices=tuple((str(one["column"]), tuple(map(str, one["values"]))) for one in record["slices"]),
             )
@@ -303,14 +244,6 @@ def score_histogram(scores: Floats32) -> list[int]:
     return [int(count) for count in counts]
 
 
-def folded(counts: Ints, fold: Fold, n_cells: int | None = None) -> Ints:
-    """`counts` of shape ``(..., n)``, added up by the cell that `fold`, ``(n,)``, gives each."""
-    size = int(fold.max(initial=-1)) + 1 if n_cells is None else n_cells
-    result = np.zeros((*counts.shape[:-1], size), np.int64)
-    np.add.at(result.T, fold, counts.T)
-    return result
-
-
 def sparse_counts(counts: Ints) -> list[int]:
     """`counts` for a record: for each that isn't zero, how many zeros stand before it, then the count."""
     places = np.flatnonzero(counts)
@@ -336,37 +269,3 @@ def dense_counts(record: Sequence[int], size: int) -> Ints:
         raise Format(f"counts of a profile that has {size} cells lie beyond them")
     counts[places] = pairs[1::2]
     return counts
-
-
-def _number_cells(record: Mapping[str, Any]) -> NumberCells:
-    edges = np.array(record["edges"], np.float32)
-    cells = NumberCells(
-        name=str(record["name"]),
-        edges=edges,
-        fill=int(record["fill"]),
-        points=tuple(map(int, record["points"])),
-        coarse=np.array(record["coarse"], np.int64),
-    )
-    if not (np.diff(edges) > 0).all() or not 0 <= cells.fill <= len(edges):
-        raise ValueError(cells.name)
-    return _checked(cells)
-
-
-def _category_cells(record: Mapping[str, Any]) -> CategoryCells:
-    of_code, coarse = (np.array(record[key], np.int64) for key in ("of_code", "coarse"))
-    if (of_code <= UNKNOWN).any():
-        raise ValueError(record["name"])
-    return _checked(CategoryCells(name=str(record["name"]), of_code=of_code, coarse=coarse))
-
-
-def _checked(cells: OneKind) -> OneKind:
-    n_cells = len(cells.coarse)
-    if not _fits(cells) or (cells.coarse < 0).any() or (cells.coarse >= n_cells).any():
-        raise ValueError(cells.name)
-    return cells
-
-
-def _fits(cells: Cells) -> bool:
-    if isinstance(cells, NumberCells):
-        return len(cells.coarse) == cells.n_cells
-    return int(cells.of_code.max(initial=UNKNOWN)) < len(cells.coarse)

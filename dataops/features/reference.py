@@ -15,10 +15,11 @@ from typing import Any, Self
 import numpy as np
 
 from dataops.errors import Format
+from dataops.features.cells import Cells, Fold, NumberCells, folded
 from dataops.features.columns import Ints
 from dataops.features.folding import coarse_fold, fold_cells
 from dataops.features.hiding import shown_histogram
-from dataops.features.profile import Cells, Fold, NumberCells, ProfileSpec, folded
+from dataops.features.profile import ProfileSpec
 from dataops.features.slices import OTHERS
 from dataops.records import Record
 

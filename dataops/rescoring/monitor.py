@@ -20,12 +20,14 @@ from dataops.datasets.commit import UnitRecord
 from dataops.declarations.monitor import DriftLimit, Monitor
 from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.errors import ContractViolation, InvalidInput, near_match
+from dataops.features.cells import SCORES, Floats32
 from dataops.features.encoder import Encoded
-from dataops.features.profile import SCORES, Floats32, ProfileSpec, count_profile, dense_counts, sparse_counts
+from dataops.features.profile import ProfileSpec, count_profile, dense_counts, sparse_counts
 from dataops.features.reference import Reference
 from dataops.features.slices import slice_places
 from dataops.records import Record
-from dataops.rescoring.drift import Raised, check_limits, compare, drift_record
+from dataops.rescoring.drift import compare
+from dataops.rescoring.drift_limits import Raised, check_limits, drift_record
 
 NO_REFERENCE = "the model version holds no reference: it was made by an earlier release"
 NOT_COUNTED = "not all units counted their rows: an earlier release began this run"
@@ -105,7 +107,7 @@ def drift_figures(
     Parameters
     ----------
     model : what the units' records call it.
-    limits : the job's; None: `drift.DEFAULT_LIMITS`.
+    limits : the job's; None: `drift_limits.DEFAULT_LIMITS`.
     """
     if monitored is None:
         return {"unknown": NO_REFERENCE}, []

@@ -13,16 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from dataops.features.cells import SCORES, Cells, NumberCells
 from dataops.features.columns import Ints
 from dataops.features.hiding import values_together
-from dataops.features.profile import (
-    SCORES,
-    Cells,
-    NumberCells,
-    ProfileSpec,
-    count_columns,
-    score_histogram,
-)
+from dataops.features.profile import ProfileSpec, count_columns, score_histogram
 from dataops.features.reference import DECILES, Reference, make_reference, score_cells
 from dataops.features.slices import OTHERS
 from dataops.training.evaluate import (

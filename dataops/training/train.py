@@ -25,8 +25,8 @@ from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
 from dataops.engine.work import Work
 from dataops.features.binning import fit_cells
+from dataops.features.cells import Cells
 from dataops.features.encoder import Encoder, fit_encoder
-from dataops.features.profile import Cells
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.reference import Reference
 from dataops.features.summary import merge

@@ -11,16 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.features.binning import fit_cells
+from dataops.features.cells import MISSING, UNKNOWN, Cells, NumberCells
 from dataops.features.encoder import Encoder, encode, fit_encoder
-from dataops.features.profile import (
-    MISSING,
-    UNKNOWN,
-    Cells,
-    NumberCells,
-    ProfileSpec,
-    count_profile,
-    score_histogram,
-)
+from dataops.features.profile import ProfileSpec, count_profile, score_histogram
 from dataops.features.reference import Reference, make_reference, score_cells
 from dataops.features.slices import OTHERS
 from dataops.features.summary import summarise

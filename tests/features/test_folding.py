@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dataops.features.binning import bin_starts
+from dataops.features.cells import CategoryCells, Cells, NumberCells, folded
 from dataops.features.folding import SMALLEST_CELL, coarse_fold, fold_cells, fold_neighbours, fold_small
-from dataops.features.profile import CategoryCells, Cells, NumberCells, folded
 
 COUNTS = hnp.arrays(
     np.int64,

@@ -11,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataops.errors import Format
+from dataops.features.cells import NumberCells, folded
+from dataops.features.columns import Ints
 from dataops.features.encoder import Encoder, encode
 from dataops.features.profile import (
     SCORE_BINS,
-    Ints,
-    NumberCells,
     ProfileSpec,
     count_profile,
     dense_counts,
-    folded,
     score_histogram,
     sparse_counts,
 )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataops.errors import Format
-from dataops.features.profile import folded
+from dataops.features.cells import folded
 from dataops.features.reference import Reference
 from tests.features.profiles import Row, refer
 

@@ -22,14 +22,17 @@ from dataops.declarations.jobs import find_job
 from dataops.declarations.rescore import OWN
 from dataops.declarations.train import TrainJob
 from dataops.features.binning import fit_cells
+from dataops.features.cells import SCORES
 from dataops.features.encoder import Encoder, encode, fit_encoder
-from dataops.features.profile import SCORES, count_columns, count_profile, dense_counts, score_histogram
+from dataops.features.profile import count_columns, count_profile, dense_counts, score_histogram
 from dataops.features.reference import Reference
 from dataops.features.slices import slice_places
 from dataops.features.summary import summarise
 from dataops.models.predictor import BOOSTED, Predictor, load_predictor
 from dataops.registry.versions import LoadedVersion
-from dataops.rescoring.drift import check_limits, compare, stability_index
+from dataops.rescoring.column_drift import stability_index
+from dataops.rescoring.drift import compare
+from dataops.rescoring.drift_limits import check_limits
 from dataops.runs.ledger import RunState
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.training.evaluate import evaluate_scores

@@ -16,20 +16,14 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
 from dataops.declarations.monitor import DriftLimit
+from dataops.features.cells import MISSING
 from dataops.features.encoder import encode
-from dataops.features.profile import MISSING, count_profile
+from dataops.features.profile import count_profile
 from dataops.features.reference import Reference, make_reference
 from dataops.features.slices import OTHERS, slice_places
-from dataops.rescoring.drift import (
-    DEFAULT_LIMITS,
-    NOTICEABLE,
-    Population,
-    check_limits,
-    compare,
-    drift_record,
-    jensen_shannon,
-    stability_index,
-)
+from dataops.rescoring.column_drift import NOTICEABLE, jensen_shannon, stability_index
+from dataops.rescoring.drift import Population, compare
+from dataops.rescoring.drift_limits import DEFAULT_LIMITS, check_limits, drift_record
 from tests.features.profiles import fit, spec_of
 
 N = 4000

@@ -21,8 +21,9 @@ from dataops.datasets.snapshot import read_snapshot
 from dataops.declarations.rescore import OWN
 from dataops.errors import AccessDenied, Conflict, ContractViolation, InvalidInput
 from dataops.features.binning import fit_cells
+from dataops.features.cells import SCORES
 from dataops.features.encoder import encode
-from dataops.features.profile import SCORE_BINS, SCORES, ProfileSpec, count_columns, count_profile, dense_counts
+from dataops.features.profile import SCORE_BINS, ProfileSpec, count_columns, count_profile, dense_counts
 from dataops.features.reference import Reference
 from dataops.features.slices import slice_places
 from dataops.features.summary import summarise

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataops.errors import AccessDenied
+from dataops.features.cells import CategoryCells, Cells, NumberCells
+from dataops.features.columns import Ints
 from dataops.features.encoder import Encoder
-from dataops.features.profile import CategoryCells, Cells, Ints, NumberCells
 from dataops.features.reference import DECILES
 from dataops.features.slices import OTHERS
 from dataops.rescoring.outputs import deciles
