@@ -26,7 +26,7 @@ from dataops.datasets.quarantine import (
     rows_by_rule,
 )
 from dataops.datasets.reading import Source
-from dataops.datasets.replayed import Taken, take_rows, with_carried
+from dataops.datasets.replayed import TakenRows, take_rows, with_carried
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.source import read_fragments
 from dataops.datasets.units import Unit, plan_from_record, plan_record
@@ -221,7 +221,7 @@ class TestFoundByKey:
 
     def _again(
         self, folder: Path, table: pa.Table, *, aside: pa.Table, key: str | None = key_mark(contract)
-    ) -> tuple[Taken, pa.Table]:
+    ) -> tuple[TakenRows, pa.Table]:
         """What a unit over `table` gives whose rows `aside` lie in quarantine, and what stays there."""
         path = write(folder / "data/part.parquet", table, row_group_size=2)
         (file,) = read_fragments(open_files(str(path.parent)))
