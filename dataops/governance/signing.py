@@ -103,6 +103,7 @@ class Worth(StrEnum):
     """What a signature is worth."""
 
     GOOD = "good"
+    MISSING = "unsigned"
     BAD = "bad_signature"
     UNKNOWN = "unknown_signer"
     REVOKED = "revoked_signer"
@@ -180,6 +181,13 @@ def judge_signature(
         Ed25519PublicKey.from_public_bytes(signer.public_key).verify(signature.value, _message(payload, context))
     except (InvalidSignature, ValueError):
         return Worth.BAD
+    return judge_term(signer, at)
+
+
+def judge_term(signer: Signer | None, at: datetime) -> Worth:
+    """What a signature that `signer` really made at the time `at` is worth; None is a key that nobody lists."""
+    if signer is None:
+        return Worth.UNKNOWN
     if signer.revoked is not None and at >= signer.revoked:
         return Worth.REVOKED
     within = signer.start <= at and (signer.until is None or at < signer.until)
@@ -205,6 +213,7 @@ def explain_worth(worth: Worth, key_id: str) -> str:
     key = key_id if SIGNER_ID.fullmatch(key_id) else "of an id that no key has"
     return {
         Worth.GOOD: f"signed by key {key}",
+        Worth.MISSING: "it is not signed",
         Worth.BAD: f"its signature is not one of key {key} over these bytes",
         Worth.UNKNOWN: f"it is signed by key {key}, which is not in signers.yaml",
         Worth.REVOKED: f"it is signed by key {key}, which was revoked by then",

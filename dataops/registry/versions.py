@@ -5,23 +5,26 @@
     <model>/versions/<n>/claim.json     first: this number is taken
     <model>/contents/<digest>.json      which number this very package has
     <model>/versions/<n>/...            program.json, model.*, metrics.json, card.md
+    <model>/versions/<n>/signatures/    who vouches for the manifest, a record for each key
     <model>/versions/<n>/manifest.json  last: from now on the version exists
 
 1. A number belongs to whoever puts its claim. Numbers only go up; that of a writer that died is not used again.
 2. A version without a manifest is invisible. Its manifest, once there, is never written again.
 3. Registering the same package again finishes what a crash left, or returns the version that is there.
-4. A reader checks size and digest of every file before it parses any, and refuses a folder with a file that nobody
-   vouched for.
+4. A reader judges the signature of a manifest before it parses it, and size and digest of every file before it parses
+   any: by its own `Trust`. It refuses a folder with a file that nobody vouched for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dataops.errors import Integrity, NotFound, near_match
+from dataops.errors import Format, Integrity, InvalidInput, NotFound, near_match
+from dataops.governance.signing import Signer, SigningKey
 from dataops.models.package import (
     MANIFEST,
+    MAX_MANIFEST_BYTES,
     Manifest,
     Package,
     content_digest,
@@ -30,7 +33,17 @@ from dataops.models.package import (
     parse_manifest,
     unpack,
 )
-from dataops.records import decode_record, encode_record, format_time, new_nonce, parse_time, require_name
+from dataops.records import decode_record, digest_bytes, encode_record, format_time, new_nonce, parse_time, require_name
+from dataops.registry.signatures import (
+    Judged,
+    Signed,
+    is_signature,
+    judge_signatures,
+    put_signature,
+    require_signing,
+    require_trusted,
+)
+from dataops.registry.trust import UNSIGNED, Trust
 from dataops.storage.objects import Store
 
 CLAIM = "claim.json"
@@ -56,22 +69,24 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedVersion:
-    """A version whose every byte was checked."""
+    """A version whose every byte was checked; `signed_by` are the keys whose signatures its reader trusts."""
 
     version: ModelVersion
     manifest: Manifest
     package: Package
+    signed_by: tuple[str, ...] = ()
 
 
 class Registry:
-    """The models in a store."""
+    """The models in a store, as they are to a reader of this trust."""
 
-    __slots__ = ("store",)
+    __slots__ = ("store", "trust")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, trust: Trust = UNSIGNED) -> None:
         self.store = store
+        self.trust = trust
 
-    def register(self, model: str, package: Package, *, at: datetime) -> ModelVersion:
+    def register(self, model: str, package: Package, *, at: datetime, key: SigningKey | None = None) -> ModelVersion:
         """The new version of `model` that holds `package`, or the one that already does.
 
         Parameters
@@ -81,19 +96,38 @@ class Registry:
         package
             What the version holds.
         at
-            The time of registration; that of the first attempt is kept.
+            The time of registration; that of the first attempt is kept. A signature made now says it as its own.
+        key
+            Signs the version before it exists. Without one it is unsigned: readers who ask for a signature don't take
+            it until somebody signs it.
 
         Raises
         ------
-        Integrity : a file of the version was there with other bytes.
+        Integrity : a file of the version was there with other bytes; or what the key signs counts for nobody here.
         """
+        require_signing(self.trust, key, at=at)
         files = files_of(package)
         number, claimed_at = self._claim(require_name(model, "model"), content_digest(package, files), at)
         for name, data in files.items():
             self._put(_key(model, number, name), data)
         manifest = manifest_of(package, files, model=model, version=number, at=claimed_at)
+        if key is not None:
+            put_signature(self.store, _signed(model, number, manifest), key, at=at)
         self._put(_key(model, number, MANIFEST), manifest)
         return _version(parse_manifest(manifest, model=model, version=number))
+
+    def sign(self, model: str, version: int, key: SigningKey, *, at: datetime) -> ModelVersion:
+        """The version, signed by `key` now or earlier; every byte of it is checked first, whoever signed it before.
+
+        Raises
+        ------
+        NotFound, Integrity, Format : as `read`, apart from signatures; or what the key signs counts for nobody here.
+        """
+        require_signing(self.trust, key, at=at)
+        found = Registry(self.store, replace(self.trust, signers=None)).read(model, version).version
+        signed = Signed(model=model, version=version, manifest=found.digest)
+        put_signature(self.store, signed, key, at=at)
+        return found
 
     def _claim(self, model: str, content: str, at: datetime) -> tuple[int, datetime]:
         """The number and time of the version that is to hold `content`, the same for every attempt."""
@@ -123,46 +157,81 @@ class Registry:
             raise Integrity(f"{key} holds other bytes than this version's: it was changed after it was written")
 
     def find(self, model: str, version: int) -> ModelVersion:
-        """The version, if its manifest is there and in order (its files are not read).
+        """The version, if its manifest is there, trusted and in order (its files are not read).
 
         Raises
         ------
         NotFound : no such model, or no such version of it.
+        Integrity : no signature that this reader trusts; the message says what there is and what to do.
+        Format : a format that it doesn't take.
         """
-        return _version(self.read_manifest(model, version))
+        return _version(self._trusted(model, version)[0])
 
     def read_manifest(self, model: str, version: int) -> Manifest:
-        """The manifest of a version, parsed; raises as `find`."""
-        try:
-            data = self.store.get(_key(require_name(model, "model"), version, MANIFEST))
-        except NotFound:
-            raise NotFound(self._unknown(model, version)) from None
-        return parse_manifest(data, model=model, version=version)
+        """The manifest of a version, parsed, whoever signed it: to list and to compare, not to load by.
+
+        Raises
+        ------
+        NotFound : no such model, or no such version of it.
+        Integrity, Format : as `parse_manifest`.
+        """
+        return parse_manifest(self._manifest_bytes(model, version), model=model, version=version)
+
+    def judge(self, model: str, version: int, signers: tuple[Signer, ...]) -> list[Judged]:
+        """What the version's signatures are worth to who trusts `signers`; those by other keys are unknown."""
+        signed = _signed(model, version, self._manifest_bytes(model, version))
+        return judge_signatures(self.store, signed, signers, others=True)
 
     def read(self, model: str, version: int) -> LoadedVersion:
-        """The version with its package; every byte is checked against the manifest before any is parsed.
+        """The version with its package: its manifest is trusted before it is parsed, and every byte checked against it
+        before any is parsed.
 
         Raises
         ------
         NotFound : no such model or version.
-        Integrity : a file is missing, changed or not in the manifest.
+        Integrity : no signature that this reader trusts, more bytes than it takes, or a file is missing, changed or not
+            in the manifest.
         Format : a format of record or model that isn't read here.
         """
-        manifest = self.read_manifest(model, version)
+        manifest, signed_by = self._trusted(model, version)
         folder = f"{model}/versions/{version}/"
-        names = {key.removeprefix(folder) for key in self.store.list(folder.rstrip("/"))}
-        unknown = sorted(names - manifest.files.keys() - UNLISTED)
-        if unknown:
-            raise Integrity(f"{folder} holds {unknown}, which the manifest doesn't list: remove them or register anew")
+        names = {key.removeprefix(folder) for key in self.store.list_with_links(folder.rstrip("/"))}
+        unlisted = sorted(name for name in names - manifest.files.keys() - UNLISTED if not is_signature(name))
+        if unlisted:
+            raise Integrity(f"{folder} holds {unlisted}, which the manifest doesn't list: remove them or register anew")
+        _require_size(manifest, self.trust.max_model_bytes)
         # By name, not by listing: on a network folder a listing may lag behind the manifest.
         files = {name: self._get_file(manifest, name) for name in manifest.files}
-        return LoadedVersion(version=_version(manifest), manifest=manifest, package=unpack(manifest, files))
+        return LoadedVersion(
+            version=_version(manifest), manifest=manifest, package=unpack(manifest, files), signed_by=signed_by
+        )
+
+    def _trusted(self, model: str, version: int) -> tuple[Manifest, tuple[str, ...]]:
+        """The manifest, and the keys whose signatures of it are good."""
+        data = self._manifest_bytes(model, version)
+        signed_by = require_trusted(self.store, _signed(model, version, data), self.trust)
+        manifest = parse_manifest(data, model=model, version=version)
+        if manifest.model_format not in self.trust.formats:
+            raise Format(
+                f"{model}@{version} is a model of format {manifest.model_format}, which its reader doesn't take: it "
+                f"takes {sorted(self.trust.formats)}"
+            )
+        return manifest, signed_by
+
+    def _manifest_bytes(self, model: str, version: int) -> bytes:
+        try:
+            return self.store.get_at_most(_key(require_name(model, "model"), version, MANIFEST), MAX_MANIFEST_BYTES)
+        except NotFound:
+            raise NotFound(self._unknown(model, version)) from None
 
     def _get_file(self, manifest: Manifest, name: str) -> bytes:
+        where = f"{name} of {manifest.model} version {manifest.version}"
         try:
-            return self.store.get(_key(manifest.model, manifest.version, name))
+            return self.store.get_at_most(_key(manifest.model, manifest.version, name), manifest.files[name].size_bytes)
         except NotFound:
-            raise Integrity(f"{name} of {manifest.model} version {manifest.version} is missing") from None
+            raise Integrity(f"{where} is missing") from None
+        except InvalidInput:
+            raise Integrity(f"{where} is, or lies behind, a symbolic link: put the file itself there") from None
 
     def list_models(self) -> list[str]:
         """The models that have a version, sorted."""
@@ -170,8 +239,9 @@ class Registry:
         return sorted({part[0] for part in parts if len(part) == 4 and part[1] == "versions" and part[3] == MANIFEST})
 
     def versions(self, model: str) -> list[ModelVersion]:
-        """The versions of `model`, oldest first; none for a model that isn't there."""
-        return [self.find(model, number) for number in self._numbers(require_name(model, "model"), MANIFEST)]
+        """The versions of `model`, oldest first, whoever signed them; none for a model that isn't there."""
+        numbers = self._numbers(require_name(model, "model"), MANIFEST)
+        return [_version(self.read_manifest(model, number)) for number in numbers]
 
     def _numbers(self, model: str, name: str) -> list[int]:
         """The numbers of the version folders of `model` that hold the file `name`, ascending."""
@@ -187,6 +257,20 @@ class Registry:
 
 def _key(model: str, version: int, name: str) -> str:
     return f"{model}/versions/{version}/{name}"
+
+
+def _require_size(manifest: Manifest, max_bytes: int) -> None:
+    """Nothing, if the files of a version are said to have `max_bytes` at most: what has more isn't read at all."""
+    sizes = [entry.size_bytes for entry in manifest.files.values()]
+    if min(sizes) < 0 or sum(sizes) > max_bytes:
+        raise Integrity(
+            f"the files of {manifest.model} version {manifest.version} are said to have {sum(sizes)} bytes; their "
+            f"reader takes at most {max_bytes}"
+        )
+
+
+def _signed(model: str, version: int, manifest: bytes) -> Signed:
+    return Signed(model=model, version=version, manifest=digest_bytes(manifest))
 
 
 def _version(manifest: Manifest) -> ModelVersion:
