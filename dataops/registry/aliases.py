@@ -2,29 +2,51 @@
 
 1. An alias is a journal; where it points is its last entry. A move appends, so nobody's move is lost, and going back to
    an older version is a new entry as well: generations only go up.
-2. A move says who, why, and which verdict allowed it, and names the version by number and by digest of its manifest.
-3. An alias never points at a version that isn't there, or that is no longer what was promoted.
+2. A move says who, why, of which kind, and which verdict allowed it, and names the version by number and by digest of
+   its manifest. It is decided after a known entry, and says after which.
+3. A signature covers all of that, with alias and generation: an entry that is put under another alias, at another
+   generation or after another entry isn't what was signed. A reader follows a move only if it trusts its signature.
+4. An alias never points at a version that isn't there, or that is no longer what was promoted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
 from dataops.declarations.references import DEFAULT_ALIAS, parse_model_reference
-from dataops.errors import Integrity, InvalidInput, NotFound, near_match
-from dataops.records import parse_time, require_name
+from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, near_match
+from dataops.governance.signing import Signature, SigningKey, Worth, explain_worth, judge_signature
+from dataops.records import canonical_bytes, format_time, now_utc, parse_time, require_name
+from dataops.registry.signatures import require_signing
+from dataops.registry.trust import Trust
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.storage.journal import ANY, After, Entry, Journal
 
 CHAMPION = DEFAULT_ALIAS
+CONTEXT = "dataops/alias-move/1"
+
+
+class MoveKind(StrEnum):
+    """What a move was: a promotion, the way back from one, or set by hand."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    SET = "set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasMove:
-    """One generation of an alias: it points at `version`, since `moved_at`, because of `reason`."""
+    """One generation of an alias: it points at `version`, since `moved_at`, because of `reason`.
+
+    Attributes
+    ----------
+    signature : of this move; None for one that was made without a key.
+    worth : what the signature is worth to its reader; None for a reader who asks for none.
+    """
 
     model: str
     alias: str
@@ -33,6 +55,10 @@ class AliasMove:
     actor: str
     reason: str
     verdict_digest: str | None
+    kind: MoveKind
+    moved_at: datetime
+    signature: Signature | None
+    worth: Worth | None
     entry: Entry
 
     @property
@@ -41,20 +67,55 @@ class AliasMove:
         return self.entry.number
 
     @property
-    def moved_at(self) -> datetime:
-        """When the move was recorded, by the clock of the one who moved it."""
-        return parse_time(self.entry.written_at)
+    def trusted(self) -> bool:
+        """Whether its reader takes it."""
+        return self.worth in (None, Worth.GOOD)
+
+    @property
+    def words(self) -> str:
+        """What its signature is worth, for people."""
+        return explain_worth(self.worth or Worth.GOOD if self.signature else Worth.MISSING, self.signed_by or "")
+
+    @property
+    def signed_by(self) -> str | None:
+        """The id of the key that it says it was signed by."""
+        return self.signature.key_id if self.signature else None
 
 
 def current(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
-    """The last move of `alias`, or None where it was never set."""
+    """The last move of `alias`, or None where it was never set.
+
+    Raises
+    ------
+    Integrity : its signature isn't one that the reader trusts; the message says what to do.
+    """
+    last = last_move(registry, model, alias)
+    if last is not None and not last.trusted:
+        raise Integrity(
+            f"generation {last.generation} of {model}@{alias} is not to be trusted: {last.words}. Who may sign can "
+            f"look at it and vouch for it: `dataops model sign {model}@{alias}`"
+        )
+    return last
+
+
+def last_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
+    """The last move of `alias`, trusted or not: to look at, and to decide after. Nothing is loaded by it."""
     entry = _journal(registry, model, alias).tail()
-    return None if entry is None else _parse_move(entry, model, alias)
+    return None if entry is None else _parse_move(entry, model, alias, registry.trust)
 
 
 def history(registry: Registry, model: str, alias: str = CHAMPION) -> Iterator[AliasMove]:
-    """Every move of `alias`, oldest first."""
-    return (_parse_move(entry, model, alias) for entry in _journal(registry, model, alias).entries())
+    """Every move of `alias`, oldest first, each with what its signature is worth."""
+    entries = _journal(registry, model, alias).entries()
+    return (_parse_move(entry, model, alias, registry.trust) for entry in entries)
+
+
+def move_at(registry: Registry, model: str, alias: str, at: datetime) -> AliasMove | None:
+    """The move that held at the time `at`, trusted or not; None before the first."""
+    found = None
+    for one in history(registry, model, alias):
+        found = one if one.moved_at <= at else found
+    return found
 
 
 def move(
@@ -66,6 +127,9 @@ def move(
     actor: str,
     reason: str,
     verdict_digest: str | None = None,
+    kind: MoveKind = MoveKind.PROMOTED,
+    key: SigningKey | None = None,
+    at: datetime | None = None,
     after: AliasMove | Literal[After.ANY] | None = ANY,
 ) -> AliasMove:
     """The new generation of `alias`, which points at `version`.
@@ -78,6 +142,12 @@ def move(
         Who moves it and why; neither may be empty.
     verdict_digest
         Of the verdict that allowed it.
+    kind
+        What the move is; a rollback goes back along those that were promotions.
+    key
+        Signs the move. A registry whose trust asks for signatures takes none without.
+    at
+        The time of the move. Default: now.
     after
         The move that this decision was made upon (None: there was none yet). By default it holds whatever was there.
 
@@ -85,8 +155,11 @@ def move(
     ------
     NotFound : no such version.
     Conflict : `after` is no longer the last move.
+    Integrity : the version, or what the key signs, isn't trusted; or there is no key, and readers ask for signatures.
     """
     require_reason(actor, reason)
+    moved_at = at or now_utc()
+    _require_key(registry.trust, key, at=moved_at)
     journal = _journal(registry, model, alias)
     found = registry.find(model, version)
     body = {
@@ -97,9 +170,34 @@ def move(
         "actor": actor,
         "reason": reason,
         "verdict": verdict_digest,
+        "kind": kind.value,
+        "moved_at": format_time(moved_at),
     }
-    last = after.entry if isinstance(after, AliasMove) else after
-    return _parse_move(journal.append(body, after=last), model, alias)
+    known = after.entry if isinstance(after, AliasMove) else None
+    while True:
+        last = journal.tail() if isinstance(after, After) else known
+        try:
+            entry = journal.append(_signed_body(body, last, key), after=last)
+        except Conflict:
+            if not isinstance(after, After):
+                raise
+            continue  # each round that loses is one that somebody else won
+        return _parse_move(entry, model, alias, registry.trust)
+
+
+def _signed_body(body: Mapping[str, Any], last: Entry | None, key: SigningKey | None) -> dict[str, Any]:
+    """`body` as it follows `last`, with its signature."""
+    placed = {**body, "generation": last.number + 1 if last else 1, "previous": last.digest if last else None}
+    return {**placed, "signature": key.sign(canonical_bytes(placed), CONTEXT).record() if key else None}
+
+
+def _require_key(trust: Trust, key: SigningKey | None, *, at: datetime) -> None:
+    if key is None and trust.signers is not None:
+        raise Integrity(
+            "readers of this registry ask for signatures, and there is no signing key here: `dataops keys init` makes "
+            "one"
+        )
+    require_signing(trust, key, at=at)
 
 
 def require_reason(actor: str, reason: str) -> None:
@@ -115,7 +213,7 @@ def resolve(registry: Registry, model: str, alias: str = CHAMPION) -> ModelVersi
     Raises
     ------
     NotFound : no such model or alias.
-    Integrity : that version is no longer what the alias was moved to.
+    Integrity : the last move, or the version, isn't trusted; or that version is no longer what the alias was moved to.
     """
     last = current(registry, model, alias)
     if last is None:
@@ -163,13 +261,18 @@ def _journal(registry: Registry, model: str, alias: str) -> Journal:
     return Journal(registry.store, f"{require_name(model, 'model')}/aliases/{_require_alias(alias)}", "alias")
 
 
-def _parse_move(entry: Entry, model: str, alias: str) -> AliasMove:
+def _parse_move(entry: Entry, model: str, alias: str, trust: Trust) -> AliasMove:
     body = entry.body
+    where = f"generation {entry.number} of {model}@{alias}"
     try:
         if (body["model"], body["alias"]) != (model, alias):
-            raise Integrity(
-                f"generation {entry.number} of {model}@{alias} was written for another alias: the folder was moved"
-            )
+            raise Integrity(f"{where} was written for another alias: the folder was moved")
+        if (body.get("generation", entry.number), body.get("previous", entry.previous)) != (
+            entry.number,
+            entry.previous,
+        ):
+            raise Integrity(f"{where} was written for another place in its history: it was moved or put in again")
+        signature = body.get("signature")
         return AliasMove(
             model=model,
             alias=alias,
@@ -178,12 +281,27 @@ def _parse_move(entry: Entry, model: str, alias: str) -> AliasMove:
             actor=str(body["actor"]),
             reason=str(body["reason"]),
             verdict_digest=None if body["verdict"] is None else str(body["verdict"]),
+            kind=MoveKind(body.get("kind", MoveKind.PROMOTED)),
+            moved_at=parse_time(body.get("moved_at", entry.written_at)),
+            signature=None if signature is None else Signature.from_record(signature),
+            worth=_judge(body, trust),
             entry=entry,
         )
-    except (KeyError, TypeError, ValueError):
-        raise Integrity(
-            f"generation {entry.number} of {model}@{alias} lacks a field or holds one of another type"
-        ) from None
+    except (KeyError, TypeError, ValueError, Format):
+        raise Integrity(f"{where} lacks a field or holds one of another type") from None
+
+
+def _judge(body: Mapping[str, Any], trust: Trust) -> Worth | None:
+    """What the signature in `body` is worth; one that leaves out where it stands in the history proves nothing."""
+    if trust.signers is None:
+        return None
+    if body.get("signature") is None:
+        return Worth.MISSING
+    if not {"generation", "previous", "moved_at"} <= body.keys():
+        return Worth.BAD
+    signed = canonical_bytes({name: value for name, value in body.items() if name != "signature"})
+    signature, at = Signature.from_record(body["signature"]), parse_time(body["moved_at"])
+    return judge_signature(signature, signed, context=CONTEXT, signers=trust.signers, at=at)
 
 
 def _unset(registry: Registry, model: str, alias: str) -> str:
@@ -192,4 +310,5 @@ def _unset(registry: Registry, model: str, alias: str) -> str:
         known = near_match(model, models) or " It has no models yet: run a train job."
         return f"the registry has no model {model!r}.{known}"
     known = near_match(alias, list_aliases(registry, model)) or " It has no aliases yet: promote a version."
-    return f"model {model!r} has no {alias}.{known}"
+    what = CHAMPION if alias == CHAMPION else f"alias {alias!r}"
+    return f"model {model!r} has no {what}.{known}"
