@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataops.datasets.footer_looks import arrow_footer
 from dataops.datasets.footers import folder_name, groups_that_may_pass
 from dataops.datasets.reading import Source
 from dataops.datasets.snapshot import Fragment
-from dataops.datasets.source import HIVE_NULL, arrow_footer, read_footer
+from dataops.datasets.source import HIVE_NULL, read_footer
 from dataops.datasets.units import Unit
 from dataops.errors import ContractViolation, Integrity, NotFound, Storage, passing
 from dataops.governance.column_types import casts_losslessly

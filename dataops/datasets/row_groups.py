@@ -18,10 +18,14 @@ WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE"
 
 def row_groups_of(metadata: pq.FileMetaData) -> tuple[RowGroup, ...]:
     """The row groups that a footer lists, with the bytes of all their columns once they are decoded."""
-    schema = metadata.schema
-    widths = [_width(schema.column(index)) for index in range(metadata.num_columns)]
+    widths = widths_of(metadata)
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     return tuple(RowGroup(rows=group.num_rows, size_bytes=decoded_bytes(group, widths)) for group in groups)
+
+
+def widths_of(metadata: pq.FileMetaData) -> list[int]:
+    """Bytes of a value of each column once it is decoded, without the characters of text."""
+    return [_width(metadata.schema.column(index)) for index in range(metadata.num_columns)]
 
 
 def decoded_bytes(group: pq.RowGroupMetaData, widths: list[int]) -> int:

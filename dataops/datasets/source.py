@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dataops.datasets.footer_check import BrokenFooter, check_footer
-from dataops.datasets.row_groups import row_groups_of
+from dataops.datasets.footer_check import BrokenFooter
+from dataops.datasets.footer_looks import PARQUET_MAGIC, FooterLooks, arrow_footer
 from dataops.datasets.snapshot import (
     Fragment,
     Manifest,
@@ -37,8 +36,9 @@ from dataops.storage.files import DataFiles, FileStat, open_files
 from dataops.storage.objects import Store
 from dataops.storage.side_by_side import side_by_side
 
-FOOTER_READERS = 16
-PARQUET_MAGIC, ENCRYPTED_MAGIC = b"PAR1", b"PARE"
+FOOTER_READERS = 8  # more take the interpreter from each other
+ENCRYPTED_MAGIC = b"PARE"
+_USUAL_END = 32 * 1024  # bytes that most footers have room in
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # the folder's name where a partition column is null
 
 
@@ -58,14 +58,14 @@ def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None
     found = files.list("")
     if not found:
         raise NotFound(f"no *.parquet file below {files.url}")
-    earlier = known or {}
+    earlier, looks = known or {}, FooterLooks()
 
     def look(stat: FileStat) -> Fragment | str:
         before = earlier.get(stat.path)
         if before is not None and (before.size_bytes, before.modified_ns) == (stat.size_bytes, stat.mtime_ns):
             return before
         try:
-            return read_fragment(files, stat)
+            return read_fragment(files, stat, looks)
         except Integrity as error:
             return str(error)
 
@@ -79,19 +79,20 @@ def read_fragments(files: DataFiles, known: Mapping[str, Fragment] | None = None
     return fragments
 
 
-def read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
+def read_fragment(files: DataFiles, stat: FileStat, looks: FooterLooks | None = None) -> Fragment:
     """The file that was found as `stat`, by its footer.
+
+    Parameters
+    ----------
+    looks : of many files, the same for all: what their footers share is looked at once.
 
     Raises
     ------
     Integrity : it isn't Parquet, or is cut short.
     """
     try:
-        with files.open(stat.path) as opened:
-            footer = read_footer(opened, stat.path)
-            check_footer(footer, stat.size_bytes)
-            metadata = arrow_footer(footer)
-            metadata.schema.to_arrow_schema()  # what it has to say against the columns is said now
+        footer = _footer_in(files, stat.path)
+        row_groups = (looks or FooterLooks()).row_groups(footer, stat.size_bytes)
     except Storage:  # says nothing about the file: trying again may help
         raise
     except BrokenFooter as error:
@@ -104,7 +105,7 @@ def read_fragment(files: DataFiles, stat: FileStat) -> Fragment:
         path=stat.path,
         size_bytes=stat.size_bytes,
         digest=digest_bytes(footer),
-        row_groups=row_groups_of(metadata),
+        row_groups=row_groups,
         modified_ns=stat.mtime_ns,
         partition=_partition(stat.path),
     )
@@ -123,9 +124,34 @@ def read_footer(opened: pa.NativeFile, path: str) -> bytes:
     Integrity : the file doesn't begin and end as Parquet does.
     """
     where, size_bytes = hide_values(path), opened.size()
+    _require_room(size_bytes, where)
+    head, tail = _read_exactly(opened, 0, 4, where), _read_exactly(opened, size_bytes - 8, 8, where)
+    length = _footer_length(size_bytes, head, tail, where)
+    footer = _read_exactly(opened, size_bytes - 8 - length, length, where)
+    opened.seek(0)
+    return footer
+
+
+def _footer_in(files: DataFiles, path: str) -> bytes:
+    """What `read_footer` gives of the file, in one read where the footer is as small as most are."""
+    where = hide_values(path)
+    ends = files.read_ends(path, 4, _USUAL_END)
+    _require_room(ends.size_bytes, where)
+    if len(ends.head) != 4 or len(ends.tail) != min(_USUAL_END, ends.size_bytes):
+        raise _shorter(where)
+    length = _footer_length(ends.size_bytes, ends.head, ends.tail[-8:], where)
+    if length + 8 <= len(ends.tail):
+        return ends.tail[-8 - length : -8]
+    with files.open(path) as opened:
+        return read_footer(opened, path)
+
+
+def _require_room(size_bytes: int, where: str) -> None:
     if size_bytes < 12:
         raise Integrity(f"{where}: {size_bytes} bytes are too few for a Parquet file")
-    head, tail = _read_exactly(opened, 0, 4, where), _read_exactly(opened, size_bytes - 8, 8, where)
+
+
+def _footer_length(size_bytes: int, head: bytes, tail: bytes, where: str) -> int:
     if ENCRYPTED_MAGIC in (head, tail[4:]):
         raise Integrity(f"{where}: is encrypted, which can't be read here; write it again without")
     (length,) = struct.unpack("<I", tail[:4])
@@ -133,23 +159,19 @@ def read_footer(opened: pa.NativeFile, path: str) -> bytes:
         raise Integrity(f"{where}: doesn't end as a Parquet file does (cut short, or another format)")
     if head != PARQUET_MAGIC:
         raise Integrity(f"{where}: doesn't begin as a Parquet file does")
-    footer = _read_exactly(opened, size_bytes - 8 - length, length, where)
-    opened.seek(0)
-    return footer
+    return int(length)
 
 
 def _read_exactly(opened: pa.NativeFile, start: int, length: int, where: str) -> bytes:
     opened.seek(start)
     found = opened.read(length)
-    if len(found) != length:  # cut while it is read
-        raise Integrity(f"{where}: is shorter than a moment ago")
+    if len(found) != length:
+        raise _shorter(where)
     return bytes(found)
 
 
-def arrow_footer(footer: bytes) -> pq.FileMetaData:
-    """Arrow's view of exactly these bytes: what is looked at is what was checked."""
-    whole = b"".join([PARQUET_MAGIC, footer, struct.pack("<I", len(footer)), PARQUET_MAGIC])
-    return pq.read_metadata(pa.BufferReader(whole))
+def _shorter(where: str) -> Integrity:
+    return Integrity(f"{where}: is shorter than a moment ago")  # cut while it is read
 
 
 def _partition(path: str) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow import fs
@@ -38,6 +38,14 @@ class FileStat:
 
 
 FileStats = list[FileStat]  # `list` is a method below
+
+
+class Ends(NamedTuple):
+    """How a file of `size_bytes` begins and ends."""
+
+    size_bytes: int
+    head: bytes
+    tail: bytes
 
 
 def check_path(path: str) -> str:
@@ -115,6 +123,19 @@ class DataFiles(ABC):
         with self._errors("opening", path):
             return self.filesystem.open_input_file(path)
 
+    def read_ends(self, path: str, head: int, tail: int) -> Ends:
+        """The size of the file `path`, its first `head` bytes and its last `tail`; all of them, where there are fewer.
+
+        Raises
+        ------
+        NotFound : no such file.
+        """
+        with self.open(path) as opened, self._errors("reading", path):
+            size_bytes = opened.size()
+            first = bytes(opened.read(head))
+            opened.seek(max(0, size_bytes - tail))
+            return Ends(size_bytes, first, bytes(opened.read(tail)))
+
     def sha256(self, path: str) -> str:
         """``sha256:<hex>`` of the bytes of the file `path`."""
         running = hashlib.sha256()
@@ -179,6 +200,21 @@ class PosixFiles(DataFiles):
     def open(self, path: str) -> pa.NativeFile:  # noqa: D102
         self.stat(path)  # refuses what is no file, or reached through a link
         return super().open(path)
+
+    def read_ends(self, path: str, head: int, tail: int) -> Ends:  # noqa: D102
+        located = self._disk.locate(check_path(path))
+        try:  # of 100,000 small files the time goes to what is done around the reads
+            opened = os.open(located, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                size_bytes = os.fstat(opened).st_size
+                last = os.pread(opened, tail, max(0, size_bytes - tail))
+                first = last[:head] if size_bytes <= tail else os.pread(opened, head, 0)
+            finally:
+                os.close(opened)
+        except OSError:
+            with self._errors("reading", path):
+                raise
+        return Ends(size_bytes, first, last)
 
     def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:  # noqa: D102
         located = self._disk.locate(check_path(path))

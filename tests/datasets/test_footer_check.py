@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dataops.datasets.compact import BrokenThrift, read_struct
 from dataops.datasets.footer_check import BrokenFooter, check_footer
+from tests.attacks.thrift import I16, pack, unpack
 
 NESTED = pa.table(
     {
@@ -77,3 +78,30 @@ def test_no_change_of_a_footer_does_worse_than_being_refused(data: st.DataObject
         footer[data.draw(st.integers(0, len(footer) - 1))] = data.draw(st.integers(0, 255))
     with suppress(BrokenFooter):
         check_footer(bytes(footer), len(whole))
+
+
+def test_what_arrow_would_read_otherwise_is_refused() -> None:
+    """Arrow reads over a field of another type, and takes a list's elements for what they should be."""
+    data = file_of(NESTED)
+    fields, _ = unpack(footer_of(data))
+    node = fields[2].value[1].value
+    column = fields[4].value[0].value[1].value[0].value[3].value
+    for struct, field in ((node, 3), (column, 5), (column, 11)):
+        struct[field].kind, kept = I16, struct[field].kind
+        with pytest.raises(BrokenFooter, match="of another type"):
+            check_footer(pack(fields), len(data))
+        struct[field].kind = kept
+    column[2].of, kept = I16, column[2].of
+    with pytest.raises(BrokenFooter, match="other elements"):
+        check_footer(pack(fields), len(data))
+    column[2].of = kept
+    check_footer(pack(fields), len(data))
+
+
+@pytest.mark.parametrize(
+    "struct", [b"\x15\x02\x05\x02\x02\x00", b"\x10\x00", b"\x05\x00\x02\x00", b"\x05\x82\x80\x08\x02\x00"]
+)
+def test_fields_that_arrow_numbers_otherwise_are_refused(struct: bytes) -> None:
+    """A field twice, one of no type, of the number 0, of 65,537."""
+    with pytest.raises(BrokenThrift, match="a field twice"):
+        read_struct(struct)

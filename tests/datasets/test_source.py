@@ -92,7 +92,7 @@ class TestFragments:
         opened: list[str] = []
         real = sources.read_fragment
         monkeypatch.setattr(
-            sources, "read_fragment", lambda files, stat: (opened.append(stat.path), real(files, stat))[1]
+            sources, "read_fragment", lambda files, stat, *more: (opened.append(stat.path), real(files, stat, *more))[1]
         )
         assert [fragment.rows for fragment in read_fragments(files, known)] == [4, 4, 1]
         assert sorted(opened) == ["b.parquet", "c.parquet"]
