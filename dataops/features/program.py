@@ -51,6 +51,10 @@ class FeatureProgram:
         """The columns that must be there, in the order of the training data."""
         return tuple(name for name, _ in self.sources)
 
+    def schema(self) -> pa.Schema:
+        """The columns that must be there with the types that they had at fit."""
+        return _schema_of(self.sources)
+
     def run(self, table: pa.Table) -> tuple[pa.Table, Encoded]:
         """The rows of `table` that the steps keep, with derived columns behind their own, and the same rows encoded.
 
@@ -69,7 +73,7 @@ class FeatureProgram:
 
     def after_preparation(self) -> FeatureProgram:
         """The program for rows that went through the steps already: the encoder, over the columns that it reads."""
-        schema = self.steps.output_schema(_schema_of(self.sources))
+        schema = self.steps.output_schema(self.schema())
         return compose_program(schema, RowSteps(), self.encoder)
 
     def record(self) -> Record:

@@ -19,6 +19,7 @@ from typing import Any
 from dataops.errors import Format, Integrity, InvalidInput, near_match
 from dataops.features.program import FeatureProgram
 from dataops.features.reference import Reference
+from dataops.models.golden import Golden
 from dataops.models.predictor import FORMATS
 from dataops.records import (
     Record,
@@ -33,7 +34,9 @@ from dataops.records import (
 
 MODEL_FILES: Mapping[str, str] = {name: known.file for name, known in FORMATS.items()}
 MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.json", "card.md"
-REFERENCE = "reference.json"
+REFERENCE, GOLDEN = "reference.json", "golden.json"
+OPTIONAL = frozenset({REFERENCE, GOLDEN})
+"""Files that versions of older releases don't have."""
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
 
@@ -59,6 +62,8 @@ class Package:
         The classes of all the columns that it learned from.
     reference
         What it was judged on, counted; None for a version of a release that didn't count it.
+    golden
+        Made-up rows with the probabilities that the model gives for them; None for a version of a release without.
     """
 
     program: FeatureProgram
@@ -69,6 +74,7 @@ class Package:
     lineage: Mapping[str, Any]
     classifications: tuple[str, ...] = ()
     reference: Reference | None = None
+    golden: Golden | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +116,8 @@ def files_of(package: Package) -> dict[str, bytes]:
     }
     if package.reference is not None:
         files[REFERENCE] = encode_record("reference", 1, package.reference.record())
+    if package.golden is not None:
+        files[GOLDEN] = encode_record("golden", 1, package.golden.record())
     return files
 
 
@@ -164,7 +172,7 @@ def parse_manifest(data: bytes, *, model: str, version: int) -> Manifest:
             f"{where} says that it is version {manifest.version} of {manifest.model!r}: the folder was moved"
         )
     expected = {PROGRAM, METRICS, CARD, model_file(manifest.model_format)}
-    if set(manifest.files) - {REFERENCE} != expected:
+    if set(manifest.files) - OPTIONAL != expected:
         raise Integrity(f"{where} lists {sorted(manifest.files)}; expected {sorted(expected)}")
     return manifest
 
@@ -236,8 +244,13 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
         lineage=manifest.lineage,
         classifications=manifest.classifications,
         reference=_reference(files.get(REFERENCE)),
+        golden=_golden(files.get(GOLDEN)),
     )
 
 
 def _reference(data: bytes | None) -> Reference | None:
     return None if data is None else Reference.from_record(decode_record(data, "reference", 1))
+
+
+def _golden(data: bytes | None) -> Golden | None:
+    return None if data is None else Golden.from_record(decode_record(data, "golden", 1))

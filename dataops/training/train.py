@@ -32,7 +32,9 @@ from dataops.features.reference import Reference
 from dataops.features.summary import merge
 from dataops.governance.contract import Column, schema_of
 from dataops.models.card import TrainedOn, write_card
+from dataops.models.golden import make_golden
 from dataops.models.package import Package
+from dataops.models.predictor import load_predictor
 from dataops.records import Record, now_utc
 from dataops.registry.versions import Registry
 from dataops.training.evaluate import evaluate_on_cluster
@@ -180,6 +182,7 @@ def _register(
         card=card,
         lineage=_lineage(job, trained, given, run, reads),
         reference=trained.reference,
+        golden=make_golden(program, load_predictor(trained.model_format, trained.model)),
         classifications=tuple(sorted({part for one in plan.columns for part in one.classification.split("+")})),
     )
     version = registry.register(job.name, package, at=now_utc())

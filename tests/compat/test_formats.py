@@ -34,6 +34,7 @@ from dataops.governance.keys import read_secret
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.policy_tests import POLICY_TEST_FORMAT, parse_policy_tests
 from dataops.governance.signing import Signer, sign, verify
+from dataops.models.golden import Golden, check_golden
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.promotion.gates import judge
@@ -135,6 +136,14 @@ def read_key(name: str, folder: Path) -> None:
 def read_signing_key(name: str, folder: Path) -> None:
     signature = sign(folder, put_key(name, folder), b"payload", "test/1")
     assert verify(signature, b"payload", "test/1", [signer()], signer().start) == signer()
+
+
+def read_golden(name: str) -> None:
+    program = FeatureProgram.from_record(
+        decode_record(example("feature-program-1.json"), "feature-program", 1)["program"]
+    )
+    golden = Golden.from_record(decode_record(example(name), "golden", 1))
+    check_golden(golden, program, LinearModel.from_bytes(example("linear-model-1.json")))
 
 
 def read_linear(name: str) -> None:
@@ -311,6 +320,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "event-1": read_event,
     "feature-program-1": read_program,
     "followed-1": read_followed,
+    "golden-1": read_golden,
     "kernels-1": read_kernels_of,
     "kernel-choice-1": read_kernel_choice,
     "linear-model-1": read_linear,
