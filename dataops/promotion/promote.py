@@ -15,6 +15,7 @@ from typing import Any
 
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, Storage
+from dataops.governance.signing import SigningKey
 from dataops.models.markdown import number
 from dataops.promotion.gates import Finding, Metrics, Verdict, judge
 from dataops.promotion.verdict import verdict_page, verdict_record
@@ -47,6 +48,7 @@ def promote(
     actor: str,
     reason: str,
     alias: str = CHAMPION,
+    key: SigningKey | None = None,
     figures: Callable[[LoadedVersion], Metrics] = recorded_metrics,
     clock: Callable[[], datetime] = now_utc,
 ) -> Promoted:
@@ -62,6 +64,8 @@ def promote(
         Who asks and why, for the record.
     alias
         What moves; the candidate is judged against the version that it points at.
+    key
+        Signs the move.
     figures
         The metrics of a version, asked for the candidate and the champion: to evaluate both on one pinned snapshot.
     clock
@@ -91,7 +95,15 @@ def promote(
             return Promoted(verdict=verdict, verdict_digest=verdict_digest, move=last, moved=False)
         try:
             moved = move(
-                registry, model, alias, version, actor=actor, reason=reason, verdict_digest=verdict_digest, after=last
+                registry,
+                model,
+                alias,
+                version,
+                actor=actor,
+                reason=reason,
+                verdict_digest=verdict_digest,
+                key=key,
+                after=last,
             )
         except Conflict:
             continue  # somebody else moved it: each round lost is a promotion of theirs, so all come to an end

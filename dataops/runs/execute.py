@@ -151,7 +151,7 @@ def _is_current(workspace: Workspace, job: Job, earlier: RunState) -> bool:
 
 def _is_registered(workspace: Workspace, model: str, made: Mapping[str, Any]) -> bool:
     try:
-        found = workspace.registry.find(model, made["version"])
+        found = workspace.registry.read_manifest(model, made["version"])  # signed or not: it is there
         return found.digest == str(made["digest"])
     except NotFound:
         return False
@@ -310,7 +310,7 @@ def _learn_or_judge(
 
     if isinstance(plan, RealisedPlan):
         return run_realised(plan, inputs, work)
-    return run_train(plan, inputs, work, registry=workspace.registry)
+    return run_train(plan, inputs, work, registry=workspace.registry, key=workspace.signing_key())
 
 
 def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> _Linking:

@@ -46,7 +46,8 @@ def promote_version(
     NotFound : no such version, no rules file, or no rules for this model in it.
     """
     promotion = read_rules(workspace, model, rules)
-    return promote(workspace.registry, model, version, promotion=promotion, actor=os_user(), reason=reason)
+    key = workspace.signing_key()
+    return promote(workspace.registry, model, version, promotion=promotion, actor=os_user(), reason=reason, key=key)
 
 
 def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Promotion:

@@ -15,10 +15,13 @@ from dataops.declarations.inputs import INPUT
 from dataops.declarations.jobs import Job
 from dataops.declarations.policy_files import policy_files, read_policy_file, stray_files
 from dataops.declarations.rescore import RescoreJob
-from dataops.errors import AccessDenied, InvalidInput
+from dataops.declarations.signers import SIGNERS_FILE
+from dataops.errors import AccessDenied, InvalidInput, NotFound
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy
+from dataops.governance.signing import SigningKey, current_signing_key
 from dataops.records import now_utc
+from dataops.registry.trust import UNSIGNED, Trust, read_trust
 from dataops.registry.versions import Registry
 from dataops.runs.arriving import open_followed
 from dataops.runs.ledger import Ledger
@@ -99,6 +102,19 @@ class Workspace:
             return {INPUT: open_followed(self.settings, self.store, self.reader(), job, snapshot=snapshot)}
         return open_inputs(self.settings, self.store, self.reader(), job.inputs)
 
+    def signing_key(self) -> SigningKey | None:
+        """The key that signs what this workspace registers and moves; None where it has none.
+
+        Raises
+        ------
+        InvalidInput : others may open the folder of the keys.
+        """
+        folder = Path(self.settings.keys)
+        try:
+            return SigningKey(folder=folder, key_id=current_signing_key(folder))
+        except NotFound:
+            return None
+
     def cluster(self, path: str | None) -> ClusterFile:
         """The cluster file at `path`, or the one that the settings name."""
         return read_cluster(Path(path or self.settings.cluster))
@@ -120,7 +136,7 @@ def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None 
     Raises
     ------
     NotFound : no workspace there.
-    InvalidInput : its settings are wrong.
+    InvalidInput : its settings or its ``signers.yaml`` are wrong.
     """
     variables = os.environ if environ is None else environ
     root = Path(folder).resolve() if folder else find_workspace(Path.cwd())
@@ -131,7 +147,13 @@ def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None 
     return Workspace(
         settings=settings,
         store=store,
-        registry=Registry(open_store(settings.registry)),
+        registry=Registry(open_store(settings.registry), _trust(root)),
         ledger=Ledger(store),
         audit=Journal(store, AUDIT_PREFIX, "audit"),
     )
+
+
+def _trust(root: Path) -> Trust:
+    """Signatures count by the keys that the workspace lists; one without a list asks for none."""
+    path = root / SIGNERS_FILE
+    return read_trust(path) if path.exists() else UNSIGNED

@@ -31,6 +31,7 @@ from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.reference import Reference
 from dataops.features.summary import merge
 from dataops.governance.contract import Column, schema_of
+from dataops.governance.signing import SigningKey
 from dataops.models.card import TrainedOn, write_card
 from dataops.models.golden import make_golden
 from dataops.models.package import Package
@@ -58,9 +59,16 @@ class Trained:
 
 
 def run_train(
-    plan: TrainPlan, inputs: Mapping[str, GovernedInput], work: Work, *, registry: Registry
+    plan: TrainPlan,
+    inputs: Mapping[str, GovernedInput],
+    work: Work,
+    *,
+    registry: Registry,
+    key: SigningKey | None = None,
 ) -> dict[str, Any]:
-    """The run's result: the registered versions with their metrics, and what was read."""
+    """The run's result: the registered versions, signed by `key` where there is one, with their metrics, and what was
+    read.
+    """
     job, given = plan.job, inputs[INPUT]
     numeric, categorical = job.features.numeric.columns, job.features.categorical.columns
     context = SummaryContext(selection=plan.learn, numeric=numeric, categorical=categorical)
@@ -88,7 +96,9 @@ def run_train(
     ]
     with work.phase("register"):
         program = compose_program(_source_schema(given), plan.steps, encoder)
-        versions = [_register(plan, given, one, program, registry, run=work.run, reads=reads) for one in candidates]
+        versions = [
+            _register(plan, given, one, program, registry, key, run=work.run, reads=reads) for one in candidates
+        ]
     return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
 
 
@@ -151,6 +161,7 @@ def _register(
     trained: Trained,
     program: FeatureProgram,
     registry: Registry,
+    key: SigningKey | None,
     *,
     run: str,
     reads: Mapping[str, Any],
@@ -185,7 +196,7 @@ def _register(
         golden=make_golden(program, load_predictor(trained.model_format, trained.model)),
         classifications=tuple(sorted({part for one in plan.columns for part in one.classification.split("+")})),
     )
-    version = registry.register(job.name, package, at=now_utc())
+    version = registry.register(job.name, package, at=now_utc(), key=key)
     return {
         "version": version.version,
         "digest": version.digest,
