@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from dataops.datasets.verify import verify_dataset
 from dataops.declarations.jobs import find_job
 from dataops.engine.progress import Progress
 from dataops.runs.execute import Options, Outcome, resume, run_job
 from dataops.runs.ledger import Run
 from dataops.runs.workspace import Workspace, open_workspace
+from dataops.storage.objects import PosixStore
 from tests.engine.inline import InlineWork
 from tests.line.people import make_workspace
 from tests.line.running import CLUSTER, Line, no_reports
 from tests.rescoring.examples import register
+from tests.storage.faulty import Crash
 
 SCORES = "people_scores"
+JOBS = "jobs/people.yaml"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,8 +65,13 @@ class Offline:
         """A new one; nothing was scored yet."""
         made = cls(folder=make_workspace(folder, files=files))
         register(made.workspace)
-        made.change("jobs/people.yaml", "wealth@champion", "wealth@1")
+        made.change(JOBS, "wealth@champion", "wealth@1")
         return made
+
+    def copied(self, folder: Path) -> Offline:
+        """A copy of it in `folder`: times of files stay as they were."""
+        shutil.copytree(self.folder, folder / "town")
+        return Offline(folder=folder / "town")
 
     @property
     def workspace(self) -> Workspace:
@@ -86,7 +97,7 @@ class Offline:
 
     def run(self, job: str = SCORES, *, again: bool = False) -> Outcome:
         """The outcome of a job of the workspace."""
-        declared = find_job(self.folder / "jobs/people.yaml", job)
+        declared = find_job(self.folder / JOBS, job)
         with self.working() as given:
             return run_job(self.workspace, declared.job, source=declared.document.source, **given(again=again))
 
@@ -98,6 +109,10 @@ class Offline:
     def rows(self, dataset: str = SCORES) -> list[dict[str, Any]]:
         """All rows of the newest snapshot of a made dataset, in the order of its units."""
         return self.line.rows(dataset)
+
+    def findings(self) -> tuple[str, ...]:
+        """What verifying the scores finds wrong."""
+        return verify_dataset(self.workspace.settings, self.workspace.store, SCORES).findings
 
     def runs(self) -> list[str]:
         """The ids of all runs, the first one first: several may begin in one second, which is all that an id says."""
@@ -116,3 +131,22 @@ class Offline:
         pages = nullcontext() if self.reports else no_reports()
         with patch("dataops.runs.execute._working", inline), pages, Progress(self.said) as progress:
             yield lambda again=False: {"options": Options(cluster=CLUSTER, again=again), "progress": progress}
+
+
+@contextmanager
+def dying(*, at: int, after: bool = False) -> Iterator[None]:
+    """The process dies at the `at`-th put below the output's folder, before or after it is done."""
+    numbers, dead, create = count(1), [False], PosixStore._create
+
+    def put(store: PosixStore, key: str, data: bytes) -> bool:
+        if dead[0]:
+            raise Crash
+        if not key.startswith(f"datasets/{SCORES}/") or next(numbers) != at:
+            return create(store, key, data)
+        dead[0] = True
+        if after:
+            create(store, key, data)
+        raise Crash
+
+    with patch.object(PosixStore, "_create", put):
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Offline:
 def town(home: Offline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offline:
     """A copy of it, whose files are as old."""
     fail_here(monkeypatch)
-    shutil.copytree(home.folder, tmp_path / "town")
-    return Offline(folder=tmp_path / "town")
+    return home.copied(tmp_path)
 
 
 def look(town: Offline, run: str | None = None, limit: int = 1000) -> ErrorRows:

@@ -11,8 +11,8 @@ from dataops.runs import explain
 from dataops.runs.explain import explain_job
 from dataops.runs.ledger import RunState
 from tests.line.people import ROWS_PER_FILE
+from tests.runs.input_files import add_file
 from tests.runs.offline import SCORES, Offline
-from tests.runs.test_linking import add_file
 
 SECONDS_A_ROW = 0.5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 
 from tests.rescoring.examples import PROGRAM
 from tests.rescoring.test_monitor import judge, version_with
-from tests.runs.offline import Offline
-from tests.runs.test_following import FOLLOW, JOBS, arrive, people
-from tests.runs.test_linking import dying
+from tests.runs.input_files import arrive, follow, people
+from tests.runs.offline import JOBS, Offline, dying
 from tests.storage.faulty import Crash
 
 MONITORED = "\nchallengers: {next: wealth@1}\nmonitor: {drift: true, slices: [region]}"
@@ -24,8 +22,7 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> Offline:
     made = Offline.make(tmp_path_factory.mktemp("home") / "town", files=1)
     version_with(made.workspace, judge(PROGRAM.run(people(7))[0]))
     made.change(JOBS, "wealth@1", "wealth@2")
-    made.change(JOBS, "input: people_new", f"input: {FOLLOW}{MONITORED}")
-    (made.folder / "data/people_new/part-000.parquet").unlink()
+    follow(made, MONITORED)
     arrive(made, "a", 1)
     with dying(at=3, after=True), pytest.raises(Crash):
         made.run()
@@ -34,7 +31,7 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> Offline:
 
 @pytest.fixture
 def town(dead: Offline, tmp_path: Path) -> Offline:
-    return Offline(folder=Path(shutil.copytree(dead.folder, tmp_path / "town")))
+    return dead.copied(tmp_path)
 
 
 def ended_by_the_next(town: Offline) -> dict[str, Any]:
@@ -44,7 +41,7 @@ def ended_by_the_next(town: Offline) -> dict[str, Any]:
 
 
 def test_an_end_written_by_the_next_says_as_much_as_one_taken_up(town: Offline, tmp_path: Path) -> None:
-    other = Offline(folder=Path(shutil.copytree(town.folder, tmp_path / "other")))
+    other = town.copied(tmp_path / "other")
     resumed = other.resume(other.runs()[-1]).state.result
     ended = ended_by_the_next(town)
     assert ended == resumed

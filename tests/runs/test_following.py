@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -25,22 +22,17 @@ from dataops.runs.execute import Outcome
 from dataops.runs.following import Polling, poll
 from dataops.runs.ledger import State
 from dataops.runs.retention import expire_dataset
-from tests.line.people import ROWS_PER_FILE, give_roles, make_people
-from tests.runs.offline import SCORES, Offline
-from tests.runs.test_linking import dying
+from tests.line.people import give_roles
+from tests.runs.input_files import FOLLOW, ROWS, arrive, follow, grow_old, people
+from tests.runs.offline import JOBS, SCORES, Offline, dying
 from tests.storage.faulty import Crash
-
-JOBS = "jobs/people.yaml"
-FOLLOW = "{dataset: people_new, follow: true}"
-ROWS = 40
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Offline:
     """A workspace whose job follows; two files arrived, none was scored yet."""
     made = Offline.make(tmp_path_factory.mktemp("home") / "town", files=1)
-    made.change(JOBS, "input: people_new", f"input: {FOLLOW}")
-    (made.folder / "data/people_new/part-000.parquet").unlink()
+    follow(made)
     arrive(made, "a", 1)
     arrive(made, "b", 2)
     return made
@@ -48,30 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Offline:
 
 @pytest.fixture
 def town(home: Offline, tmp_path: Path) -> Offline:
-    return copy_of(home, tmp_path)
-
-
-def copy_of(town: Offline, folder: Path) -> Offline:
-    shutil.copytree(town.folder, folder / "town")
-    return Offline(folder=folder / "town")
-
-
-def people(seed: int) -> pa.Table:
-    return make_people(np.random.default_rng(seed), seed * ROWS_PER_FILE, ROWS, "secret")
-
-
-def arrive(town: Offline, name: str, seed: int, *, age: float = 3600) -> Path:
-    """A file of people who came `age` seconds ago."""
-    path = town.folder / "data/people_new" / f"{name}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(people(seed), path)
-    grow_old(path, age)
-    return path
-
-
-def grow_old(path: Path, age: float = 3600) -> None:
-    now = path.stat().st_mtime_ns
-    os.utime(path, ns=(now, now - int(age * 1e9)))
+    return home.copied(tmp_path)
 
 
 def grown(*seeds: int) -> int:
@@ -90,12 +59,6 @@ def arrivals(outcome: Outcome) -> dict[str, int]:
     return {what: n for what, n in outcome.state.result["arrivals"].items() if n}
 
 
-def is_whole(town: Offline) -> bool:
-    findings = verify_dataset(town.workspace.settings, town.workspace.store, SCORES).findings
-    assert findings == ()
-    return True
-
-
 class TestEachFile:
     def test_is_scored_once_and_added_to_what_there_is(self, town: Offline) -> None:
         assert arrivals(town.run()) == {"files": 2, "rows": 2 * ROWS}
@@ -105,7 +68,7 @@ class TestEachFile:
         assert arrivals(outcome) == {"files": 1, "rows": ROWS, "before": 2}
         assert town.rows()[: len(before)] == before
         assert scored(town) == grown(1, 2, 3)
-        assert is_whole(town)
+        assert town.findings() == ()
         assert [event["event"] for event in outcome.state.events].count("files_taken") == 1
 
     def test_is_not_scored_again_where_nothing_arrived(self, town: Offline) -> None:
@@ -247,7 +210,7 @@ class TestARunThatDies:
         town.run()
         arrive(town, "c", 3)
         for at in count(1):
-            one = copy_of(town, tmp_path / str(at))
+            one = town.copied(tmp_path / str(at))
             try:
                 with dying(at=at, after=after):
                     one.run()
@@ -258,7 +221,7 @@ class TestARunThatDies:
             again = one.run()
             assert not again.skipped
             assert scored(one) == grown(1, 2, 3, 4)
-            assert is_whole(one)
+            assert one.findings() == ()
         assert at > 1 + 2  # a unit, manifest, snapshot
 
     def test_after_it_published_is_brought_to_its_end_by_the_next(self, town: Offline) -> None:

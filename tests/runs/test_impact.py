@@ -13,8 +13,8 @@ from dataops.errors import Conflict
 from dataops.models.predictor import BOOSTED
 from dataops.runs.impact import show_impact
 from tests.rescoring.examples import register
-from tests.runs.offline import Offline
-from tests.runs.test_following import FOLLOW, JOBS, arrive
+from tests.runs.input_files import arrive, follow
+from tests.runs.offline import JOBS, Offline
 
 MOST = 10_000
 Scores = tuple[float, float]
@@ -40,8 +40,7 @@ def _counted(rows: Iterable[Mapping[str, Any]]) -> Counter[Scores]:
 
 def test_are_those_of_one_run_of_a_job_that_follows(tmp_path: Path) -> None:
     town = _compared(tmp_path)
-    town.change(JOBS, "input: people_new", f"input: {FOLLOW}")
-    (town.folder / "data/people_new/part-000.parquet").unlink()
+    follow(town)
     arrive(town, "a", 1)
     first = town.run().state.run.id
     before = _counted(town.rows())

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.snapshot import read_snapshot
-from dataops.datasets.verify import verify_dataset
 from dataops.declarations.jobs import find_job
 from dataops.errors import Conflict
 from dataops.models.onedal import Choice
@@ -28,15 +27,14 @@ from dataops.runs.explain import explain_job
 from dataops.runs.quarantine import HeldState, held_rows
 from dataops.runs.replay import replay_quarantine
 from dataops.runs.retention import collect_garbage
-from dataops.storage.objects import PosixStore
 from tests.line.people import ROWS_PER_FILE, give_roles, make_people
 from tests.rescoring.examples import register
-from tests.runs.offline import SCORES, Offline
+from tests.runs.input_files import add_file
+from tests.runs.offline import JOBS, SCORES, Offline, dying
 from tests.storage.faulty import Crash
 
 FILES = 3
 DAY = timedelta(days=1)
-JOBS = "jobs/people.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Offline:
 @pytest.fixture
 def town(home: Offline, tmp_path: Path) -> Offline:
     """A copy of it: times of files stay as they were."""
-    return copy_of(home, tmp_path)
-
-
-def copy_of(town: Offline, folder: Path) -> Offline:
-    shutil.copytree(town.folder, folder / "town")
-    return Offline(folder=folder / "town")
-
-
-def add_file(town: Offline, number: int = 9) -> None:
-    table = make_people(np.random.default_rng(number), number * ROWS_PER_FILE, ROWS_PER_FILE, "secret")
-    pq.write_table(table, town.folder / "data" / "people_new" / f"part-{number:03d}.parquet")
+    return home.copied(tmp_path)
 
 
 def told(outcome: Outcome) -> dict[str, int]:
@@ -87,10 +75,6 @@ def parts(town: Offline) -> list[Path]:
     return [town.storage / "datasets" / SCORES / part.path for part in snapshot.fragments]
 
 
-def findings(town: Offline) -> tuple[str, ...]:
-    return verify_dataset(town.workspace.settings, town.workspace.store, SCORES).findings
-
-
 def collect(town: Offline, days: float) -> tuple[int, int]:
     """Files marked and deleted by a gc so many days from now, with a grace of a day."""
     done = collect_garbage(town.workspace, dataset=None, grace=DAY, at=now_utc() + days * DAY, do=True)
@@ -107,7 +91,7 @@ class TestWhatIsTakenOver:
         linked = town.rows()
         assert linked[: len(before)] == before
         figures = {name: outcome.state.result[name] for name in ("scores", "unknown_categories", "reads")}
-        assert findings(town) == ()
+        assert town.findings() == ()
         again = town.run(again=True)
         assert town.rows() == linked
         assert {name: again.state.result[name] for name in figures} == figures
@@ -118,7 +102,7 @@ class TestWhatIsTakenOver:
         outcome = town.run()
         assert told(outcome) == {"scored before": FILES - 1, "new rows": 1}
         linked = town.rows()
-        assert findings(town) == ()
+        assert town.findings() == ()
         town.run(again=True)
         assert town.rows() == linked
 
@@ -138,7 +122,7 @@ class TestWhatIsTakenOver:
         records = town.line.records(SCORES, outcome.state.run.id)
         first, second, third = town.runs()
         assert sorted(one.linked or third for one in records.values()) == sorted([first] * FILES + [second, third])
-        assert findings(town) == ()
+        assert town.findings() == ()
 
     def test_is_what_an_older_snapshot_names(self, town: Offline) -> None:
         before = town.rows()
@@ -210,7 +194,7 @@ class TestWhatIsScored:
             path.write_bytes(path.read_bytes()[:-1])
         town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
         assert told(town.run()) == {"scored before": FILES - 1, "missing": 1}
-        assert findings(town) == ()
+        assert town.findings() == ()
         assert town.rows() == before
 
     def test_is_a_unit_whose_record_is_not_the_one_that_was_published(self, town: Offline) -> None:
@@ -224,14 +208,14 @@ class TestWhatIsScored:
         path.write_bytes(path.read_bytes()[:-100] + bytes(100))
         town.change(JOBS, "max_rate: 0.1", "max_rate: 0.2")
         assert told(town.run()) == {"scored before": FILES}
-        assert "bytes are not the recorded ones" in findings(town)[0]
+        assert "bytes are not the recorded ones" in town.findings()[0]
 
 
 @contextmanager
 def faster(kernel: Kernel) -> Iterator[None]:
     """While it holds, this is chosen for as many rows as there are in `FILES` files and more."""
     with (
-        patch.object(kernels, "choose", lambda *_: Choice(kernel=kernel, reason="faster")),
+        patch.object(kernels, "choose", lambda *_: Choice(kernel=kernel, reason="faster", row_seconds=1.0)),
         patch.object(kernels, "is_installed", lambda: True),
         patch.object(kernels, "LEAST_ROWS", FILES * ROWS_PER_FILE),
         patch.object(score, "with_kernel", lambda model, *_, **__: model),
@@ -239,34 +223,15 @@ def faster(kernel: Kernel) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def dying(*, at: int, after: bool = False) -> Iterator[None]:
-    """The process dies at the `at`-th put below the output's folder, before or after it is done."""
-    numbers, dead, create = count(1), [False], PosixStore._create
-
-    def put(store: PosixStore, key: str, data: bytes) -> bool:
-        if dead[0]:
-            raise Crash
-        if not key.startswith(f"datasets/{SCORES}/") or next(numbers) != at:
-            return create(store, key, data)
-        dead[0] = True
-        if after:
-            create(store, key, data)
-        raise Crash
-
-    with patch.object(PosixStore, "_create", put):
-        yield
-
-
 class TestARunThatDies:
     @pytest.mark.parametrize("after", [False, True])
     def test_at_any_of_its_records_links_and_scores_the_rest(self, town: Offline, tmp_path: Path, after: bool) -> None:
         add_file(town)
-        whole = copy_of(town, tmp_path / "whole")
+        whole = town.copied(tmp_path / "whole")
         whole.run()
         seen: list[Any] = []
         for at in count(1):
-            one = copy_of(town, tmp_path / str(at))
+            one = town.copied(tmp_path / str(at))
             try:
                 with dying(at=at, after=after):
                     one.run()
@@ -275,7 +240,7 @@ class TestARunThatDies:
                 assert len(one.rows()) in (len(town.rows()), len(whole.rows()))  # nothing in between is seen
                 one.resume(one.runs()[-1])
             assert one.rows() == whole.rows()
-            assert findings(one) == ()
+            assert one.findings() == ()
             records = one.line.records(SCORES, one.runs()[-1])
             assert [unit.linked for unit in records.values()] == [first_run(one)] * FILES + [None]
             seen.append(at)
@@ -309,7 +274,7 @@ class TestARunThatDies:
                 outcome = town.run()
             assert not outcome.skipped
             assert told(outcome) == {"new code": FILES}
-        assert findings(town) == ()
+        assert town.findings() == ()
 
     def test_goes_on_with_what_it_decided_though_the_output_was_replaced_since(self, town: Offline) -> None:
         add_file(town)
@@ -337,7 +302,7 @@ class TestARunThatDies:
         collect(town, 3)
         collect(town, 5)
         assert all(path.is_file() for path in kept)
-        assert findings(town) == ()
+        assert town.findings() == ()
         assert written(town, second) == []
 
     def test_is_refused_once_gc_gave_up_what_it_had_linked(self, town: Offline) -> None:
@@ -420,7 +385,7 @@ class TestRowsThatRepeatAKey:
 
     @pytest.fixture
     def town(self, home: Offline, tmp_path: Path) -> Offline:
-        town = copy_of(home, tmp_path)
+        town = home.copied(tmp_path)
         town.change("contracts/people.yaml", "name: person_id,", "name: person_id, unique: true,")
         town.change(JOBS, "max_rate: 0.1", "max_rate: 0.9")
         town.run()
@@ -447,7 +412,7 @@ class TestGc:
         collect(town, 0)
         town.change(JOBS, "threshold: 0.7", "threshold: 0.5")
         assert told(town.run()) == {"missing": FILES}
-        assert findings(town) == ()
+        assert town.findings() == ()
 
     def test_deletes_of_a_run_what_nobody_took_over_and_the_rest_with_the_last_who_did(self, town: Offline) -> None:
         gone = parts(town)[1]
@@ -458,7 +423,7 @@ class TestGc:
             collect(town, days)
         assert not gone.exists()
         assert all(path.is_file() for path in kept)
-        assert findings(town) == ()
+        assert town.findings() == ()
         town.run(again=True)
         for days in (4, 6):
             collect(town, days)
@@ -481,7 +446,7 @@ class TestQuarantineOfUnitsThatWereTakenOver:
         counts = replayed.state.result["reads"]["input"]["counts"]
         assert counts["read"] == waiting[0].rows
         assert len(town.rows()) == len(before) + counts["passed"] > len(before)
-        assert findings(town) == ()
+        assert town.findings() == ()
 
     def test_replays_are_replaced_by_a_run_over_whole_data_and_never_taken_over(self, town: Offline) -> None:
         before = town.rows()
@@ -495,4 +460,4 @@ class TestQuarantineOfUnitsThatWereTakenOver:
         outcome = town.run()
         assert told(outcome) == {"scored before": FILES}
         assert town.rows() == before
-        assert findings(town) == ()
+        assert town.findings() == ()
