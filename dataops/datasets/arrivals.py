@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dataops.datasets.footer_looks import FooterLooks
 from dataops.datasets.snapshot import Fragment, Snapshot, read_snapshot
 from dataops.datasets.source import FOOTER_READERS, read_fragment, record_source, require_same_partitions
 from dataops.errors import Integrity, NotFound
@@ -22,6 +22,7 @@ from dataops.governance.contract import Contract
 from dataops.records import new_nonce
 from dataops.storage.files import DataFiles, FileStat, open_files
 from dataops.storage.objects import Store
+from dataops.storage.side_by_side import side_by_side
 
 CLOCK_FOLDER = "_clock"
 NANOSECONDS = 1_000_000_000
@@ -75,12 +76,13 @@ def look_for_arrivals(
         before = known.get(stat.path)
         if before is not None and (before.size_bytes, before.modified_ns) == (stat.size_bytes, stat.mtime_ns):
             return before
-        return Waits.YOUNG if stat.mtime_ns > youngest else _looked_at(files, stat)
+        return Waits.YOUNG if stat.mtime_ns > youngest else _looked_at(files, stat, looks)
 
+    looks = FooterLooks()
     waiting: dict[str, Waits] = {}
     found = files.list("", unnamed=lambda shown: waiting.update({shown: Waits.UNNAMED}))
-    with ThreadPoolExecutor(FOOTER_READERS) as pool:
-        looked = dict(zip((stat.path for stat in found), pool.map(look, found), strict=True))
+    done = side_by_side(look, found, threads=FOOTER_READERS)
+    looked = dict(zip((stat.path for stat in found), done, strict=True))
     fragments = tuple(one for one in looked.values() if isinstance(one, Fragment))
     if fragments:
         require_same_partitions(fragments)
@@ -90,10 +92,10 @@ def look_for_arrivals(
     )
 
 
-def _looked_at(files: DataFiles, stat: FileStat) -> Fragment | Waits:
+def _looked_at(files: DataFiles, stat: FileStat, looks: FooterLooks) -> Fragment | Waits:
     """The file as it is, if it was that before and after its footer was read."""
     try:
-        fragment = read_fragment(files, stat)
+        fragment = read_fragment(files, stat, looks)
     except Integrity:
         return Waits.UNFINISHED
     except NotFound:
