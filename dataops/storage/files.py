@@ -202,7 +202,8 @@ class PosixFiles(DataFiles):
         return super().open(path)
 
     def read_ends(self, path: str, head: int, tail: int) -> Ends:  # noqa: D102
-        located = self._disk.locate(check_path(path))
+        folder, _, name = check_path(path).rpartition("/")
+        located = f"{self._disk.locate(folder)}/{name}"
         try:  # of 100,000 small files the time goes to what is done around the reads
             opened = os.open(located, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
@@ -212,6 +213,7 @@ class PosixFiles(DataFiles):
             finally:
                 os.close(opened)
         except OSError:
+            self._disk.locate(path)  # a link is refused as such
             with self._errors("reading", path):
                 raise
         return Ends(size_bytes, first, last)

@@ -63,6 +63,21 @@ class TestReadingAndWriting:
         assert stat == FileStat(path="big.bin", size_bytes=len(data), mtime_ns=on_disk.st_mtime_ns)
         assert files.sha256("big.bin") == "sha256:" + hashlib.sha256(data).hexdigest()
 
+    @pytest.mark.parametrize(("head", "tail"), [(4, 8), (4, 100), (100, 4), (0, 0)])
+    def test_its_ends_are_those_of_the_bytes(self, files: DataFiles, head: int, tail: int) -> None:
+        data = bytes(range(20))
+        files.write("a/b.bin", put(data))
+        wanted = (20, data[:head], data[-tail:] if tail else b"")
+        assert files.read_ends("a/b.bin", head, tail) == wanted
+        assert DataFiles.read_ends(files, "a/b.bin", head, tail) == wanted
+
+    def test_a_file_that_is_a_link_has_no_ends(self, files: DataFiles, tmp_path: Path) -> None:
+        files.write("a.bin", put(b"x"))
+        folder = tmp_path / "some data"
+        (folder / "b.bin").symlink_to(folder / "a.bin")
+        with pytest.raises(InvalidInput, match="symbolic link"):
+            files.read_ends("b.bin", 1, 1)
+
     def test_a_file_is_never_overwritten(self, files: DataFiles) -> None:
         files.write("part", put(b"first"))
         with pytest.raises(AlreadyExists, match="no file is written twice"):
@@ -100,7 +115,7 @@ class TestReadingAndWriting:
     def test_what_is_not_a_file_is_not_found(self, files: DataFiles) -> None:
         files.write("a/b", put(b"x"))
         for path in ("nothing", "a", "a/b/c"):
-            for attempt in (files.stat, files.open, files.sha256):
+            for attempt in (files.stat, files.open, files.sha256, lambda name: files.read_ends(name, 4, 8)):
                 with pytest.raises(NotFound, match=f"there is no file {path} in"):
                     attempt(path)
 
@@ -151,6 +166,7 @@ class TestPaths:
             lambda: files.open("sub/secret.parquet"),
             lambda: files.stat("sub/secret.parquet"),
             lambda: files.sha256("sub/secret.parquet"),
+            lambda: files.read_ends("sub/secret.parquet", 4, 8),
             lambda: files.delete("sub/secret.parquet"),
             lambda: files.write("sub/new.parquet", put(b"x")),
         )
