@@ -56,7 +56,8 @@ def main() -> None:
 
 def _score_all(spec: dict, output: Path, scratch: str) -> None:
     cores, shares = spec["cores"], spec["ray"]
-    os.environ["RAY_worker_niceness"] = "0"  # by default 15: other work on the machine would slow Ray down alone
+    # by default 15: other work on the machine would slow Ray down alone
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # that is its name
     ray.init(
         num_cpus=cores,
         include_dashboard=False,
