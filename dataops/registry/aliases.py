@@ -22,6 +22,7 @@ from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, 
 from dataops.governance.signing import Signature, SigningKey, Worth, explain_worth, judge_signature
 from dataops.records import canonical_bytes, format_time, now_utc, parse_time, require_name
 from dataops.registry.signatures import require_signing
+from dataops.registry.tombstones import require_kept
 from dataops.registry.trust import Trust
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.storage.journal import ANY, After, Entry, Journal
@@ -154,7 +155,7 @@ def move(
     Raises
     ------
     NotFound : no such version.
-    Conflict : `after` is no longer the last move.
+    Conflict : `after` is no longer the last move, or the version is marked to be deleted.
     Integrity : the version, or what the key signs, isn't trusted; or there is no key, and readers ask for signatures.
     """
     require_reason(actor, reason)
@@ -162,6 +163,7 @@ def move(
     _require_key(registry.trust, key, at=moved_at)
     journal = _journal(registry, model, alias)
     found = registry.find(model, version)
+    require_kept(registry.store, model, version)
     body = {
         "model": model,
         "alias": alias,
@@ -243,6 +245,25 @@ def resolve_reference(registry: Registry, text: str) -> ModelVersion:
     if reference.version is not None:
         return registry.find(reference.model, reference.version)
     return resolve(registry, reference.model, reference.alias or CHAMPION)
+
+
+def require_follows(registry: Registry, last: AliasMove, *, generation: int, digest: str) -> None:
+    """Nothing, if the entry of that `generation` and `digest` is part of the history that `last` ends.
+
+    Raises
+    ------
+    Integrity : it isn't: the history was written anew since that entry was read.
+    """
+    digests: list[str] = []
+    for entry in _journal(registry, last.model, last.alias).entries(generation):
+        digests.append(entry.digest)
+        if entry.number == last.generation:
+            break
+    if digests[:1] != [digest] or digests[-1] != last.entry.digest:
+        raise Integrity(
+            f"generation {last.generation} of {last.model}@{last.alias} does not follow generation {generation} as it "
+            "was read before: its history was written anew"
+        )
 
 
 def list_aliases(registry: Registry, model: str) -> list[str]:

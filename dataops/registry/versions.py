@@ -43,6 +43,7 @@ from dataops.registry.signatures import (
     require_signing,
     require_trusted,
 )
+from dataops.registry.tombstones import explain_missing, require_kept
 from dataops.registry.trust import UNSIGNED, Trust
 from dataops.storage.objects import Store
 
@@ -104,10 +105,12 @@ class Registry:
         Raises
         ------
         Integrity : a file of the version was there with other bytes; or what the key signs counts for nobody here.
+        Conflict : this very package is a version that is marked to be deleted.
         """
         require_signing(self.trust, key, at=at)
         files = files_of(package)
         number, claimed_at = self._claim(require_name(model, "model"), content_digest(package, files), at)
+        require_kept(self.store, model, number)
         for name, data in files.items():
             self._put(_key(model, number, name), data)
         manifest = manifest_of(package, files, model=model, version=number, at=claimed_at)
@@ -131,7 +134,7 @@ class Registry:
 
     def _claim(self, model: str, content: str, at: datetime) -> tuple[int, datetime]:
         """The number and time of the version that is to hold `content`, the same for every attempt."""
-        key = f"{model}/contents/{content.removeprefix('sha256:')}.json"
+        key = content_key(model, content)
         try:
             data = self.store.get(key)
         except NotFound:
@@ -252,7 +255,18 @@ class Registry:
         numbers = self._numbers(model, MANIFEST)
         if not numbers:
             return f"the registry has no model {model!r}.{near_match(model, self.list_models())}"
-        return f"{model} has no version {version}; its newest is {numbers[-1]} (`dataops model list` shows them all)"
+        gone = explain_missing(self.store, model, version)
+        known = f"its newest is {numbers[-1]} (`dataops model list` shows them all)"
+        return (
+            f"{model} has no version {version}; {known}.{gone}"
+            if gone
+            else f"{model} has no version {version}; {known}"
+        )
+
+
+def content_key(model: str, content: str) -> str:
+    """Where it stands which number a package of this content digest has."""
+    return f"{model}/contents/{content.removeprefix('sha256:')}.json"
 
 
 def _key(model: str, version: int, name: str) -> str:

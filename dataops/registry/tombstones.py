@@ -1,0 +1,143 @@
+"""Tombstones of model versions: what will be deleted is named before it is, and what was deleted stays named.
+
+1. A version that nobody needs is *condemned*: a record says when and by whom. It can be read as before, and `pin` takes
+   the record away; no alias moves to it.
+2. A grace later it is *deleted*: a second record is put first, which stays for ever. From then on the version is gone,
+   and whoever finds files of it left takes them away.
+3. The number stays taken, by its claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dataops.errors import Conflict, Integrity, NotFound
+from dataops.records import decode_record, encode_record, format_time, parse_time
+from dataops.storage.objects import Store
+
+FOLDER = "tombstones"
+_MAX_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A version that is condemned, or deleted: which one, since when, by whom."""
+
+    model: str
+    version: int
+    digest: str
+    at: datetime
+    actor: str
+
+
+def condemn(store: Store, stone: Tombstone) -> Tombstone:
+    """The record that says that the version will be deleted: this one, or the one that was there first."""
+    key = _condemned_key(stone.model, stone.version)
+    store.put_if_absent(key, _encode(stone, "model-tombstone"))
+    return condemned(store, stone.model, stone.version) or stone
+
+
+def condemned(store: Store, model: str, version: int) -> Tombstone | None:
+    """Since when the version is condemned, and by whom; None where it isn't."""
+    return _read(store, _condemned_key(model, version), "model-tombstone", model, version)
+
+
+def deleted(store: Store, model: str, version: int) -> Tombstone | None:
+    """Since when the version is deleted, and by whom; None where it isn't."""
+    return _read(store, _deleted_key(model, version), "model-deletion", model, version)
+
+
+def spare(store: Store, model: str, version: int) -> None:
+    """The version isn't condemned any more."""
+    store.delete(_condemned_key(model, version))
+
+
+def begin_deletion(store: Store, stone: Tombstone) -> None:
+    """The record that says that the version is deleted."""
+    store.put_if_absent(_deleted_key(stone.model, stone.version), _encode(stone, "model-deletion"))
+
+
+def call_off_deletion(store: Store, model: str, version: int) -> None:
+    """The version is neither deleted nor condemned: for who finds, before any file went, that somebody needs it."""
+    store.delete(_deleted_key(model, version))
+    spare(store, model, version)
+
+
+def require_undeleted(store: Store, model: str, version: int) -> None:
+    """Nothing, if the version isn't deleted.
+
+    Raises
+    ------
+    Conflict : it is, or is being so.
+    """
+    if (gone := deleted(store, model, version)) is not None:
+        raise Conflict(f"{model}@{version} is being deleted since {gone.at:%Y-%m-%d %H:%M} UTC, by {gone.actor}")
+
+
+def require_kept(store: Store, model: str, version: int) -> None:
+    """Nothing, if the version is neither deleted nor to be.
+
+    Raises
+    ------
+    Conflict : it is; the message says what to do.
+    """
+    require_undeleted(store, model, version)
+    if (stone := condemned(store, model, version)) is not None:
+        raise Conflict(
+            f"{model}@{version} is to be deleted since {stone.at:%Y-%m-%d %H:%M} UTC, as {stone.actor} marked it: "
+            f'`dataops model pin {model}@{version} --reason "..."` keeps it'
+        )
+
+
+def deletions(store: Store, model: str) -> list[Tombstone]:
+    """The versions that are deleted, by number."""
+    names = (key.split("/")[-1].removesuffix("-deleted.json") for key in store.list(f"{model}/{FOLDER}"))
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    found = (deleted(store, model, number) for number in numbers)
+    return [one for one in found if one is not None]
+
+
+def explain_missing(store: Store, model: str, version: int) -> str:
+    """Why the version isn't there, if it is known: that it was deleted, when and by whom; else ""."""
+    gone = deleted(store, model, version)
+    return f" It was deleted at {gone.at:%Y-%m-%d %H:%M} UTC, by {gone.actor}." if gone else ""
+
+
+def _condemned_key(model: str, version: int) -> str:
+    return f"{model}/{FOLDER}/{version}.json"
+
+
+def _deleted_key(model: str, version: int) -> str:
+    return f"{model}/{FOLDER}/{version}-deleted.json"
+
+
+def _encode(stone: Tombstone, kind: str) -> bytes:
+    body = {
+        "model": stone.model,
+        "version": stone.version,
+        "digest": stone.digest,
+        "at": format_time(stone.at),
+        "actor": stone.actor,
+    }
+    return encode_record(kind, 1, body)
+
+
+def _read(store: Store, key: str, kind: str, model: str, version: int) -> Tombstone | None:
+    try:
+        record = decode_record(store.get_at_most(key, _MAX_BYTES), kind, 1)
+    except NotFound:
+        return None
+    try:
+        stone = Tombstone(
+            model=str(record["model"]),
+            version=int(record["version"]),
+            digest=str(record["digest"]),
+            at=parse_time(record["at"]),
+            actor=str(record["actor"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Integrity(f"{key} lacks a field or holds one of another type") from None
+    if (stone.model, stone.version) != (model, version):
+        raise Integrity(f"{key} speaks of {stone.model}@{stone.version}: it was moved")
+    return stone
