@@ -18,8 +18,8 @@ from dataops.features.encoder import Encoded
 from dataops.models.grid import Grid, find_grid
 from dataops.models.predictor import BOOSTED, Margins, Probabilities, require_columns
 
-_OBJECTIVE = "binary:logistic"
-_UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
+OBJECTIVE = "binary:logistic"
+UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
 
 
 class BoostedModel:
@@ -45,7 +45,7 @@ class BoostedModel:
         import xgboost
 
         unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
-        if not data.startswith(_UBJ_START):
+        if not data.startswith(UBJ_START):
             raise Format(unreadable)
         try:
             booster = xgboost.Booster({"nthread": threads})
@@ -54,9 +54,9 @@ class BoostedModel:
         except (xgboost.core.XGBoostError, ValueError, KeyError):
             # the library's message isn't passed on: it quotes bytes of the model
             raise Format(unreadable) from None
-        if objective != _OBJECTIVE:
+        if objective != OBJECTIVE:
             raise Format(
-                f"the XGBoost model has objective {objective!r}; {_OBJECTIVE} gives a probability and is expected"
+                f"the XGBoost model has objective {objective!r}; {OBJECTIVE} gives a probability and is expected"
             )
         return cls(booster, data, threads)
 
