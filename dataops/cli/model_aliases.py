@@ -81,7 +81,7 @@ def _moves(registry: Registry, name: str, alias: str) -> list[dict[str, Any]]:
 
 
 def _verdict_page(registry: Registry, move: AliasMove) -> str | None:
-    from dataops.promotion.promote import verdict_key
+    from dataops.promotion.verdict import verdict_key
 
     if move.verdict_digest is None:
         return None

@@ -159,7 +159,7 @@ def _expected(kind: str, context: Mapping[str, Any]) -> _Expected | None:
 def _one_of(listed: str) -> _Expected:
     """The words in pydantic's list of them (``'a', 'b' or 'c'``)."""
     words = tuple(re.findall(r"'([^']*)'", listed))
-    return _Expected(phrase=" or ".join(f"'{word}'" for word in words), words=words)
+    return _Expected(phrase=" or ".join(f"'{word}'" for word in words) or listed, words=words)  # a number has no quotes
 
 
 def _mismatch(expected: Sequence[_Expected], found: Any) -> str:

@@ -16,8 +16,14 @@ class Metric(StrEnum):
     BRIER = "brier"
     AVERAGE_PRECISION = "average_precision"
     ACCURACY = "accuracy"
+    CALIBRATION_ERROR = "calibration_error"
 
     @property
     def higher_is_better(self) -> bool:
-        """Which of two values is better; a loss is better when it is low."""
-        return self not in (Metric.LOG_LOSS, Metric.BRIER)
+        """Which of two values is better; a loss or an error is better when it is low."""
+        return self not in (Metric.LOG_LOSS, Metric.BRIER, Metric.CALIBRATION_ERROR)
+
+    @property
+    def has_replicates(self) -> bool:
+        """Whether an evaluation counts what tells how sure a difference of two values is."""
+        return self is not Metric.CALIBRATION_ERROR

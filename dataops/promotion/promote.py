@@ -3,7 +3,9 @@
 1. The verdict is on file before the alias moves, and also when it doesn't; the alias names the verdict by digest.
 2. The alias moves only from the champion that was judged against. Where somebody else was faster, the candidate is
    judged anew against theirs: no promotion is lost, and none stands on a comparison that no longer holds.
-3. The candidate is read whole, every byte checked, before it is judged. What is champion already isn't moved again.
+3. The candidate is read whole, every byte and signature checked, before it is judged. What is champion already isn't
+   moved again.
+4. A person may take a refusal upon themselves (`override`); what failed stays in the verdict.
 """
 
 from __future__ import annotations
@@ -11,32 +13,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 from dataops.declarations.promotion import Promotion
-from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, Storage
+from dataops.errors import Conflict, InvalidInput
 from dataops.governance.signing import SigningKey
-from dataops.models.markdown import number
-from dataops.promotion.gates import Finding, Metrics, Verdict, judge
-from dataops.promotion.verdict import verdict_page, verdict_record
-from dataops.records import digest_bytes, encode_record, format_time, now_utc
-from dataops.registry.aliases import CHAMPION, AliasMove, current, move, require_reason, version_of
+from dataops.promotion.evidence import Sources, beside_champion, of_candidate
+from dataops.promotion.findings import Verdict
+from dataops.promotion.gates import judge
+from dataops.promotion.override import Override
+from dataops.promotion.verdict import tell, verdict_key, verdict_record, write_verdict
+from dataops.records import Record, format_time, now_utc
+from dataops.registry.aliases import CHAMPION, AliasMove, last_move, move, require_reason
 from dataops.registry.versions import LoadedVersion, Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promoted:
-    """A promotion that went through; `moved` is False where the version was the champion already."""
+    """A promotion that went through.
+
+    Attributes
+    ----------
+    moved : False where the version was the champion already.
+    overridden : the verdict said no, and a person took it upon themselves.
+    """
 
     verdict: Verdict
     verdict_digest: str
     move: AliasMove
     moved: bool
-
-
-def recorded_metrics(version: LoadedVersion) -> Metrics:
-    """The figures that a version's package carries, from its own evaluation."""
-    return version.package.metrics
+    overridden: bool = False
 
 
 def promote(
@@ -48,8 +54,9 @@ def promote(
     actor: str,
     reason: str,
     alias: str = CHAMPION,
+    sources: Sources | None = None,
+    override: Override | None = None,
     key: SigningKey | None = None,
-    figures: Callable[[LoadedVersion], Metrics] = recorded_metrics,
     clock: Callable[[], datetime] = now_utc,
 ) -> Promoted:
     """Moves `alias` to `version` if its figures pass the gates; writes the verdict either way.
@@ -64,35 +71,48 @@ def promote(
         Who asks and why, for the record.
     alias
         What moves; the candidate is judged against the version that it points at.
+    sources
+        Where figures come from. Default: what the versions recorded of themselves, and a call in a process of its own.
+    override
+        Moves it also where the gates say no; it isn't recorded where they don't.
     key
         Signs the move.
-    figures
-        The metrics of a version, asked for the candidate and the champion: to evaluate both on one pinned snapshot.
     clock
         Gives the time for the verdict.
 
     Raises
     ------
     Conflict : refused; the message names each limit that failed, and the verdict's file.
-    InvalidInput : the rules of another model, or nobody or no reason given.
-    NotFound, Integrity, Format : there is no such version, or it can't be read.
+    InvalidInput : the rules of another model, nobody or no reason given, an override without a proper end.
+    NotFound, Integrity, Format : there is no such version, or it can't be read or trusted.
     """
     require_reason(actor, reason)
+    if override is not None:
+        override.require(clock())
     if promotion.model != model:
         raise InvalidInput(f"these are the promotion rules of {promotion.model!r}, not of {model!r}")
     candidate = registry.read(model, version)
-    ours = figures(candidate)
+    given = sources or Sources()
+    of_itself = of_candidate(candidate, promotion, given)
     while True:
-        last = current(registry, model, alias)
-        theirs, unreadable = _champion_figures(registry, last, candidate, figures)
-        verdict = judge(ours, theirs, promotion, champion_unreadable=unreadable)
-        circumstances = _circumstances(candidate, last, promotion, alias=alias)
-        record = verdict_record(verdict, actor=actor, reason=reason, judged_at=format_time(clock()), **circumstances)
+        last = last_move(registry, model, alias)
+        evidence = beside_champion(of_itself, candidate, last, promotion, registry=registry, sources=given)
+        verdict = judge(evidence, promotion)
+        taken = None if verdict.passed else override
+        record = verdict_record(
+            verdict,
+            override=None if taken is None else taken.record(actor),
+            actor=actor,
+            reason=reason,
+            judged_at=format_time(clock()),
+            **_circumstances(candidate, last, promotion, alias=alias),
+        )
         verdict_digest = write_verdict(registry, record)
-        if not verdict.passed:
+        if not verdict.passed and taken is None:
             raise Conflict(_refusal(candidate, alias, verdict, verdict_digest))
-        if last is not None and last.version_digest == candidate.version.digest:
-            return Promoted(verdict=verdict, verdict_digest=verdict_digest, move=last, moved=False)
+        done = partial(Promoted, verdict=verdict, verdict_digest=verdict_digest, overridden=taken is not None)
+        if last is not None and last.version_digest == candidate.version.digest and last.trusted:
+            return done(move=last, moved=False)
         try:
             moved = move(
                 registry,
@@ -100,37 +120,24 @@ def promote(
                 alias,
                 version,
                 actor=actor,
-                reason=reason,
+                reason=_reason(reason, taken),
                 verdict_digest=verdict_digest,
                 key=key,
                 after=last,
             )
         except Conflict:
             continue  # somebody else moved it: each round lost is a promotion of theirs, so all come to an end
-        return Promoted(verdict=verdict, verdict_digest=verdict_digest, move=moved, moved=True)
+        return done(move=moved, moved=True)
 
 
-def _champion_figures(
-    registry: Registry,
-    last: AliasMove | None,
-    candidate: LoadedVersion,
-    figures: Callable[[LoadedVersion], Metrics],
-) -> tuple[Metrics | None, str]:
-    """The champion's figures, or None and, where there is a champion, why they can't be had."""
-    if last is None:
-        return None, ""
-    if last.version_digest == candidate.version.digest:
-        return figures(candidate), ""
-    try:
-        version_of(registry, last)
-        return figures(registry.read(last.model, last.version)), ""
-    except (NotFound, Integrity, Format) as error:
-        return None, f"version {last.version}, {type(error).__name__}: {error}"
+def _reason(reason: str, override: Override | None) -> str:
+    """What the move says: an override is seen wherever moves are."""
+    if override is None:
+        return reason
+    return f"{reason} (against its gates until {override.until:%Y-%m-%d}: {override.why})"
 
 
-def _circumstances(
-    candidate: LoadedVersion, last: AliasMove | None, promotion: Promotion, *, alias: str
-) -> dict[str, Any]:
+def _circumstances(candidate: LoadedVersion, last: AliasMove | None, promotion: Promotion, *, alias: str) -> Record:
     champion = last and {"version": last.version, "digest": last.version_digest, "generation": last.generation}
     return {
         "model": candidate.version.model,
@@ -138,37 +145,12 @@ def _circumstances(
         "version_digest": candidate.version.digest,
         "alias": alias,
         "champion": champion,
-        "promotion": promotion.model_dump(mode="json"),
+        "promotion": promotion.model_dump(mode="json", by_alias=True),
     }
 
 
-def write_verdict(registry: Registry, record: dict[str, Any]) -> str:
-    """The digest of a verdict's record, once it and its page are on file."""
-    data = encode_record("verdict", 1, record)
-    verdict_digest = digest_bytes(data)
-    key = verdict_key(record["model"], verdict_digest)
-    # The page first: where the record is, the page is.
-    for name, content in ((f"{key}.md", verdict_page(record).encode("utf-8")), (f"{key}.json", data)):
-        if not registry.store.put_if_absent(name, content):
-            raise Storage(f"{name} is there with other bytes: it was changed after it was written")
-    return verdict_digest
-
-
-def verdict_key(model: str, verdict_digest: str) -> str:
-    """Where a verdict lies in the registry, without the ``.json`` or ``.md``."""
-    return f"{model}/verdicts/{verdict_digest.removeprefix('sha256:')}"
-
-
 def _refusal(candidate: LoadedVersion, alias: str, verdict: Verdict, verdict_digest: str) -> str:
-    failed = "".join(f"\n  {_failed(finding)}" for finding in verdict.failed)
+    failed = "".join(f"\n  {tell(finding.record())}" for finding in verdict.failed)
     page = f"{verdict_key(candidate.version.model, verdict_digest)}.md"
     reasons = "; ".join(verdict.reasons)
     return f"{candidate.version.reference} is not promoted to {alias}: {reasons}{failed}\nverdict: {page}"
-
-
-def _failed(finding: Finding) -> str:
-    where = f"rule {finding.rule}, {finding.metric} on {finding.dataset}"
-    if finding.note:
-        return f"{where}: {finding.note}"
-    bound = f" (here {number(finding.bound)})" if finding.bound != finding.declared else ""
-    return f"{where}: {number(finding.value)}, {finding.limit} {number(finding.declared)}{bound}"

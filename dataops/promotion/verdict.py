@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dataops.errors import Storage
 from dataops.models.markdown import number, plain, table
-from dataops.promotion.gates import Verdict
-from dataops.records import Record
+from dataops.promotion.findings import Verdict
+from dataops.records import Record, digest_bytes, encode_record
+from dataops.registry.versions import Registry
 
-_SIGNS = {"minimum": "at least", "maximum": "at most"}
+_UNITS = {"seconds": " s", "memory_mb": " MB", "ms_per_row": " ms"}
+_NONE_OF = ("schema", "classifications")
+_RELATIVE = {"max_loss": "may lose {} against the champion", "min_gain": "has to gain {} on the champion"}
 
 
 def verdict_record(verdict: Verdict, **circumstances: Any) -> Record:
@@ -25,7 +29,7 @@ def verdict_record(verdict: Verdict, **circumstances: Any) -> Record:
         The judgement.
     circumstances
         model, version, version_digest, alias, champion (``{version, digest, generation}`` or None), promotion (the
-        rules as declared), actor, reason, judged_at; JSON types.
+        rules as declared), actor, reason, judged_at, override (``{why, by, until}`` or None); JSON types.
     """
     return {
         **circumstances,
@@ -35,25 +39,49 @@ def verdict_record(verdict: Verdict, **circumstances: Any) -> Record:
     }
 
 
+def write_verdict(registry: Registry, record: Record) -> str:
+    """The digest of a verdict's record, once it and its page are on file."""
+    data = encode_record("verdict", 1, record)
+    verdict_digest = digest_bytes(data)
+    key = verdict_key(record["model"], verdict_digest)
+    # The page first: where the record is, the page is.
+    for name, content in ((f"{key}.md", verdict_page(record).encode("utf-8")), (f"{key}.json", data)):
+        if not registry.store.put_if_absent(name, content):
+            raise Storage(f"{name} is there with other bytes: it was changed after it was written")
+    return verdict_digest
+
+
+def verdict_key(model: str, verdict_digest: str) -> str:
+    """Where a verdict lies in the registry, without the ``.json`` or ``.md``."""
+    return f"{model}/verdicts/{verdict_digest.removeprefix('sha256:')}"
+
+
 def verdict_page(record: Mapping[str, Any]) -> str:
     """The page for a verdict's record, Markdown."""
-    model, version, alias = plain(record["model"]), record["version"], plain(record["alias"])
+    override = record.get("override")
     outcome = "may be promoted" if record["passed"] else "is not promoted"
+    outcome = "is promoted against its gates" if override else outcome
     lines = [
-        f"# {model} version {version} {outcome} to {alias}",
+        f"# {plain(record['model'])} version {record['version']} {outcome} to {plain(record['alias'])}",
         "",
         f"- **Why:** {'; '.join(plain(reason) for reason in record['reasons'])}",
+        *_overridden(override),
         f"- **Compared with:** {_champion(record['champion'])}",
         f"- **Asked for by:** {plain(record['actor'])}, at {plain(record['judged_at'])}: {plain(record['reason'])}",
         f"- **Version digest:** {plain(record['version_digest'])}",
         "",
-        "## Rules",
-        "",
     ]
-    if not record["findings"]:
-        return "\n".join([*lines, "None were set.", ""])
-    headings = ("rule", "dataset", "metric", "value", "limit", "champion", "outcome")
-    return "\n".join([*lines, *table(headings, [_row(finding) for finding in record["findings"]]), ""])
+    for heading, outcome in (("What failed", "failed"), ("What could not be judged", "skipped")):
+        found = [finding for finding in record["findings"] if finding["outcome"] == outcome]
+        if found:
+            lines += [f"## {heading}", "", *(f"- {plain(tell(finding))}" for finding in found), ""]
+    return "\n".join([*lines, "## Rules", "", *_rules(record["findings"]), ""])
+
+
+def _overridden(override: Mapping[str, Any] | None) -> Iterator[str]:
+    if override:
+        day = str(override["until"])[:10]
+        yield f"- **Overridden by:** {plain(override['by'])}, until {plain(day)}: {plain(override['why'])}"
 
 
 def _champion(champion: Mapping[str, Any] | None) -> str:
@@ -64,22 +92,62 @@ def _champion(champion: Mapping[str, Any] | None) -> str:
     )
 
 
+def _rules(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not findings:
+        return ["None were set."]
+    headings = ("rule", "what", "of", "rows", "value", "limit", "champion", "outcome")
+    return table(headings, [_row(finding) for finding in findings])
+
+
 def _row(finding: Mapping[str, Any]) -> list[str]:
-    outcome = "**FAILED**" if finding["outcome"] == "failed" else plain(finding["outcome"])
+    unit = _UNITS.get(finding["limit"], "")
     return [
         number(finding["rule"]),
-        plain(finding["dataset"]),
         plain(finding["metric"]),
-        number(finding["value"]),
-        _limit(finding),
-        number(finding["champion"]),
-        f"{outcome}: {plain(finding['note'])}" if finding["note"] else outcome,
+        plain(_of(finding) or "the version"),
+        "" if finding.get("rows") is None else number(finding["rows"]),
+        number(finding["value"]) + (unit if finding["value"] is not None else ""),
+        plain(_limit(finding)),
+        "" if finding["champion"] is None else number(finding["champion"]),
+        "**FAILED**" if finding["outcome"] == "failed" else plain(finding["outcome"]),
     ]
 
 
+def tell(finding: Mapping[str, Any]) -> str:
+    """One line that says how a finding went and why, for someone who sees nothing else of it."""
+    of = _of(finding)
+    where = f"rule {finding['rule']}, {finding['metric']}{f' on {of}' if of else ''}"
+    if finding["value"] is None:
+        return f"{where}: {finding['note']}"
+    rows = f" ({number(finding['rows'])} rows)" if finding.get("slice") and finding.get("rows") else ""
+    note = f"; {finding['note']}" if finding["note"] else ""
+    unit = _UNITS.get(finding["limit"], "")
+    return f"{where}{rows}: {number(finding['value'])}{unit}, {_limit(finding)}{_gain(finding)}{note}"
+
+
+def _of(finding: Mapping[str, Any]) -> str:
+    """The rows that a finding is about; empty where it is about the version itself."""
+    sliced = finding.get("slice")
+    told = finding.get("dataset") or ""
+    return f"{told} where {sliced['column']} is {sliced['value']}" if sliced else told
+
+
 def _limit(finding: Mapping[str, Any]) -> str:
+    """What a finding is held against, in words."""
     limit, declared = finding["limit"], number(finding["declared"])
-    if limit in _SIGNS:
-        return f"{_SIGNS[limit]} {declared}"
+    if limit in _NONE_OF:
+        return "there may be none"
+    if limit not in _RELATIVE:
+        word = "at least" if limit.startswith("min") else "at most"
+        return f"{word} {declared}{_UNITS.get(limit, '')}"
     bound = "" if finding["bound"] is None else f" (to {number(finding['bound'])})"
-    return f"may lose {declared} against the champion{bound}"
+    sure = "" if finding.get("confidence") is None else f", {finding['confidence']:.3g} sure"
+    return f"{_RELATIVE[limit].format(declared)}{bound}{sure}"
+
+
+def _gain(finding: Mapping[str, Any]) -> str:
+    """How sure the gain is, where the rule asks."""
+    if finding.get("gain") is None:
+        return ""
+    low = "how far below isn't known" if finding["low"] is None else f"{number(finding['low'])} at least"
+    return f": it gains {number(finding['gain'])}, {low}"

@@ -7,19 +7,24 @@ from pathlib import Path
 
 from dataops.declarations.loader import read_yaml, validate
 from dataops.declarations.metrics import HOLDOUT
-from dataops.declarations.promotion import Promotion
+from dataops.declarations.promotion import MetricRule, Promotion
 from dataops.declarations.references import parse_model_reference
 from dataops.errors import NotFound, near_match
-from dataops.promotion.gates import Metrics
+from dataops.promotion.evidence import Sources
+from dataops.promotion.findings import Metrics
+from dataops.promotion.override import Override
 from dataops.promotion.promote import Promoted, promote
 from dataops.registry.aliases import resolve, resolve_reference
 from dataops.registry.versions import Registry
+from dataops.runs.promotion_evidence import find_impact, learned_from
 from dataops.runs.workspace import Workspace, os_user
 
 RULES_FILE = "jobs/promotion.yaml"
 
 
-def promote_reference(workspace: Workspace, reference: str, *, reason: str, rules: str | None = None) -> Promoted:
+def promote_reference(
+    workspace: Workspace, reference: str, *, reason: str, rules: str | None = None, override: Override | None = None
+) -> Promoted:
     """The promotion of ``income@3``, or of ``income``'s best candidate, to champion.
 
     Raises
@@ -32,22 +37,44 @@ def promote_reference(workspace: Workspace, reference: str, *, reason: str, rule
         version = resolve_reference(workspace.registry, reference).version
     else:
         version = best_candidate(workspace.registry, model, read_rules(workspace, model, rules))
-    return promote_version(workspace, model, version, reason=reason, rules=rules)
+    return promote_version(workspace, model, version, reason=reason, rules=rules, override=override)
 
 
 def promote_version(
-    workspace: Workspace, model: str, version: int, *, reason: str, rules: str | None = None
+    workspace: Workspace,
+    model: str,
+    version: int,
+    *,
+    reason: str,
+    rules: str | None = None,
+    override: Override | None = None,
 ) -> Promoted:
     """The promotion of `model` version `version` to champion, judged by the rules in the file.
+
+    Parameters
+    ----------
+    override : promotes it also where a gate says no.
 
     Raises
     ------
     Conflict : a gate says no; the verdict is on file.
     NotFound : no such version, no rules file, or no rules for this model in it.
+    InvalidInput : the override says nothing, or has no proper end.
     """
-    promotion = read_rules(workspace, model, rules)
-    key = workspace.signing_key()
-    return promote(workspace.registry, model, version, promotion=promotion, actor=os_user(), reason=reason, key=key)
+    return promote(
+        workspace.registry,
+        model,
+        version,
+        promotion=read_rules(workspace, model, rules),
+        actor=os_user(),
+        reason=reason,
+        sources=Sources(
+            impact=lambda limits, candidate, champion: find_impact(workspace.ledger, limits, candidate, champion),
+            learned_from=lambda candidate: learned_from(workspace.ledger, candidate),
+        ),
+        override=override,
+        key=workspace.signing_key(),
+    )
 
 
 def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Promotion:
@@ -65,25 +92,26 @@ def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Pr
 
 
 def best_candidate(registry: Registry, model: str, promotion: Promotion) -> int:
-    """The version that the newest train run of `model` registered and that is best by the first rule's metric.
+    """The version that the newest train run of `model` registered and that is best by the metric of the
+    first rule that names one.
 
-    Of equals the first; without rules the newest, which no gate will let through.
+    Of equals the first; without such a rule the newest.
     """
     versions = registry.versions(model)
     if not versions:
         resolve(registry, model)  # says that there is no such model, and which one is near
         raise NotFound(f"model '{model}' has no version: run a train job")
     newest = versions[-1].version
-    if not promotion.rules:
+    rule = next((rule for rule in promotion.rules if isinstance(rule, MetricRule)), None)
+    if rule is None:
         return newest
     runs = {found.version: registry.read_manifest(model, found.version).lineage.get("run") for found in versions}
     candidates = [version for version, run in runs.items() if run == runs[newest]]
-    return max(candidates, key=lambda version: _goodness(registry.read(model, version).package.metrics, promotion))
+    return max(candidates, key=lambda version: _goodness(registry.read(model, version).package.metrics, rule))
 
 
-def _goodness(metrics: Metrics, promotion: Promotion) -> float:
-    """The first rule's metric, turned so that more is better; what wasn't measured is worst."""
-    rule = promotion.rules[0]
+def _goodness(metrics: Metrics, rule: MetricRule) -> float:
+    """The rule's metric over all rows, turned so that more is better; what wasn't measured is worst."""
     figure = metrics.get(rule.dataset or HOLDOUT, {}).get("overall", {}).get(rule.metric.value)
     if figure is None or math.isnan(figure):
         return -math.inf

@@ -37,6 +37,7 @@ from dataops.governance.signing import Signer, sign, verify
 from dataops.models.golden import Golden, check_golden
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
+from dataops.promotion.findings import Evidence
 from dataops.promotion.gates import judge
 from dataops.promotion.verdict import verdict_page
 from dataops.records import decode_record, digest_bytes, parse_time
@@ -166,7 +167,7 @@ def read_manifest(name: str) -> None:
 def read_metrics(name: str) -> None:
     metrics = decode_record(example(name), "metrics", 1)["datasets"]
     promotion = Promotion.model_validate({"model": "wealth", "rules": ({"metric": "roc_auc", "minimum": 0.6},)})
-    assert judge(metrics, None, promotion).passed
+    assert judge(Evidence(candidate=metrics), promotion).passed
 
 
 def read_version(_name: str) -> None:

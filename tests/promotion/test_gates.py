@@ -8,12 +8,17 @@ from hypothesis import strategies as st
 
 from dataops.declarations.metrics import Metric
 from dataops.declarations.promotion import Promotion
-from dataops.promotion.gates import Outcome, judge
+from dataops.promotion.findings import Evidence, Outcome
+from dataops.promotion.gates import judge as judge_evidence
 from tests.registry.examples import make_metrics
 
 
 def rules(*rules):
     return Promotion.model_validate({"model": "income", "rules": list(rules)}, strict=False)
+
+
+def judge(candidate, champion, promotion, **known):
+    return judge_evidence(Evidence(candidate=candidate, champion=champion, **known), promotion)
 
 
 AUC_FLOOR = {"metric": "roc_auc", "minimum": 0.85}
@@ -68,7 +73,11 @@ def test_rules_without_a_dataset_are_about_the_rows_that_training_held_back():
 
 
 def test_every_metric_that_can_be_declared_has_a_direction():
-    assert {metric for metric in Metric if not metric.higher_is_better} == {Metric.LOG_LOSS, Metric.BRIER}
+    assert {metric for metric in Metric if not metric.higher_is_better} == {
+        Metric.LOG_LOSS,
+        Metric.BRIER,
+        Metric.CALIBRATION_ERROR,
+    }
 
 
 def test_every_rule_is_judged_also_after_one_failed():

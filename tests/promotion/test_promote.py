@@ -10,7 +10,9 @@ import pytest
 
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
-from dataops.promotion.promote import promote, verdict_key
+from dataops.promotion.evidence import Sources
+from dataops.promotion.promote import promote
+from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
 from dataops.registry.aliases import current, history, move, resolve
 from dataops.registry.versions import Registry
@@ -69,8 +71,8 @@ def test_a_refusal_names_each_limit_leaves_a_verdict_and_moves_nothing(registry)
         promoted(registry, register(registry, 0.84))
     message = str(refusal.value)
     assert "income@2 is not promoted to champion: 2 of 2 limits failed" in message
-    assert "rule 1, roc_auc on holdout: 0.84, minimum 0.85" in message
-    assert "rule 2, roc_auc on holdout: 0.84, max_loss 0.005 (here 0.895)" in message
+    assert "rule 1, roc_auc on holdout: 0.84, at least 0.85" in message
+    assert "rule 2, roc_auc on holdout: 0.84, may lose 0.005 against the champion (to 0.895)" in message
     assert [m.version for m in history(registry, "income")] == [1]
     [refused] = [record for record in verdicts(registry) if not record["passed"]]
     assert refused["champion"]["version"] == 1
@@ -144,7 +146,7 @@ def test_a_broken_champion_is_not_a_missing_one(registry):
 def test_figures_may_come_from_a_fresh_evaluation_of_both(registry):
     promoted(registry, register(registry, 0.9))
     fresh = {1: make_metrics(roc_auc=0.86, rows=50), 2: make_metrics(roc_auc=0.87, rows=50)}
-    promoted(registry, register(registry, 0.5), figures=lambda loaded: fresh[loaded.version.version])
+    promoted(registry, register(registry, 0.5), sources=Sources(figures=lambda loaded: fresh[loaded.version.version]))
     assert resolve(registry, "income").version == 2
 
 
@@ -160,8 +162,8 @@ def test_a_champion_that_changed_in_between_is_judged_against_anew(registry):
                 move(registry, "income", "champion", rival, actor="bob", reason="faster")
         return loaded.package.metrics
 
-    with pytest.raises(Conflict, match="max_loss"):
-        promoted(registry, 3, figures=figures)
+    with pytest.raises(Conflict, match="may lose"):
+        promoted(registry, 3, sources=Sources(figures=figures))
     assert [m.version for m in history(registry, "income")] == [1, 2]
     passed_then_failed = [(r["champion"]["version"], r["passed"]) for r in verdicts(registry) if r["version"] == 3]
     assert sorted(passed_then_failed) == [(1, True), (2, False)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 from dataops.declarations.promotion import Promotion
+from dataops.promotion.findings import Evidence
 from dataops.promotion.gates import judge
 from dataops.promotion.verdict import verdict_page, verdict_record
 from dataops.records import canonical_bytes
@@ -28,7 +29,7 @@ CIRCUMSTANCES = {
 
 
 def record(metrics=None, champion=None, **changes):
-    verdict = judge(metrics or make_metrics(roc_auc=0.84), champion, RULES)
+    verdict = judge(Evidence(candidate=metrics or make_metrics(roc_auc=0.84), champion=champion), RULES)
     return json.loads(canonical_bytes(verdict_record(verdict, **{**CIRCUMSTANCES, **changes})))
 
 
@@ -42,12 +43,16 @@ def test_the_page_says_each_rule_with_value_limit_and_champion():
         "- **Asked for by:** ada, at 2026-01-31T12:00:00.000000Z: spring data\n"
         "- **Version digest:** sha256:22\n"
         "\n"
+        "## What failed\n"
+        "\n"
+        "- rule 1, roc_auc on holdout: 0.84, at least 0.85\n"
+        "\n"
         "## Rules\n"
         "\n"
-        "| rule | dataset | metric | value | limit | champion | outcome |\n"
-        "| --- | --- | --- | --- | --- | --- | --- |\n"
-        "| 1 | holdout | roc_auc | 0.84 | at least 0.85 | 0.9 | **FAILED** |\n"
-        "| 2 | holdout | log_loss | 0.2 | may lose 0.01 against the champion (to 0.205) | 0.195 | passed |\n"
+        "| rule | what | of | rows | value | limit | champion | outcome |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| 1 | roc_auc | holdout | 1,000 | 0.84 | at least 0.85 | 0.9 | **FAILED** |\n"
+        "| 2 | log_loss | holdout | 1,000 | 0.2 | may lose 0.01 against the champion (to 0.205) | 0.195 | passed |\n"
     )
 
 
@@ -55,11 +60,17 @@ def test_a_first_champion_is_said_to_be_the_first():
     page = verdict_page(record(metrics=make_metrics(), champion=None) | {"champion": None})
     assert "# income version 2 may be promoted to champion" in page
     assert "nothing, there is no champion yet" in page
-    assert "| n/a | skipped: no champion yet |" in page
+    assert (
+        "## What could not be judged\n\n"
+        "- rule 2, log_loss on holdout: 0.2, may lose 0.01 against the champion; no champion yet\n" in page
+    )
+    assert "may lose 0.01 against the champion |  | skipped |" in page
 
 
 def test_a_verdict_without_rules_says_that_none_were_set():
-    empty = verdict_record(judge(make_metrics(), None, Promotion(model="income", rules=())), **CIRCUMSTANCES)
+    empty = verdict_record(
+        judge(Evidence(candidate=make_metrics()), Promotion(model="income", rules=())), **CIRCUMSTANCES
+    )
     assert verdict_page(empty).endswith("## Rules\n\nNone were set.\n")
 
 

@@ -1,0 +1,80 @@
+"""Overrides: a person who promotes what its gates refuse says why and until when, and the verdict keeps both.
+
+1. What failed stays in the verdict as it was: an override adds who takes it upon themselves, why, and an end.
+2. It is about figures. Whether a version is whole, readable and signed is no gate, so nobody can override it.
+3. An alias doesn't move by itself: when an override has ended, whoever looks at the alias is told.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Self
+
+from dataops.errors import DataopsError, InvalidInput
+from dataops.promotion.verdict import verdict_key
+from dataops.records import Record, digest_bytes, format_time, parse_time
+from dataops.registry.aliases import AliasMove
+from dataops.registry.versions import Registry
+
+LONGEST = timedelta(days=366)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Why a version is promoted against its gates, and when that ends."""
+
+    why: str
+    until: datetime
+
+    def require(self, now: datetime) -> None:
+        """Nothing, unless it says nothing or ends too soon or too late.
+
+        Raises
+        ------
+        InvalidInput : it does.
+        """
+        if not self.why.strip():
+            raise InvalidInput("an override says why: give it")
+        if not now < self.until <= now + LONGEST:
+            raise InvalidInput(
+                f"an override ends after now and within {LONGEST.days} days, not at {format_time(self.until)}: "
+                "choose another day"
+            )
+
+    def record(self, actor: str) -> Record:
+        """What the verdict keeps: the person too."""
+        return {"why": self.why, "by": actor, "until": format_time(self.until)}
+
+    @classmethod
+    def from_record(cls, record: Any) -> Self | None:
+        """What `record()` wrote; None for a verdict that was not overridden."""
+        return None if record is None else cls(why=str(record["why"]), until=parse_time(record["until"]))
+
+
+def parse_until(text: str) -> datetime:
+    """The end of the day `text`, as ``2026-12-31``, UTC.
+
+    Raises
+    ------
+    InvalidInput : not a day.
+    """
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise InvalidInput(f"{text!r} is no day: write it as 2026-12-31") from None
+    return datetime.combine(day, time(23, 59, 59), UTC)
+
+
+def override_of(registry: Registry, move: AliasMove) -> Override | None:
+    """The override by which `move` was made; None where its gates held, or where its verdict can't be read."""
+    if move.verdict_digest is None:
+        return None
+    try:
+        data = registry.store.get(f"{verdict_key(move.model, move.verdict_digest)}.json")
+        if digest_bytes(data) != move.verdict_digest:
+            return None
+        return Override.from_record(json.loads(data).get("override"))
+    except (DataopsError, ValueError, KeyError, TypeError):
+        return None
