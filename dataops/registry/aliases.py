@@ -20,7 +20,7 @@ from typing import Any, Literal
 from dataops.declarations.references import DEFAULT_ALIAS, parse_model_reference
 from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, near_match
 from dataops.governance.signing import Signature, SigningKey, Worth, explain_worth, judge_signature
-from dataops.records import canonical_bytes, format_time, now_utc, parse_time, require_name
+from dataops.records import NAME_PATTERN, canonical_bytes, format_time, now_utc, parse_time, require_name
 from dataops.registry.signatures import require_signing
 from dataops.registry.tombstones import require_kept
 from dataops.registry.trust import Trust
@@ -101,13 +101,13 @@ def current(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove 
 
 def last_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
     """The last move of `alias`, trusted or not: to look at, and to decide after. Nothing is loaded by it."""
-    entry = _journal(registry, model, alias).tail()
+    entry = alias_journal(registry, model, alias).tail()
     return None if entry is None else _parse_move(entry, model, alias, registry.trust)
 
 
 def history(registry: Registry, model: str, alias: str = CHAMPION) -> Iterator[AliasMove]:
     """Every move of `alias`, oldest first, each with what its signature is worth."""
-    entries = _journal(registry, model, alias).entries()
+    entries = alias_journal(registry, model, alias).entries()
     return (_parse_move(entry, model, alias, registry.trust) for entry in entries)
 
 
@@ -161,7 +161,7 @@ def move(
     require_reason(actor, reason)
     moved_at = at or now_utc()
     _require_key(registry.trust, key, at=moved_at)
-    journal = _journal(registry, model, alias)
+    journal = alias_journal(registry, model, alias)
     found = registry.find(model, version)
     require_kept(registry.store, model, version)
     body = {
@@ -185,6 +185,35 @@ def move(
                 raise
             continue  # each round that loses is one that somebody else won
         return _parse_move(entry, model, alias, registry.trust)
+
+
+def vouch(registry: Registry, last: AliasMove, *, actor: str, key: SigningKey, at: datetime | None = None) -> AliasMove:
+    """The last move of an alias, as one that is trusted: `last` itself, or the same move again, signed by `key`.
+
+    It is of the kind that `last` was, so that a rollback finds its way as before.
+
+    Raises
+    ------
+    Conflict : the alias moved since.
+    Integrity : the version isn't trusted (sign that first), or the key doesn't count.
+    """
+    if last.trusted:
+        return last
+    version = version_of(registry, last)
+    reason = f"vouches for generation {last.generation}, of {last.actor}: {last.reason}"
+    return move(
+        registry,
+        last.model,
+        last.alias,
+        version.version,
+        actor=actor,
+        reason=reason,
+        verdict_digest=last.verdict_digest,
+        kind=last.kind,
+        key=key,
+        at=at,
+        after=last,
+    )
 
 
 def _signed_body(body: Mapping[str, Any], last: Entry | None, key: SigningKey | None) -> dict[str, Any]:
@@ -255,7 +284,7 @@ def require_follows(registry: Registry, last: AliasMove, *, generation: int, dig
     Integrity : it isn't: the history was written anew since that entry was read.
     """
     digests: list[str] = []
-    for entry in _journal(registry, last.model, last.alias).entries(generation):
+    for entry in alias_journal(registry, last.model, last.alias).entries(generation):
         digests.append(entry.digest)
         if entry.number == last.generation:
             break
@@ -267,9 +296,10 @@ def require_follows(registry: Registry, last: AliasMove, *, generation: int, dig
 
 
 def list_aliases(registry: Registry, model: str) -> list[str]:
-    """The aliases of `model` that were ever set, sorted."""
+    """The aliases of `model` that were ever set, sorted; folders of names that no alias has aren't any."""
     prefix = f"{require_name(model, 'model')}/aliases"
-    return sorted({key.removeprefix(f"{prefix}/").split("/")[0] for key in registry.store.list(prefix)})
+    names = {key.removeprefix(f"{prefix}/").split("/")[0] for key in registry.store.list(prefix)}
+    return sorted(name for name in names if NAME_PATTERN.fullmatch(name) and not name.isdecimal())
 
 
 def _require_alias(alias: str) -> str:
@@ -278,7 +308,8 @@ def _require_alias(alias: str) -> str:
     return require_name(alias, "alias")
 
 
-def _journal(registry: Registry, model: str, alias: str) -> Journal:
+def alias_journal(registry: Registry, model: str, alias: str) -> Journal:
+    """The journal that the alias is."""
     return Journal(registry.store, f"{require_name(model, 'model')}/aliases/{_require_alias(alias)}", "alias")
 
 

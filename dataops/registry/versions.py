@@ -243,8 +243,11 @@ class Registry:
 
     def versions(self, model: str) -> list[ModelVersion]:
         """The versions of `model`, oldest first, whoever signed them; none for a model that isn't there."""
-        numbers = self._numbers(require_name(model, "model"), MANIFEST)
-        return [_version(self.read_manifest(model, number)) for number in numbers]
+        return [_version(self.read_manifest(model, number)) for number in self.numbers(model)]
+
+    def numbers(self, model: str) -> list[int]:
+        """The numbers of the versions of `model`, ascending: what they hold isn't looked at."""
+        return self._numbers(require_name(model, "model"), MANIFEST)
 
     def _numbers(self, model: str, name: str) -> list[int]:
         """The numbers of the version folders of `model` that hold the file `name`, ascending."""
