@@ -92,26 +92,43 @@ def _verdict_page(registry: Registry, move: AliasMove) -> str | None:
 @click.argument("reference")
 @click.option("--reason", required=True, help="Why; it is kept with the move.")
 @click.option("--rules", metavar="FILE", help="The promotion file. Default: jobs/promotion.yaml in the workspace.")
+@click.option("--override", metavar="WHY", help="Promote it also where a gate says no; the verdict keeps who and why.")
+@click.option("--until", metavar="DATE", help="The last day of the override, as 2026-12-31, within a year.")
 @workspace_option
 @json_option
-def promote(reference: str, *, reason: str, rules: str | None, workspace: str | None, as_json: bool) -> None:
+def promote(
+    reference: str,
+    *,
+    reason: str,
+    rules: str | None,
+    override: str | None,
+    until: str | None,
+    workspace: str | None,
+    as_json: bool,
+) -> None:
     """Make REFERENCE the champion, if it passes its gates.
 
     REFERENCE is NAME@VERSION, or NAME alone for the best candidate of its newest train run, by the first rule of the
-    promotion file. All rules must hold. The verdict is kept either way. Exits with 5 where a gate says no.
+    promotion file that names a metric. All rules must hold. The verdict is kept either way. Exits with 5 where a gate
+    says no, unless --override says why it is promoted all the same. What isn't whole, readable and signed is never
+    promoted.
 
     \b
     Examples:
       dataops model promote income --reason "trained on the data of May"
       dataops model promote income@2 --reason "better on 1995"
+      dataops model promote income@2 --reason "better on 1995" --override "agreed with the audit" --until 2026-12-31
     """
+    from dataops.promotion.override import parse_override
     from dataops.runs.promotion import promote_reference
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    promoted = promote_reference(opened, reference, reason=reason, rules=rules)
+    taken = parse_override(override, until)
+    promoted = promote_reference(opened, reference, reason=reason, rules=rules, override=taken)
     record = _moves(opened.registry, promoted.move.model, promoted.move.alias)[-1]
     if as_json:
-        print_json({**record, "moved": promoted.moved})
+        print_json({**record, "moved": promoted.moved, "overridden": promoted.overridden})
         return
-    print_facts({"champion": "moved" if promoted.moved else "was this version already", **record})
+    moved = "moved, against its gates" if promoted.overridden else "moved"
+    print_facts({"champion": moved if promoted.moved else "was this version already", **record})

@@ -53,18 +53,23 @@ class Override:
         return None if record is None else cls(why=str(record["why"]), until=parse_time(record["until"]))
 
 
-def parse_until(text: str) -> datetime:
-    """The end of the day `text`, as ``2026-12-31``, UTC.
+def parse_override(why: str | None, until: str | None) -> Override | None:
+    """The override with that reason, up to the end of the day `until` (``2026-12-31``), UTC; None where neither is
+    given.
 
     Raises
     ------
-    InvalidInput : not a day.
+    InvalidInput : one without the other, or not a day.
     """
+    if why is None and until is None:
+        return None
+    if why is None or until is None:
+        raise InvalidInput("an override says why and until when: give --override WHY and --until DATE")
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        day = datetime.strptime(until, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise InvalidInput(f"{text!r} is no day: write it as 2026-12-31") from None
-    return datetime.combine(day, time(23, 59, 59), UTC)
+        raise InvalidInput(f"{until!r} is no day: write it as 2026-12-31") from None
+    return Override(why=why, until=datetime.combine(day, time(23, 59, 59), UTC))
 
 
 def override_of(registry: Registry, move: AliasMove) -> Override | None:
