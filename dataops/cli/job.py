@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Seconds(click.FloatRange):
     """A number of seconds in a range; ``nan`` lies in none, though it is neither below nor above one."""
 
+    name = "number of seconds"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """`value` as a number; fails as a wrong use of the command."""
         seconds = float(super().convert(value, param, ctx))
@@ -46,7 +48,10 @@ job.add_command(errors)
 @click.argument("name", required=False)
 @click.option("--again", is_flag=True, help="Do the work even if a finished run did the same.")
 @click.option(
-    "--poll", type=Seconds(min=0, max=86_400), metavar="SECONDS", help="Of a job that follows files: look again."
+    "--poll",
+    type=Seconds(min=0.1, max=86_400),  # 0 would look without a rest, for ever
+    metavar="SECONDS",
+    help="Of a job that follows files: look again.",
 )
 @click.option("--polls", type=click.IntRange(min=1), metavar="N", help="With --poll: look N times in all.")
 @running_options

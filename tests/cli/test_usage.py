@@ -24,6 +24,8 @@ from dataops.errors import Conflict
         ("policy explain people_old", "--purpose is missing: train, evaluate, score or benchmark\n"),
         ("job run jobs/people.yaml --workers 0", "--workers"),
         ("dataset add x y --zone future", "'historical', 'production'"),
+        ("job run jobs/people.yaml --poll 0", "0.1<=x<=86400"),
+        ("job run jobs/people.yaml --poll soon", "'soon' is not a valid number of seconds"),
     ],
 )
 def test_a_mistyped_call_says_what_was_meant_and_where_help_is(arguments, message, dataops, workspace, left_behind):
