@@ -214,9 +214,9 @@ def add_dataset(settings: Settings, *, name: str, url: str, zone: str, contract:
     validate(parse_yaml(entry, f"entry of '{name}'")[0], CatalogEntry)
     contract_path = settings.workspace / relative
     _require_free(settings, name, entry_path)
-    _require_contract(contract_path, draft=draft)
     files = open_files(resolve_url(settings.workspace, url))
-    fragments = read_fragments(files)
+    fragments = read_fragments(files)  # first: where there are no files, a contract is no answer
+    _require_contract(contract_path, draft=draft)
     schema = read_schema(files, fragments)
     text = draft_contract(name, schema, partitions=[pair[0] for pair in fragments[0].partition]) if draft else None
     parsed = read_contract(contract_path) if text is None else _parse_contract(parse_yaml(text, str(contract_path))[0])

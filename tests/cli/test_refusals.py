@@ -179,6 +179,7 @@ def test_an_unknown_workspace_names_itself(tmp_path, dataops):
         ("people_old data/people_old", 4, "the catalog has a dataset 'people_old' already"),
         ("people_two data/people_old --contract contracts/people.yaml --draft-contract", 4, "exists already"),
         ("Mine data/people_old --draft-contract", 2, "can't name a dataset"),
+        ("mine data/nothere", 3, "there is no folder"),
         ("mine data/people_old --contract ../mine.yaml --draft-contract", 2, "inside the workspace"),
         ("mine s3://user:secret@bucket/x --draft-contract", 2, "credentials"),
     ],
