@@ -79,7 +79,11 @@ def error_rows_of(workspace: Workspace, run_id: str, *, limit: int) -> ErrorRows
     )
     if not fragments:
         return counted
-    given = _given(workspace, run, fragments)
+    try:
+        given = _given(workspace, run, fragments)
+    except AccessDenied as denied:
+        by_reason = ", ".join(f"{reason} {rows:,}" for reason, rows in counted.reasons.items())
+        raise AccessDenied(f"{denied} Which rows they are isn't shown; by reason they are: {by_reason}") from None
     units = {path: record.unit for path, record in told.items()}
     with look_at(workspace, given, what="errors") as look:
         rows = tuple(islice(_rows(look, units, _files(workspace, run)), limit))

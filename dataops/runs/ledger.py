@@ -153,11 +153,19 @@ class Ledger:
         self._events(run_id).append({"event": event, "at": format_time(now_utc()), **fields})
 
     def read(self, run_id: str) -> Run:
-        """The record of a run; NotFound names the near match."""
+        """The record of a run; NotFound names the near match, or the newest run of a job of that name."""
         try:
             return Run.from_bytes(self._store.get(_run_key(run_id)))
         except NotFound:
-            raise NotFound(f"no run '{run_id}'.{near_match(run_id, self.ids())}") from None
+            raise NotFound(f"no run '{run_id}'.{self._nearest(run_id)}") from None
+
+    def _nearest(self, run_id: str) -> str:
+        """The end of the message about an unknown run."""
+        ids = self.ids()
+        of_job = [known for known in ids if job_of(known) == run_id]
+        if of_job:
+            return f" That is a job; its newest run is '{of_job[-1]}', `dataops job list --job {run_id}` lists all."
+        return near_match(run_id, ids)
 
     def state(self, run_id: str) -> RunState:
         """The run with its state as of now."""
