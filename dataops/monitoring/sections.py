@@ -175,12 +175,14 @@ def key_figures(figures: Figures) -> tuple[KeyFigure, ...]:
     """The strip at the top: rows and time."""
     known = [reading for reading in readings(figures) if reading.read is not None]
     seconds = sum(phase.seconds for phase in phases(figures))
-    rows = sum(reading.read or 0 for reading in known)
+    linked = figures.get("linked_rows", 0)
+    rows = sum(reading.read or 0 for reading in known) - linked  # these cost this run no time
     shown = _FIGURES.get(figures["kind"], _row_figures)(figures, known)
     if seconds:
         shown.append(KeyFigure(label="time", value=wording.duration(seconds), note="in all phases"))
-    if seconds and rows:
-        shown.append(KeyFigure(label="rows per second", value=wording.count(rows / seconds)))
+    if seconds and rows > 0:
+        note = f"without {wording.count(linked)} scored before" if linked else ""
+        shown.append(KeyFigure(label="rows per second", value=wording.count(rows / seconds), note=note))
     return tuple(shown)
 
 

@@ -64,6 +64,7 @@ def report_figures(state: RunState) -> dict[str, Any]:
         ],
         "inputs": [_input_figures(name, pinned) for name, pinned in run.inputs.items()],
         "reads": dict(state.result.get("reads", {})),
+        "linked_rows": max((event["rows"] for event in state.events if event["event"] == "units_linked"), default=0),
         "result": dict(state.result),
     }
 

@@ -27,6 +27,17 @@ def test_key_figures_of_rows_add_up() -> None:
     assert shown["rows per second"] == "21,822"
 
 
+def test_rows_that_were_scored_before_are_not_counted_as_speed() -> None:
+    figures = sample.prepare_figures()
+    all_rows = sections.key_figures(figures)[-1]
+    read = sum(reading.read or 0 for reading in sections.readings(figures))
+    half = sections.key_figures({**figures, "linked_rows": read // 2})[-1]
+    assert (all_rows.label, all_rows.note) == ("rows per second", "")
+    assert half.note == f"without {read // 2:,} scored before"
+    assert int(half.value.replace(",", "")) == pytest.approx(int(all_rows.value.replace(",", "")) / 2, abs=1)
+    assert sections.key_figures({**figures, "linked_rows": read})[-1].label == "time"
+
+
 def test_a_run_without_receipts_says_what_was_planned_and_guesses_nothing() -> None:
     figures = sample.failed_figures()
     assert [reading.read for reading in sections.readings(figures)] == [None]
