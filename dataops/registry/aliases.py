@@ -105,6 +105,19 @@ def last_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMov
     return None if entry is None else _parse_move(entry, model, alias, registry.trust)
 
 
+def require_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove:
+    """As `last_move`, of an alias that was set.
+
+    Raises
+    ------
+    NotFound : no such model or alias.
+    """
+    last = last_move(registry, model, alias)
+    if last is None:
+        raise NotFound(_unset(registry, model, alias))
+    return last
+
+
 def history(registry: Registry, model: str, alias: str = CHAMPION) -> Iterator[AliasMove]:
     """Every move of `alias`, oldest first, each with what its signature is worth."""
     entries = alias_journal(registry, model, alias).entries()

@@ -8,20 +8,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dataops.declarations.signers import read_signers
 from dataops.errors import DataopsError, NotFound, Storage
-from dataops.governance.audit import read_signed, record_intent, verify_audit
+from dataops.governance.audit import read_signed, record_event, record_intent, verify_audit
 from dataops.governance.audit_chain import AuditFinding
 from dataops.governance.audit_verdicts import judge_checkpoints
 from dataops.governance.checkpoints import write_checkpoint
 from dataops.governance.signing import current_signing_key
 from dataops.records import now_utc
-from dataops.runs.workspace import Workspace
+from dataops.runs.workspace import Workspace, os_user
 from dataops.storage.objects import Store, open_store
 
 
@@ -107,6 +107,35 @@ def signed(workspace: Workspace) -> Iterator[Signing]:
             error.add_note(note)
         raise
     signing.note = sign_audit(workspace)
+
+
+@dataclass(slots=True)
+class CameOfIt:
+    """What the audit is told afterwards, beside the names that it was told before."""
+
+    word: str = "done"
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@contextmanager
+def announced(workspace: Workspace, event: str, facts: Mapping[str, object]) -> Iterator[CameOfIt]:
+    """The audit says what is about to happen inside, and afterwards what came of it, under ``<event>_result``."""
+    before = record_event(workspace.audit, event, principal=os_user(), **facts)
+    outcome = CameOfIt()
+
+    def tell() -> None:
+        names = {name: facts[name] for name in ("dataset", "run", "model") if name in facts}
+        told = {**names, **outcome.facts, "announced": before.number, "outcome": outcome.word}
+        record_event(workspace.audit, f"{event}_result", principal=os_user(), **told)
+
+    try:
+        yield outcome
+    except BaseException:
+        outcome.word = "failed"
+        with suppress(DataopsError):  # a second error would hide the first
+            tell()
+        raise
+    tell()
 
 
 def _sign_audit(workspace: Workspace) -> str | None:

@@ -9,9 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -21,12 +20,11 @@ from dataops.datasets.retention import ExpiryPlan, expire, plan_expiry, require_
 from dataops.datasets.snapshot import read_snapshot, was_published
 from dataops.datasets.tombstones import Garbage, mark, require_unmarked
 from dataops.declarations.jobs import Job, WritingJob
-from dataops.errors import DataopsError, NotFound
-from dataops.governance.audit import record_event
+from dataops.errors import NotFound
 from dataops.records import parse_time
-from dataops.runs.audit import signed
+from dataops.runs.audit import announced, signed
 from dataops.runs.ledger import Run, RunState, State
-from dataops.runs.workspace import Workspace, os_user
+from dataops.runs.workspace import Workspace
 from dataops.storage.files import open_files
 
 _FOR_STEWARDS = "letting data go can't be undone (without --yes anybody may look at what would go)"
@@ -83,40 +81,11 @@ def expire_dataset(workspace: Workspace, name: str, *, older_than: timedelta | N
             "runs": [one.run for one in plan.gone],
             "rows": sum(one.rows for one in plan.gone),
         }
-        with _announced(workspace, "expiry", before) as came_of_it:
+        with announced(workspace, "expiry", before) as came_of_it:
             snapshot = expire(workspace.store, plan)
             number = None if snapshot is None else snapshot.number
             came_of_it.facts["snapshot"] = number
     return Expired(plan=plan, snapshot=number, note=signing.note)
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What the audit is told afterwards, beside the names that it was told before."""
-
-    word: str = "done"
-    facts: dict[str, object] = field(default_factory=dict)
-
-
-@contextmanager
-def _announced(workspace: Workspace, event: str, facts: Mapping[str, object]) -> Iterator[_Outcome]:
-    """The audit says what is about to happen inside, and afterwards what came of it."""
-    announced = record_event(workspace.audit, event, principal=os_user(), **facts)
-    outcome = _Outcome()
-
-    def tell() -> None:
-        names = {name: facts[name] for name in ("dataset", "run") if name in facts}
-        told = {**names, **outcome.facts, "announced": announced.number, "outcome": outcome.word}
-        record_event(workspace.audit, f"{event}_result", principal=os_user(), **told)
-
-    try:
-        yield outcome
-    except BaseException:
-        outcome.word = "failed"
-        with suppress(DataopsError):  # a second error would hide the first
-            tell()
-        raise
-    tell()
 
 
 def collect_garbage(
@@ -209,7 +178,7 @@ def _delete(workspace: Workspace, going: Iterable[Garbage]) -> list[Garbage]:
             "files": len(one.files),
             "size_bytes": one.size_bytes,
         }
-        with _announced(workspace, "collection", before) as came_of_it:
+        with announced(workspace, "collection", before) as came_of_it:
             if not sweep(files, workspace.store, one):
                 came_of_it.word = "spared"
                 spared.append(one)
