@@ -79,28 +79,31 @@ class Allowance:
         if limit is None:
             return
         name, allowed = limit
-        early = "" if self.seen >= self.rows else f" (after {self.seen} of {self.rows} rows)"
+        early = "" if self.seen >= self.rows else f" (after {self.seen:,} of {self.rows:,} rows)"
         raise ContractViolation(
             f"{self._spell(checked)}{early}; errors.{name} allows {allowed}. Nothing was published: mend the data, or "
-            f"raise errors.{name}. By reason: {self._spell_reasons()}"
+            f"raise errors.{name} in the job, and run it again; `dataops job errors` shows the rows. By reason: "
+            f"{self._spell_reasons()}"
         )
 
     def _broken_limit(self, checked: int) -> tuple[str, str] | None:
         if self.budget.max_rows is not None and self.aside > self.budget.max_rows:
-            return "max_rows", str(self.budget.max_rows)
+            return "max_rows", f"{self.budget.max_rows:,}"
         if checked and self.aside / checked > self.budget.max_rate:
             return "max_rate", f"{self.budget.max_rate:.3%}"
         return None
 
     def _spell(self, checked: int) -> str:
-        what = f"{self.aside} of {checked} rows of '{self.dataset}'"
+        what = f"{self.aside:,} of {checked:,} rows of '{self.dataset}'"
         share = f"{self.aside / checked:.3%}" if checked else "all"
         if self.replay or not self.quarantined:
             return f"{what} failed, {share}"
         if not self.failed:
             return f"{what} were quarantined, {share}"
-        return f"{what} were set aside, {share} ({self.quarantined} quarantined, {self.failed} failed)"
+        return f"{what} were set aside, {share} ({self.quarantined:,} quarantined, {self.failed:,} failed)"
 
     def _spell_reasons(self) -> str:
-        named = [f"{reason} {rows}" for reason, rows in sorted(self.reasons.items(), key=lambda one: (-one[1], one[0]))]
+        named = [
+            f"{reason} {rows:,}" for reason, rows in sorted(self.reasons.items(), key=lambda one: (-one[1], one[0]))
+        ]
         return ", ".join([*named[:_SHOWN], *(["..."] if len(named) > _SHOWN else [])])

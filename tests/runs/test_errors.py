@@ -139,8 +139,9 @@ class TestUnderThePoliciesOfToday:
         assert list(look(town).rows) == smiths != []
 
     def test_who_may_read_nothing_sees_nothing(self, town: Offline) -> None:
+        reason, rows = next(iter(look(town).reasons.items()))
         give_roles(town.folder, "visitor")
-        with pytest.raises(AccessDenied):
+        with pytest.raises(AccessDenied, match=f"by reason they are: {reason} {rows}"):
             look(town)
 
 
@@ -189,6 +190,12 @@ class TestOfNoRescore:
         outcome = town.run("people_ready")
         with pytest.raises(InvalidInput, match="is a prepare: only a rescore"):
             look(town, outcome.state.run.id)
+
+    def test_of_a_jobs_name_the_newest_run_is_named(self, town: Offline) -> None:
+        newest = town.runs()[-1]
+        name = newest.rsplit("-", 2)[0]
+        with pytest.raises(NotFound, match=f"That is a job; its newest run is '{newest}'"):
+            error_rows_of(town.workspace, name, limit=1)
 
     def test_of_an_unknown_run_the_near_match_is_named(self, town: Offline) -> None:
         with pytest.raises(NotFound, match="Did you mean"):

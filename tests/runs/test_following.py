@@ -285,12 +285,13 @@ class TestTwoAtOnce:
 
 
 class TestWhatIsRefused:
-    @pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1", "86401"])
+    @pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1", "0", "86401", "soon"])
     def test_a_time_between_looks_that_nobody_can_wait_for(self, town: Offline, seconds: str) -> None:
         given = [JOBS, "scores", "--poll", seconds, "--workspace", str(town.folder)]
         found = CliRunner().invoke(run_command, given)
         assert found.exit_code == 2
         assert "--poll" in found.output
+        assert "float" not in found.output
         assert town.runs() == []
 
     def test_again(self, town: Offline) -> None:
