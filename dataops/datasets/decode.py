@@ -131,7 +131,7 @@ def _read_columns(
         if errno := getattr(error, "errno", None):  # the disk's word; Arrow's own findings have no number
             raise Storage(f"dataset '{source.dataset}': reading {fragment.shown} failed, errno {errno}") from None
         raise Integrity(
-            f"dataset '{source.dataset}': {fragment.shown} can't be decoded ({type(error).__name__} in unit {unit.id}); "
+            f"dataset '{source.dataset}': {fragment.shown} can't be decoded ({type(error).__name__} in {unit.id}): "
             "put a whole file in its place, then run again"
         ) from None
 
