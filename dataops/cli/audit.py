@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataops.cli.options import json_option, workspace_option
+from dataops.cli.options import json_option, moment, workspace_option
 from dataops.cli.output import end_with, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from dataops.governance.audit import Shown
     from dataops.governance.audit_chain import AuditFinding
 
@@ -88,7 +85,7 @@ def show(
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    begin, end = _moment(since, "--since"), _moment(until, "--until", end_of_day=True)
+    begin, end = moment(since, "--since"), moment(until, "--until", end_of_day=True)
     empty = "nothing was read yet" if not any([*asked.values(), since, until]) else "nothing"
     if not (as_json or every or asked["event"]):
         # of any time: a reading may begin before and end within
@@ -113,27 +110,3 @@ def _line(one: Shown) -> tuple[object, ...]:
 
 def _record(finding: AuditFinding) -> dict[str, Any]:
     return {"kind": str(finding.kind), "number": finding.number, "message": finding.message}
-
-
-def _moment(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:
-    """The time that `text` says, or how long ago."""
-    import re
-    from datetime import timedelta
-
-    from dataops.declarations.signers import parse_moment
-    from dataops.errors import InvalidInput
-    from dataops.records import now_utc
-
-    if text is None:
-        return None
-    units: dict[str, Callable[[int], timedelta]] = {
-        "d": lambda n: timedelta(days=n),
-        "h": lambda n: timedelta(hours=n),
-        "m": lambda n: timedelta(minutes=n),
-    }
-    if ago := re.fullmatch(r"(\d{1,5})([dhm])", text):
-        return now_utc() - units[ago[2]](int(ago[1]))
-    try:
-        return parse_moment(text, end_of_day=end_of_day)
-    except InvalidInput as error:
-        raise InvalidInput(f"{option}: {error}, or 7d, 12h, 30m (ago)") from None

@@ -1,4 +1,4 @@
-"""``dataops model`` champion, history, promote: where aliases point, and how they move."""
+"""``dataops model`` champion, history, promote, rollback, alias: where aliases point, and how they move."""
 
 from __future__ import annotations
 
@@ -6,33 +6,48 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataops.cli.options import json_option, workspace_option
-from dataops.cli.output import print_facts, print_json, print_table
+from dataops.cli.options import json_option, moment, workspace_option
+from dataops.cli.output import print_facts, print_json, print_note, print_table
 
 if TYPE_CHECKING:
     from dataops.registry.aliases import AliasMove
     from dataops.registry.versions import Registry
+    from dataops.runs.models import Moved
 
 
 @click.command()
 @click.argument("name")
+@click.option("--at", metavar="TIME", help="Then: 2026-01-31 (its end), 2026-01-31T12:00:00Z, or 7d, 12h (ago).")
 @workspace_option
 @json_option
-def champion(name: str, *, workspace: str | None, as_json: bool) -> None:
+def champion(name: str, *, at: str | None, workspace: str | None, as_json: bool) -> None:
     """Say which version of NAME is champion.
 
-    And since when, by whom, and why.
+    And since when, by whom, and why; with --at, which one was.
 
     \b
-    Example:
+    Examples:
       dataops model champion income
+      dataops model champion income --at 2026-01-31
     """
-    from dataops.registry.aliases import resolve
+    from dataops.errors import NotFound
+    from dataops.registry.aliases import CHAMPION, move_at, require_move, resolve
     from dataops.runs.workspace import open_workspace
 
     registry = open_workspace(workspace).registry
-    resolve(registry, name)
-    record = _moves(registry, name, "champion")[-1]
+    then = moment(at, "--at", end_of_day=True)
+    if then is None:
+        resolve(registry, name)
+        held = require_move(registry, name)
+    else:
+        require_move(registry, name)
+        found = move_at(registry, name, CHAMPION, then)
+        if found is None:
+            raise NotFound(f"{name} had no champion by then; see `dataops model history {name}`")
+        held = found
+        if not held.trusted:
+            print_note(f"generation {held.generation}: {held.words}")
+    record = _record(registry, held)
     print_json(record) if as_json else print_facts(record)
 
 
@@ -44,40 +59,104 @@ def champion(name: str, *, workspace: str | None, as_json: bool) -> None:
 def history(name: str, *, alias: str, workspace: str | None, as_json: bool) -> None:
     """List every move of NAME's champion.
 
-    Or of another alias: which version, since when, by whom, why.
+    Or of another alias: which version, of which kind, since when, by whom, why. Signatures that this workspace doesn't
+    trust are named.
 
     \b
     Example:
       dataops model history income
     """
-    from dataops.registry.aliases import list_aliases, resolve
+    from dataops.registry.aliases import require_move
     from dataops.runs.workspace import open_workspace
 
     registry = open_workspace(workspace).registry
-    if alias not in list_aliases(registry, name):
-        resolve(registry, name, alias)
+    require_move(registry, name, alias)
     moves = _moves(registry, name, alias)
     if as_json:
         print_json(moves)
         return
-    print_table(["generation", "version", "since", "by", "reason"], [list(one.values())[:5] for one in moves])
+    columns = ["generation", "version", "kind", "since", "by", "reason", "signature"]
+    rows = [[None if name == "signature" and one[name] == "good" else one[name] for name in columns] for one in moves]
+    print_table(columns, rows, rare=("signature",))
+
+
+@click.command()
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; it is kept with the move.")
+@click.option("--alias", default="champion", show_default=True, help="The alias to roll back.")
+@workspace_option
+@json_option
+def rollback(name: str, *, reason: str, alias: str, workspace: str | None, as_json: bool) -> None:
+    """Take NAME's last promotion back.
+
+    The champion is the version again that was promoted before, as a new generation; a second rollback goes back by one
+    promotion more. No gates are asked: it passed them when it was promoted. It is read whole first. The audit says who
+    and why.
+
+    \b
+    Example:
+      dataops model rollback income --reason "too many rejections since Monday"
+    """
+    from dataops.runs.models import roll_back
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    _say_moved(opened.registry, roll_back(opened, name, reason=reason, alias=alias), as_json=as_json)
+
+
+@click.command()
+@click.argument("reference")
+@click.argument("name")
+@click.option("--reason", required=True, help="Why; it is kept with the move.")
+@workspace_option
+@json_option
+def alias(reference: str, name: str, *, reason: str, workspace: str | None, as_json: bool) -> None:
+    """Let the alias NAME point at REFERENCE.
+
+    REFERENCE is NAME@VERSION or NAME@ALIAS; the alias any but the champion, which is promoted and rolled back. The
+    audit says who and why.
+
+    \b
+    Example:
+      dataops model alias income@3 challenger --reason "to be compared in May"
+    """
+    from dataops.runs.models import set_alias
+    from dataops.runs.workspace import open_workspace
+
+    opened = open_workspace(workspace)
+    _say_moved(opened.registry, set_alias(opened, reference, name, reason=reason), as_json=as_json)
+
+
+def _say_moved(registry: Registry, moved: Moved, *, as_json: bool) -> None:
+    print_note(moved.note)
+    before = moved.before and f"{moved.before.model}@{moved.before.version}"
+    record = _record(registry, moved.move)
+    if as_json:
+        print_json({**record, "alias": moved.move.alias, "before": before})
+        return
+    print_facts({moved.move.alias: f"moved from {before}" if before else "set", **record})
 
 
 def _moves(registry: Registry, name: str, alias: str) -> list[dict[str, Any]]:
-    from dataops.records import format_time
     from dataops.registry.aliases import history as moves_of
 
-    return [
-        {
-            "generation": move.generation,
-            "version": f"{name}@{move.version}",
-            "since": format_time(move.moved_at),
-            "by": move.actor,
-            "reason": move.reason,
-            "verdict": _verdict_page(registry, move),
-        }
-        for move in moves_of(registry, name, alias)
-    ]
+    return [_record(registry, move) for move in moves_of(registry, name, alias)]
+
+
+def _record(registry: Registry, move: AliasMove) -> dict[str, Any]:
+    from dataops.records import format_time
+
+    return {
+        "generation": move.generation,
+        "version": f"{move.model}@{move.version}",
+        "since": format_time(move.moved_at),
+        "by": move.actor,
+        "reason": move.reason,
+        "verdict": _verdict_page(registry, move),
+        "kind": move.kind.value,
+        "signed_by": move.signed_by,
+        "signature": move.worth and move.worth.value,
+    }
 
 
 def _verdict_page(registry: Registry, move: AliasMove) -> str | None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataops.cli.options import json_option, workspace_option
+from dataops.cli.options import duration, json_option, workspace_option, yes_option
 from dataops.cli.output import print_facts, print_json, print_note, print_table, spell_bytes
 
 if TYPE_CHECKING:
@@ -17,36 +15,16 @@ if TYPE_CHECKING:
     from dataops.datasets.tombstones import Garbage
     from dataops.runs.retention import Collected
 
-F = TypeVar("F", bound=Callable[..., Any])
-_DURATION = re.compile(r"(\d{1,6})([dhms])")
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-
-
-def _duration(context: click.Context, parameter: click.Parameter, value: str | None) -> timedelta | None:
-    """A whole number of days, hours, minutes or seconds (``30d``) as a timedelta."""
-    if value is None:
-        return None
-    found = _DURATION.fullmatch(value)
-    if found is None:
-        message = f"{value!r} is no duration: expected a whole number with d, h, m or s, such as 30d"
-        raise click.BadParameter(message, ctx=context, param=parameter)
-    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
-
-
-def _yes_option(function: F) -> F:
-    words = "Do it: takes the role `steward`. Without, only say what would be done."
-    return click.option("--yes", "do", is_flag=True, help=words)(function)
-
 
 @click.command()
 @click.argument("name")
 @click.option(
     "--older-than",
-    callback=_duration,
+    callback=duration,
     metavar="AGE",
     help="Keep rows that were published within AGE (30d, 12h). Default: as the contracts say.",
 )
-@_yes_option
+@yes_option
 @workspace_option
 @json_option
 def expire(name: str, *, older_than: timedelta | None, do: bool, workspace: str | None, as_json: bool) -> None:
@@ -97,13 +75,13 @@ def _say_expiry(plan: ExpiryPlan, number: int | None) -> None:
 @click.argument("name", required=False)
 @click.option(
     "--grace",
-    callback=_duration,
+    callback=duration,
     default="7d",
     show_default=True,
     metavar="AGE",
     help="How long files stay after nobody names them, and again after they were marked.",
 )
-@_yes_option
+@yes_option
 @workspace_option
 @json_option
 def gc(name: str | None, *, grace: timedelta, do: bool, workspace: str | None, as_json: bool) -> None:
