@@ -21,6 +21,7 @@ import numpy as np
 
 from dataops.declarations.monitor import DriftMetric
 from dataops.features.cells import MISSING, UNKNOWN, CategoryCells, Cells, Fold, NumberCells, folded
+from dataops.features.chi_square import upper_quantile
 from dataops.features.columns import Ints
 from dataops.features.folding import fold_cells
 from dataops.records import Record
@@ -220,11 +221,9 @@ def _share(one: Compared, cell: int, counts: Ints) -> _Share:
 
 
 def _chance_of_index(one: Compared, parts: Ints) -> float:
-    from scipy.special import chdtri
-
     if not all(one.rows) or parts.shape[1] < 2:
         return 0.0
-    return float(chdtri(parts.shape[1] - 1, CHANCE)) * one.spread
+    return upper_quantile(parts.shape[1] - 1, CHANCE) * one.spread
 
 
 def _chance_of_share(one: Compared, then: _Share, now: _Share) -> float:
