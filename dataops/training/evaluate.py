@@ -19,10 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.errors import AccessDenied, InvalidInput
+from dataops.features.folding import may_stand
 from dataops.features.hiding import values_together
 from dataops.features.slices import OTHERS, slice_texts
 from dataops.models.predictor import Predictor, load_predictor
+from dataops.training.groups import Groups
 from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, SliceValues, merge_parts
+from dataops.training.replicates import SCHEME, changes_of
 from dataops.training.scores import (
     IntArray,
     ScoreCounts,
@@ -34,6 +37,7 @@ from dataops.training.scores import (
 
 SMALLEST_SLICE_ROWS = 20
 MOST_SLICE_VALUES = 200
+TOO_SMALL, REPLICATES = "too_small", "replicates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,19 +49,29 @@ class Evaluation:
 
 
 def evaluate_scores(
-    scores: FloatArray, target: np.ndarray[Any, Any], slices: Mapping[str, SliceValues] | None = None
+    scores: FloatArray,
+    target: np.ndarray[Any, Any],
+    slices: Mapping[str, SliceValues] | None = None,
+    groups: Groups | None = None,
 ) -> Evaluation:
     """The counts overall and by slice.
+
+    Parameters
+    ----------
+    groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`; None counts nothing by group.
 
     Raises
     ------
     InvalidInput : see `count_scores`; a slice column of more than `MOST_SLICE_VALUES` values.
     """
     by_slice = {
-        name: {value: count_scores(scores[rows], target[rows]) for value, rows in rows_by_value(name, values)}
+        name: {
+            value: count_scores(scores[rows], target[rows], None if groups is None else groups[rows])
+            for value, rows in rows_by_value(name, values)
+        }
         for name, values in (slices or {}).items()
     }
-    return Evaluation(overall=count_scores(scores, target), slices=by_slice)
+    return Evaluation(overall=count_scores(scores, target, groups), slices=by_slice)
 
 
 def rows_by_value(name: str, values: SliceValues) -> list[tuple[str, IntArray]]:
@@ -101,6 +115,8 @@ def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
 def report(evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: int = 1) -> dict[str, Any]:
     """What ``metrics.json`` says of one dataset: ``rows``, ``overall`` and ``slices`` (column -> value -> figures).
 
+    Where rows were counted by group also ``replicates``: by how much each figure changes without each group.
+
     Parameters
     ----------
     min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
@@ -115,12 +131,33 @@ def report(evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: in
             f"the rows to evaluate on are fewer than {min_group_size}, and the policies show no figures about so few; "
             "evaluate on more rows"
         )
+    shown = {name: group_small(by_value, min_group_size) for name, by_value in sorted(evaluation.slices.items())}
     slices = {
-        name: {value: _slice_report(counts, metrics) for value, counts in sorted(grouped.items())}
-        for name, by_value in sorted(evaluation.slices.items())
-        for grouped in [group_small(by_value, min_group_size)]
+        name: {value: _slice_report(counts, metrics) for value, counts in sorted(by_value.items())}
+        for name, by_value in shown.items()
     }
-    return {"rows": overall.rows, "overall": compute_metrics(overall, metrics), "slices": slices}
+    found = {"rows": overall.rows, "overall": compute_metrics(overall, metrics), "slices": slices}
+    if overall.groups is None:
+        return found
+    changes = {name: _changes_by_value(by_value, metrics, min_group_size) for name, by_value in shown.items()}
+    replicates = {"scheme": SCHEME, "overall": _changes(overall, metrics, min_group_size), "slices": changes}
+    return {**found, REPLICATES: replicates}
+
+
+def _changes(counts: ScoreCounts, metrics: Sequence[str], least: int) -> dict[str, list[float]]:
+    return {} if counts.groups is None else changes_of(counts.groups, metrics, min_group_size=least)
+
+
+def _changes_by_value(
+    by_value: Mapping[str, ScoreCounts], metrics: Sequence[str], least: int
+) -> dict[str, dict[str, list[float]]]:
+    """The changes of each value that has figures: of all values or of none, since one could be had by difference."""
+    stand = all(one.groups is not None and may_stand(one.groups.rows, least) for one in by_value.values())
+    return {
+        value: _changes(counts, metrics, least) if stand else {}
+        for value, counts in sorted(by_value.items())
+        if not _too_small(counts)
+    }
 
 
 def group_small(by_value: Mapping[str, ScoreCounts], min_size: int) -> Mapping[str, ScoreCounts]:
@@ -133,11 +170,16 @@ def group_small(by_value: Mapping[str, ScoreCounts], min_size: int) -> Mapping[s
 
 
 def _slice_report(counts: ScoreCounts, metrics: Sequence[str]) -> dict[str, Any]:
-    if counts.rows < SMALLEST_SLICE_ROWS:
-        return {"rows": counts.rows, "too_small": f"fewer than {SMALLEST_SLICE_ROWS} rows"}
-    if not (counts.n_positive and counts.n_negative):
-        return {"rows": counts.rows, "too_small": "one class only"}
+    if reason := _too_small(counts):
+        return {"rows": counts.rows, TOO_SMALL: reason}
     return {"rows": counts.rows, **compute_metrics(counts, metrics)}
+
+
+def _too_small(counts: ScoreCounts) -> str:
+    """Why a slice has no figures; "" if it has."""
+    if counts.rows < SMALLEST_SLICE_ROWS:
+        return f"fewer than {SMALLEST_SLICE_ROWS} rows"
+    return "" if counts.n_positive and counts.n_negative else "one class only"
 
 
 def evaluate_on_cluster(
@@ -158,7 +200,7 @@ def evaluate_on_cluster(
 
 def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes]) -> Evaluation:
     scores = loaded_predictor(*argument).predict(part.encoded)
-    return evaluate_scores(scores, part.target, part.slices)
+    return evaluate_scores(scores, part.target, part.slices, part.groups)
 
 
 @lru_cache(maxsize=4)

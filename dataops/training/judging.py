@@ -84,7 +84,7 @@ def _judge_part(part: EncodedPart, argument: tuple[str, bytes, tuple[Cells, ...]
     model_format, model, cells = argument
     scores = loaded_predictor(model_format, model).predict(part.encoded)
     return Judged(
-        evaluation=evaluate_scores(scores, part.target, part.slices),
+        evaluation=evaluate_scores(scores, part.target, part.slices, part.groups),
         histogram=np.array(score_histogram(scores), np.int64),
         columns=count_columns(cells, part.encoded),
         slices={

@@ -18,6 +18,7 @@ import pyarrow as pa
 from dataops.errors import Compute, DataopsError, InvalidInput
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
+from dataops.training.groups import Groups
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -37,16 +38,19 @@ class EncodedPart:
     target : float32 (n_rows,), 0 or 1.
     weight : float32 (n_rows,), finite and not negative; None weighs each row 1.
     slices : per column that evaluation reports by, n_rows strings in an Arrow or NumPy array; null is a value.
+    groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`; None where nobody judges by them.
     """
 
     encoded: Encoded
     target: FloatArray
     weight: FloatArray | None = None
     slices: Mapping[str, SliceValues] = field(default_factory=dict)
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
         lengths = {"encoded": self.encoded.rows}
         lengths |= {} if self.weight is None else {"weight": len(self.weight)}
+        lengths |= {} if self.groups is None else {"groups": len(self.groups)}
         lengths |= {f"slice {name}": len(values) for name, values in self.slices.items()}
         wrong = {name: n for name, n in lengths.items() if n != self.rows}
         if wrong:
@@ -59,7 +63,7 @@ class EncodedPart:
 
     def __sizeof__(self) -> int:
         # Dask weighs results by this: without it a part would count as some 100 bytes and be moved about freely
-        arrays = [self.encoded.values, self.target, self.weight, *self.slices.values()]
+        arrays = [self.encoded.values, self.target, self.weight, self.groups, *self.slices.values()]
         return 256 + sum(array.nbytes for array in arrays if array is not None)
 
 

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
@@ -31,9 +31,11 @@ from dataops.features.summary import Summary, summarise
 from dataops.governance.expressions import Expression, evaluate, evaluate_predicate
 from dataops.preparation.split import TEST
 from dataops.records import merkle_root
+from dataops.training.groups import row_groups
 from dataops.training.parts import EncodedPart, PartsOnCluster
 
 HOLDOUT_EVERY = 5
+_GROUP = "\0group"  # no column is called so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Selection:
     side : ``train``, ``test``, or None for all rows.
     split_column : the column that says the side; None: by place in the file.
     target, weight, slices : what is read beside the features.
+    grouped : whether each row's group is told: see `dataops.training.groups`.
     """
 
     source: Source
@@ -58,11 +61,14 @@ class Selection:
     split_column: str | None = None
     weight: str | None = None
     slices: tuple[str, ...] = ()
+    grouped: bool = False
 
 
 def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray, Receipt]:
     """The selected rows of `unit`, their targets (float32, 0 or 1), and what became of the others."""
     read = read_unit(selection.source, unit, selection.read)
+    if selection.grouped:
+        read = _with_groups(read, unit)
     table = _one_side(selection, read)
     table, _ = selection.steps.apply(table)
     if selection.labelled is not None:
@@ -73,6 +79,12 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
         table, target = table.filter(known), target.filter(known)
     receipt = read.receipt.with_filtered_by_job(read.table.num_rows - table.num_rows)
     return table, target.to_numpy(zero_copy_only=False).astype(np.float32), receipt
+
+
+def _with_groups(read: GovernedRead, unit: Unit) -> GovernedRead:
+    """`read` with the group of each row as a column."""
+    groups = row_groups(unit.fragment.identity, read.positions)
+    return replace(read, table=read.table.append_column(_GROUP, pa.array(groups)))
 
 
 def _one_side(selection: Selection, read: GovernedRead) -> pa.Table:
@@ -133,6 +145,7 @@ def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]
         target=target,
         weight=weight,
         slices={name: table.column(name).combine_chunks() for name in selection.slices},
+        groups=table.column(_GROUP).to_numpy() if selection.grouped else None,
     )
     return part, receipt
 

@@ -7,6 +7,7 @@
    off by 2**-41 at most.
 3. What a bucket hides is stated: `roc_auc_error_bound` and `average_precision_error_bound` come with their metric.
 4. Rows count once each: weights are for training.
+5. Where each row's group is known, rows are counted by group too (`groups`), for what tells how sure a metric is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from dataops.errors import InvalidInput, near_match
+from dataops.training.groups import GroupCounts, Groups, bins_of, count_groups, merge_groups
 from dataops.training.parts import FloatArray
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -25,6 +27,7 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 CUT_BITS = 11  # of float32's 23 bits of mantissa, 12 stay
 UNIT = 2**40  # sums count multiples of 1 / UNIT
 SUM_ROWS = 2**18  # a log loss is below 2**4: so many of them, times UNIT, fit an int64
+CALIBRATED = 10  # parts by score that calibration is told of
 CLIP = float(np.finfo(np.float32).eps)  # scikit-learn's bound for the log loss of float32 scores
 
 
@@ -37,6 +40,7 @@ class ScoreCounts:
     buckets : int64 (n_buckets,), strictly increasing: those that hold rows.
     positives, negatives : int64 (n_buckets,), rows of each class.
     log_loss_units, squared_error_units : sums over all rows, in multiples of ``1 / UNIT``.
+    groups : the same rows by group; None where the groups of some aren't known.
     """
 
     buckets: IntArray
@@ -44,6 +48,7 @@ class ScoreCounts:
     negatives: IntArray
     log_loss_units: int
     squared_error_units: int
+    groups: GroupCounts | None = None
 
     @property
     def n_positive(self) -> int:
@@ -61,8 +66,12 @@ class ScoreCounts:
         return self.n_positive + self.n_negative
 
 
-def count_scores(scores: FloatArray, target: np.ndarray[Any, Any]) -> ScoreCounts:
+def count_scores(scores: FloatArray, target: np.ndarray[Any, Any], groups: Groups | None = None) -> ScoreCounts:
     """The counts of rows with those scores, float32 (n_rows,) from 0 to 1, and targets, 0 or 1.
+
+    Parameters
+    ----------
+    groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`.
 
     Raises
     ------
@@ -73,12 +82,19 @@ def count_scores(scores: FloatArray, target: np.ndarray[Any, Any]) -> ScoreCount
     buckets, place = np.unique(score_bucket(scores), return_inverse=True)
     likely = np.clip(scores.astype(np.float64), CLIP, 1 - CLIP)
     error = scores.astype(np.float64) - positive
+    losses = _units(-np.log(np.where(positive, likely, 1 - likely)))
+    squares = _units(error * error)
+    grouped = None
+    if groups is not None:
+        bins = bins_of(bucket_starts(buckets))
+        grouped = count_groups(bins, place, positive, groups, log_loss=losses, squared_error=squares)
     return ScoreCounts(
         buckets=buckets,
         positives=np.bincount(place[positive], minlength=len(buckets)),
         negatives=np.bincount(place[~positive], minlength=len(buckets)),
-        log_loss_units=_units(-np.log(np.where(positive, likely, 1 - likely))),
-        squared_error_units=_units(error * error),
+        log_loss_units=sum(grouped.log_loss_units) if grouped else _total(losses),
+        squared_error_units=sum(grouped.squared_error_units) if grouped else _total(squares),
+        groups=grouped,
     )
 
 
@@ -105,9 +121,13 @@ def bucket_starts(buckets: IntArray) -> FloatArray:
     return (buckets.astype(np.uint32) << CUT_BITS).view(np.float32)
 
 
-def _units(values: np.ndarray[Any, np.dtype[np.float64]]) -> int:
-    whole = np.rint(values * UNIT).astype(np.int64)
-    return sum(int(whole[start : start + SUM_ROWS].sum()) for start in range(0, len(whole), SUM_ROWS))
+def _units(values: np.ndarray[Any, np.dtype[np.float64]]) -> IntArray:
+    units: IntArray = np.rint(values * UNIT).astype(np.int64)
+    return units
+
+
+def _total(units: IntArray) -> int:
+    return sum(int(units[start : start + SUM_ROWS].sum()) for start in range(0, len(units), SUM_ROWS))
 
 
 def merge_counts(counts: Sequence[ScoreCounts]) -> ScoreCounts:
@@ -117,12 +137,14 @@ def merge_counts(counts: Sequence[ScoreCounts]) -> ScoreCounts:
     positives, negatives = np.zeros(len(buckets), np.int64), np.zeros(len(buckets), np.int64)
     np.add.at(positives, place, np.concatenate([one.positives for one in counts] or nothing))
     np.add.at(negatives, place, np.concatenate([one.negatives for one in counts] or nothing))
+    grouped = [one.groups for one in counts if one.groups is not None]
     return ScoreCounts(
         buckets=buckets,
         positives=positives,
         negatives=negatives,
         log_loss_units=sum(one.log_loss_units for one in counts),
         squared_error_units=sum(one.squared_error_units for one in counts),
+        groups=merge_groups(grouped) if grouped and len(grouped) == len(counts) else None,
     )
 
 
@@ -179,8 +201,32 @@ def brier(counts: ScoreCounts) -> float:
     return counts.squared_error_units / UNIT / counts.rows
 
 
+def calibration_error(counts: ScoreCounts) -> float:
+    """The expected calibration error: how far the shares of positives are from the mean scores, over `CALIBRATED` parts
+    of about as many rows by score, rows of one bucket together.
+
+    After Naeini, Cooper and Hauskrecht 2015, AAAI; by parts of equal rows: Nixon et al. 2019, CVPR workshops. A score
+    counts as the middle of its bucket, so it is off by 2**-13 at most.
+    """
+    rows = counts.positives + counts.negatives
+    middle_row = 2 * (np.cumsum(rows) - rows) + rows  # doubled
+    part = middle_row * CALIBRATED // (2 * counts.rows)
+    edges = bucket_starts(np.append(counts.buckets, counts.buckets + 1)).astype(np.float64).reshape(2, -1)
+    promised = np.bincount(part, np.minimum(edges.mean(axis=0), 1.0) * rows, CALIBRATED)
+    found = np.bincount(part, counts.positives, CALIBRATED)
+    return float(np.abs(promised - found).sum() / counts.rows)
+
+
 METRICS: Mapping[str, Callable[[ScoreCounts], float]] = {
-    function.__name__: function for function in (roc_auc, average_precision, accuracy, log_loss, brier)
+    function.__name__: function
+    for function in (
+        roc_auc,
+        average_precision,
+        accuracy,
+        log_loss,
+        brier,
+        calibration_error,
+    )
 }
 BOUNDS: Mapping[str, Callable[[ScoreCounts], float]] = {
     "roc_auc": roc_auc_error_bound,

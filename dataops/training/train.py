@@ -11,7 +11,7 @@ registered.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -38,7 +38,7 @@ from dataops.models.package import Package
 from dataops.models.predictor import load_predictor
 from dataops.records import Record, now_utc
 from dataops.registry.versions import Registry
-from dataops.training.evaluate import evaluate_on_cluster
+from dataops.training.evaluate import REPLICATES, evaluate_on_cluster
 from dataops.training.judging import judge_on_cluster
 from dataops.training.plan import TrainPlan
 from dataops.training.reading import PartContext, SummaryContext, load_parts, read_figures, summarise_unit
@@ -137,7 +137,7 @@ def _judge_all(
     references: list[Reference] = []
     for input_name, selection in plan.judge.items():
         name, given = plan.metrics_name(input_name), inputs[input_name]
-        context = PartContext(selection=selection, encoder=judging.encoder)
+        context = PartContext(selection=replace(selection, grouped=True), encoder=judging.encoder)
         parts, receipts = load_parts(work, f"judge on {name}", context, given.units)
         require_within_thresholds(given, receipts)
         least = given.grant.effect.min_group_size
@@ -203,7 +203,8 @@ def _register(
         "candidate": trained.name,
         "format": trained.model_format,
         "size_bytes": len(trained.model),
-        "metrics": trained.metrics,
+        # what tells how sure they are is long, and stays with the version
+        "metrics": {of: {key: one[key] for key in one if key != REPLICATES} for of, one in trained.metrics.items()},
     }
 
 

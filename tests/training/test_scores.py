@@ -126,7 +126,7 @@ def test_sums_of_many_rows_do_not_overflow():
 
 def test_one_class_has_no_auc_but_a_loss():
     counts = count_scores(np.array([0.2, 0.9], np.float32), np.array([1, 1], np.float32))
-    assert set(compute_metrics(counts, list(METRICS))) == {"accuracy", "log_loss", "brier"}
+    assert set(compute_metrics(counts, list(METRICS))) == {"accuracy", "log_loss", "brier", "calibration_error"}
 
 
 def test_no_rows_have_no_metrics():
