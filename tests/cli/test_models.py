@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dataops.records import now_utc
 from dataops.runs.workspace import open_workspace
-from tests.registry.examples import AT, make_metrics, make_package
+from tests.registry.examples import make_metrics, make_package
 
 RULES = "model: wealth\nrules: [{metric: roc_auc, minimum: 0.8}, {metric: log_loss, maximum: 0.5}]\n"
 
@@ -15,11 +16,11 @@ RULES = "model: wealth\nrules: [{metric: roc_auc, minimum: 0.8}, {metric: log_lo
 @pytest.fixture
 def registered(workspace: Path) -> Path:
     """Two train runs: three candidates of the first, the last of which is the best of all, two of the second."""
-    registry = open_workspace(str(workspace), {}).registry
+    opened = open_workspace(str(workspace), {})
     figures = [("a", 0.7, 0.1), ("a", 0.8, 0.3), ("a", 0.99, 0.1), ("b", 0.9, 0.4), ("b", 0.85, 0.2)]
     for number, (run, roc_auc, log_loss) in enumerate(figures):
         package = make_package(run, make_metrics(roc_auc + number * 1e-9, log_loss))
-        registry.register("wealth", package, at=AT)
+        opened.registry.register("wealth", package, at=now_utc(), key=opened.signing_key())
     (workspace / "jobs" / "promotion.yaml").write_text(RULES)
     return workspace
 
@@ -56,7 +57,7 @@ def test_without_rules_nothing_is_promoted(registered, dataops):
 def test_a_version_is_promoted_by_number_and_refused_by_its_gates(registered, dataops):
     refused = dataops("model", "promote", "wealth@1", "--reason", "x", "--json")
     assert refused.code == 5
-    assert "roc_auc on holdout: 0.7, minimum 0.8" in refused.json["error"]["message"]
+    assert "roc_auc on holdout: 0.7, at least 0.8" in refused.json["error"]["message"]
     assert list((registered / "registry" / "wealth" / "verdicts").glob("*.md"))
     assert not (registered / "registry" / "wealth" / "aliases").exists()
     assert dataops("model", "promote", "wealth@2", "--reason", "x").code == 0
@@ -81,6 +82,11 @@ def test_without_a_champion_it_says_so(registered, dataops):
         called = dataops("model", verb, "wealth")
         assert called.code == 3
         assert called.err == "error: model 'wealth' has no champion. It has no aliases yet: promote a version.\n"
+
+
+def test_an_alias_that_is_not_set_is_called_one(registered, dataops):
+    called = dataops("model", "show", "wealth@champon")
+    assert called.err == "error: model 'wealth' has no alias 'champon'. It has no aliases yet: promote a version.\n"
 
 
 def test_lists_and_history_say_the_same_as_text_and_as_json(registered, dataops):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
 from dataops.features.program import FeatureProgram
 from dataops.features.steps import RowSteps
+from dataops.governance.signing import Signer, SigningKey, create_signing_key
 from dataops.models.package import Package
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -40,3 +42,9 @@ def make_package(run: str = "run-1", metrics: Mapping[str, Any] | None = None) -
         lineage={"run": run, "snapshot": "census_training@1", "seed": 0, "trainer": "logistic", "params": {"l2": 1.0}},
         classifications=("pii.quasi",),
     )
+
+
+def make_key(folder: Path, at: datetime = AT, number: int = 1) -> tuple[SigningKey, Signer]:
+    """A new key, the `number`th of its folder, and its public side."""
+    signer = create_signing_key(folder, at=at, secret=bytes([number] * 32), owner="ana")
+    return SigningKey(folder=folder, key_id=signer.id), signer

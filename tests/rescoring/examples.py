@@ -22,11 +22,12 @@ from dataops.governance.expressions import parse_expression
 from dataops.governance.masking import Mask, MaskKind
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import BOOSTED, LINEAR
+from dataops.records import now_utc
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring.plan import ScorePlan, plan_rescore
 from dataops.rescoring.score import ScoreContext
 from dataops.runs.workspace import Workspace
-from tests.registry.examples import AT, make_package
+from tests.registry.examples import make_package
 
 TRADES = ("baker", "clerk", "miller", "smith")
 PROGRAM = FeatureProgram(
@@ -63,7 +64,7 @@ def register(workspace: Workspace, kind: str = LINEAR, program: FeatureProgram =
     package = replace(
         make_package(), program=program, model_format=kind, model=MODELS[kind](), lineage={"preparation_digest": "p1"}
     )
-    registered = workspace.registry.register("wealth", package, at=AT)
+    registered = workspace.registry.register("wealth", package, at=now_utc(), key=workspace.signing_key())
     return workspace.registry.read("wealth", registered.version)
 
 

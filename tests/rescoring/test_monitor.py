@@ -28,6 +28,7 @@ from dataops.features.reference import Reference
 from dataops.features.slices import slice_places
 from dataops.features.summary import summarise
 from dataops.models.predictor import LINEAR, load_predictor
+from dataops.records import now_utc
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring.monitor import NO_REFERENCE, NOT_COUNTED, drift_figures
 from dataops.rescoring.run import run_rescore
@@ -36,7 +37,7 @@ from dataops.storage.objects import open_store
 from dataops.training.evaluate import evaluate_scores, rows_by_value
 from dataops.training.judging import Judged, reference_of
 from tests.engine.inline import InlineWork
-from tests.registry.examples import AT, make_package
+from tests.registry.examples import make_package
 from tests.rescoring.examples import MODELS, PROGRAM, make_job, make_plan, register
 
 COLUMNS = ("age", "hours", "trade", "region")
@@ -84,7 +85,7 @@ def version_with(workspace: Workspace, reference: Reference) -> LoadedVersion:
         lineage={"preparation_digest": "p1"},
         reference=reference,
     )
-    registered = workspace.registry.register("wealth", package, at=AT)
+    registered = workspace.registry.register("wealth", package, at=now_utc(), key=workspace.signing_key())
     return workspace.registry.read("wealth", registered.version)
 
 
