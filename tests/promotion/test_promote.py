@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
 from dataops.promotion.evidence import Sources
+from dataops.promotion.override import Override, override_of, parse_override
 from dataops.promotion.promote import promote
 from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
@@ -141,6 +143,102 @@ def test_a_broken_champion_is_not_a_missing_one(registry):
         promoted(registry, register(registry, 0.99))
     absolute = Promotion(model="income", rules=RULES.rules[:1])
     assert promoted(registry, 2, promotion=absolute).moved
+
+
+def against_the_gates(**changes):
+    given = {"why": "the old one is unfair", "until": AT + timedelta(days=30), **changes}
+    return Override(**given)
+
+
+def test_a_person_promotes_against_the_gates_and_what_failed_stays_visible(registry):
+    promoted(registry, register(registry, 0.9))
+    result = promoted(registry, register(registry, 0.84), override=against_the_gates())
+    assert (result.moved, result.overridden, result.verdict.passed) == (True, True, False)
+    moved = current(registry, "income")
+    assert (moved.version, moved.actor) == (2, "ada")
+    assert moved.reason == "spring data (against its gates until 2026-03-02: the old one is unfair)"
+    (record,) = [record for record in verdicts(registry) if record["override"]]
+    assert record["passed"] is False
+    assert record["override"] == {
+        "by": "ada",
+        "why": "the old one is unfair",
+        "until": "2026-03-02T12:00:00.000000Z",
+    }
+    assert [finding["outcome"] for finding in record["findings"]] == ["failed", "failed"]
+    page = registry.store.get(f"{verdict_key('income', moved.verdict_digest)}.md").decode()
+    assert page.startswith("# income version 2 is promoted against its gates to champion\n")
+    assert "- **Overridden by:** ada, until 2026-03-02: the old one is unfair\n" in page
+    assert "## What failed\n\n- rule 1, roc_auc on holdout: 0.84, at least 0.85\n" in page
+    assert override_of(registry, moved) == against_the_gates()
+
+
+def test_an_override_that_nobody_needed_is_not_recorded(registry):
+    result = promoted(registry, register(registry, 0.9), override=against_the_gates())
+    assert not result.overridden
+    assert [record["override"] for record in verdicts(registry)] == [None]
+    assert override_of(registry, result.move) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"why": " "}, {"until": AT}, {"until": AT - timedelta(days=1)}, {"until": AT + timedelta(days=400)}],
+)
+def test_an_override_says_why_and_ends_within_a_year(registry, changes):
+    with pytest.raises(InvalidInput, match="an override"):
+        promoted(registry, register(registry, 0.1), override=against_the_gates(**changes))
+    assert registry.store.list("income/verdicts") == registry.store.list("income/aliases") == []
+
+
+def test_without_rules_a_person_may_promote_too(registry):
+    nothing = Promotion(model="income", rules=())
+    result = promoted(registry, register(registry, 0.9), promotion=nothing, override=against_the_gates())
+    assert result.overridden
+    assert verdicts(registry)[0]["reasons"] == ["no rules: not gated, so not promoted"]
+
+
+def test_nobody_promotes_what_is_not_whole(registry):
+    version = register(registry, 0.9)
+    registry.store.delete("income/versions/1/model.json")
+    with pytest.raises(Integrity):
+        promoted(registry, version, override=against_the_gates())
+    assert current(registry, "income") is None
+
+
+def test_a_verdict_that_was_changed_is_no_override(registry):
+    moved = promoted(registry, register(registry, 0.1), override=against_the_gates()).move
+    key = f"{verdict_key('income', moved.verdict_digest)}.json"
+    data = registry.store.get(key)
+    registry.store.delete(key)
+    assert override_of(registry, moved) is None
+    registry.store.put_if_absent(key, data.replace(b"2026-03-02", b"2036-03-02"))
+    assert override_of(registry, moved) is None
+
+
+@pytest.mark.parametrize(
+    ("why", "until", "message"),
+    [
+        ("x", None, "why and until when"),
+        (None, "2026-12-31", "why and until when"),
+        ("x", "31.12.2026", "is no day"),
+        ("x", "2026-02-30", "is no day"),
+    ],
+)
+def test_an_override_is_written_with_why_and_a_day(why, until, message):
+    with pytest.raises(InvalidInput, match=message):
+        parse_override(why, until)
+
+
+def test_an_override_holds_to_the_end_of_its_day():
+    assert parse_override(None, None) is None
+    assert parse_override("x", "2026-12-31").until == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def test_nobody_is_called_and_no_run_looked_at_unless_a_rule_asks(registry):
+    def never(*_):
+        raise AssertionError("nobody asked")
+
+    promoted(registry, register(registry, 0.9), sources=Sources(call=never, impact=never))
+    promoted(registry, register(registry, 0.91), sources=Sources(call=never, impact=never))
 
 
 def test_figures_may_come_from_a_fresh_evaluation_of_both(registry):

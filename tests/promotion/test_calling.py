@@ -1,0 +1,104 @@
+"""A version is called in a process of its own: what it may take, and what becomes of one that kills."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dataops.declarations.promotion import CallableLimits, Promotion
+from dataops.errors import Conflict
+from dataops.models.golden import make_golden
+from dataops.models.linear import LinearModel
+from dataops.models.package import Package
+from dataops.models.predictor import LINEAR, load_predictor
+from dataops.promotion import calling
+from dataops.promotion.calling import call_version
+from dataops.promotion.promote import promote
+from dataops.registry.versions import LoadedVersion, Registry
+from dataops.storage.objects import MemoryStore
+from tests.registry.examples import AT, make_package
+
+MODEL = LinearModel(intercept=0.1, numeric=(0.2,), categorical=((0.0, 0.3, -0.3),)).to_bytes()
+
+
+def package(model: bytes = MODEL, **changes: Any) -> Package:
+    made = make_package()
+    golden = make_golden(made.program, load_predictor(LINEAR, MODEL))
+    return replace(made, **{"model": model, "golden": golden, **changes})
+
+
+def loaded(given: Package) -> LoadedVersion:
+    registry = Registry(MemoryStore())
+    return registry.read("income", registry.register("income", given, at=AT).version)
+
+
+def limits(**given: Any) -> CallableLimits:
+    return CallableLimits.model_validate(given)
+
+
+def test_a_version_is_loaded_and_answers_as_it_did_with_what_it_took():
+    called = call_version(loaded(package()), limits(ms_per_row=100))
+    assert called.failed == ""
+    assert called.rows == 16
+    assert 0 < called.seconds < 30
+    assert 0 <= called.memory_mb < 512
+    assert 0 < called.ms_per_row < 1000
+
+
+def test_a_version_that_answers_otherwise_is_refused():
+    other = LinearModel(intercept=0.9, numeric=(0.2,), categorical=((0.0, 0.3, -0.3),)).to_bytes()
+    assert "answers otherwise than when it was registered" in call_version(loaded(package(other)), limits()).failed
+
+
+def test_a_model_that_cannot_be_read_says_why():
+    assert "model" in call_version(loaded(package(b"{}")), limits()).failed
+
+
+def test_without_golden_rows_nobody_knows_what_to_expect():
+    assert "no golden rows" in call_version(loaded(package(golden=None)), limits()).failed
+
+
+DEATHS = {
+    "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)": "it killed the process that loaded it: SIGSEGV",
+    "import ctypes; ctypes.string_at(8)": "it killed the process that loaded it: SIGSEGV",
+    "import os; os._exit(3)": "ended without an answer (exit 3)",
+    "import signal; signal.pause()": "hadn't predicted its golden rows after 0.2 seconds",
+    "while True: pass": "hadn't predicted its golden rows after 0.2 seconds",
+    "held = bytearray(1 << 30)": "it takes more than the 64 MB that it may",
+}
+
+
+@pytest.mark.parametrize("deed", DEATHS, ids=["segfault", "bad read", "exit", "sleep", "loop", "memory"])
+def test_a_version_that_kills_overstays_or_swells_ends_its_own_process_alone(deed, monkeypatch):
+    """The caller itself runs; only loading a model is another deed."""
+    code = (
+        "from dataops.promotion import caller\n"
+        f"def load(*_):\n    {deed}\n"
+        "caller.load_predictor = load\n"
+        "caller.main()\n"
+    )
+    monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", code))
+    overstays = "seconds" in DEATHS[deed]
+    called = call_version(loaded(package()), limits(seconds=0.2 if overstays else 60, memory_mb=64))
+    assert DEATHS[deed] in called.failed
+
+
+def test_the_process_knows_no_secret_of_this_one(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    told = """import json, os, sys
+sys.stdin.buffer.read()
+print(json.dumps({"failed": str(os.environ.get("AWS_SECRET_ACCESS_KEY"))}))"""
+    monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", told))
+    assert call_version(loaded(package()), limits()).failed == "None"
+
+
+def test_one_that_kills_is_refused_and_the_one_that_judges_lives(monkeypatch):
+    monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", "import os; os.abort()"))
+    registry = Registry(MemoryStore())
+    version = registry.register("income", package(), at=AT).version
+    rules = [{"metric": "roc_auc", "minimum": 0.5}, {"callable": {}}]
+    promotion = Promotion.model_validate({"model": "income", "rules": rules}, strict=False)
+    with pytest.raises(Conflict, match=r"rule 2, call: it killed the process that loaded it: SIGABRT"):
+        promote(registry, "income", version, promotion=promotion, actor="ada", reason="spring")
