@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dataops.errors import Conflict, Integrity, NotFound
-from dataops.records import decode_record, encode_record, format_time, parse_time
+from dataops.records import Record, decode_record, encode_record, format_time, parse_time
 from dataops.storage.objects import Store
 
 FOLDER = "tombstones"
@@ -34,7 +34,7 @@ class Tombstone:
 def condemn(store: Store, stone: Tombstone) -> Tombstone:
     """The record that says that the version will be deleted: this one, or the one that was there first."""
     key = _condemned_key(stone.model, stone.version)
-    store.put_if_absent(key, _encode(stone, "model-tombstone"))
+    store.put_if_absent(key, encode_record("model-tombstone", 1, _body(stone)))
     return condemned(store, stone.model, stone.version) or stone
 
 
@@ -55,7 +55,7 @@ def spare(store: Store, model: str, version: int) -> None:
 
 def begin_deletion(store: Store, stone: Tombstone) -> None:
     """The record that says that the version is deleted."""
-    store.put_if_absent(_deleted_key(stone.model, stone.version), _encode(stone, "model-deletion"))
+    store.put_if_absent(_deleted_key(stone.model, stone.version), encode_record("model-deletion", 1, _body(stone)))
 
 
 def call_off_deletion(store: Store, model: str, version: int) -> None:
@@ -112,15 +112,14 @@ def _deleted_key(model: str, version: int) -> str:
     return f"{model}/{FOLDER}/{version}-deleted.json"
 
 
-def _encode(stone: Tombstone, kind: str) -> bytes:
-    body = {
+def _body(stone: Tombstone) -> Record:
+    return {
         "model": stone.model,
         "version": stone.version,
         "digest": stone.digest,
         "at": format_time(stone.at),
         "actor": stone.actor,
     }
-    return encode_record(kind, 1, body)
 
 
 def _read(store: Store, key: str, kind: str, model: str, version: int) -> Tombstone | None:

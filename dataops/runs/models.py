@@ -158,8 +158,9 @@ def _pin(workspace: Workspace, reference: str, reason: str, *, pinned: bool) -> 
         model, version = named.model, named.version
     facts = {"model": model, "version": version, "reason": reason[:_REASON_LENGTH]}
     event, say = ("model_pin", pin) if pinned else ("model_unpin", unpin)
-    with signed(workspace) as signing, announced(workspace, event, facts):
+    with signed(workspace) as signing, announced(workspace, event, facts) as came:
         made = say(registry, model, version, actor=os_user(), reason=reason)
+        came.facts["version"] = version
     return Pinned(pin=made, note=signing.note)
 
 

@@ -33,15 +33,19 @@ from dataops.governance.key_files import made_at
 from dataops.governance.keys import read_secret
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.policy_tests import POLICY_TEST_FORMAT, parse_policy_tests
-from dataops.governance.signing import Signer, sign, verify
+from dataops.governance.signing import Signature, Signer, Worth, sign, verify
 from dataops.models.golden import Golden, check_golden
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.promotion.findings import Evidence
 from dataops.promotion.gates import judge
 from dataops.promotion.verdict import verdict_page
-from dataops.records import decode_record, digest_bytes, parse_time
-from dataops.registry.aliases import history
+from dataops.records import canonical_bytes, decode_record, digest_bytes, parse_time
+from dataops.registry import aliases
+from dataops.registry.aliases import MoveKind, history
+from dataops.registry.pins import pin_history
+from dataops.registry.signatures import VersionSignature, judge_signatures
+from dataops.registry.tombstones import condemned, deleted
 from dataops.registry.versions import Registry
 from dataops.rescoring.kernels import read_choice, read_kernels
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
@@ -53,6 +57,10 @@ ROOT = HERE.parent.parent
 EXAMPLES = sorted(path.name for path in HERE.iterdir() if path.suffix != ".py" and path.is_file())
 # Keys that a format gained since its example was written; the reader does without them.
 ADDED: Mapping[str, set[str]] = {
+    "alias-1.json": {
+        *(f".body.{key}" for key in ("generation", "kind", "moved_at", "previous", "signature")),
+        *(f".body.signature.{key}" for key in ("context", "key_id", "value")),
+    },
     "metrics-1.json": {
         f".datasets.*.replicates{key}"
         for key in ("", ".scheme", ".overall", ".slices", ".slices.*", ".slices.*.north", ".slices.*.south")
@@ -88,10 +96,49 @@ def read_entry(name: str, kind: str) -> Mapping[str, Any]:
 
 
 def read_alias(name: str) -> None:
+    if name != "alias-1.json":
+        read_move(name)
+        return
     store = MemoryStore()
     put(store, "wealth/aliases/champion/0000000001.json", name)
     (move,) = history(Registry(store), "wealth")
     assert (move.version, move.actor, move.reason) == (1, "ana", "the first one")
+
+
+def read_move(name: str) -> None:
+    """A move that was signed, as the last of its history."""
+    body = read_entry(name, "alias")
+    signed = {key: value for key, value in body.items() if key != "signature"}
+    verify(
+        Signature.from_record(body["signature"]),
+        canonical_bytes(signed),
+        aliases.CONTEXT,
+        [signer()],
+        parse_time(body["moved_at"]),
+    )
+    assert MoveKind(body["kind"]) is MoveKind(name.split(".")[1])
+
+
+def read_pin(name: str) -> None:
+    body, store = read_entry(name, "pin"), MemoryStore()
+    put(store, f"wealth/pins/{body['version']}/0000000001.json", name)
+    assert [one.pinned for one in pin_history(Registry(store), "wealth", body["version"])] == [True]
+
+
+def read_model_signature(name: str) -> None:
+    found, store = VersionSignature.from_bytes(example(name)), MemoryStore()
+    put(store, found.signed.key(found.signature.key_id), name)
+    (judged,) = judge_signatures(store, found.signed, [signer()])
+    assert judged.worth is Worth.GOOD
+
+
+def read_model_tombstone(name: str) -> None:
+    store, version = MemoryStore(), record(name)["version"]
+    gone = name == "model-deletion-1.json"
+    put(store, f"wealth/tombstones/{version}{'-deleted' if gone else ''}.json", name)
+    stone = (deleted if gone else condemned)(store, "wealth", version)
+    assert stone is not None
+    assert stone.actor == "ana"
 
 
 def read_audit(name: str) -> None:
@@ -338,6 +385,10 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "linear-model-1": read_linear,
     "links-1": read_links_of,
     "manifest-1": read_manifest,
+    "model-deletion-1": read_model_tombstone,
+    "model-signature-1": read_model_signature,
+    "model-tombstone-1": read_model_tombstone,
+    "pin-1": read_pin,
     "metrics-1": read_metrics,
     "model-claim-1": read_version,
     "model-content-1": read_version,

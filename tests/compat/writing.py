@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -32,6 +33,14 @@ from dataops.models.onedal import Choice
 from dataops.rescoring.kernels import keep_choice, keep_kernels
 from dataops.runs.execute import Options, resume, run_job
 from dataops.runs.keys import KeyKind, rotate_key
+from dataops.runs.models import (
+    collect_versions,
+    pin_version,
+    roll_back,
+    set_alias,
+    sign_reference,
+    unpin_version,
+)
 from dataops.runs.promotion import promote_version
 from dataops.runs.replay import replay_quarantine
 from dataops.runs.retention import collect_garbage, expire_dataset
@@ -155,15 +164,35 @@ def _run_line(workspace: Workspace) -> None:
                 kernel="onedal", reason="oneDAL gives the same scores 2.5 times as fast", row_seconds=2.5e-07
             )
             keep_choice(workspace.store, "kernels/example/code.json", choice)
+    _tend_models(workspace)
     rotate_key(workspace, KeyKind.SIGNING)
     _let_go(workspace)
+
+
+def _tend_models(workspace: Workspace) -> None:
+    """Three more versions: one is let go, one is promoted, rolled back and marked to be deleted, the newest stays."""
+    registry, week = workspace.registry, timedelta(days=7)
+    package = registry.read("wealth", 1).package
+    _, newer, newest = (
+        registry.register("wealth", replace(package, card=card), at=records.now_utc(), key=workspace.signing_key())
+        for card in ("# Another\n", "# A better one\n", "# The last\n")
+    )
+    promote_version(workspace, "wealth", newer.version, reason="the second one")
+    roll_back(workspace, "wealth", reason="worse than it seemed")
+    set_alias(workspace, newest.reference, "challenger", reason="to be compared")
+    sign_reference(workspace, newest.reference)
+    pin_version(workspace, newer.reference, reason="to be looked at")
+    give_roles(workspace.settings.workspace, "data_science", "steward")
+    at = records.now_utc() + timedelta(days=30)
+    collect_versions(workspace, "wealth", keep=1, grace=week, at=at, do=True)
+    unpin_version(workspace, newer.reference, reason="seen")
+    collect_versions(workspace, "wealth", keep=1, grace=week, at=at + week, do=True)
 
 
 def _let_go(workspace: Workspace) -> None:
     """All rows of a dataset expire, and their files are marked and deleted at once."""
     for path in Path(workspace.settings.storage).rglob("*.parquet"):
         os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
-    give_roles(workspace.settings.workspace, "data_science", "steward")
     nothing = timedelta()
     expire_dataset(workspace, "people_ready", older_than=nothing, at=records.now_utc(), do=True)
     collect_garbage(workspace, dataset="people_ready", grace=nothing, at=records.now_utc(), do=True)
@@ -209,6 +238,7 @@ def _snapshot(body: Mapping[str, Any]) -> str:
 
 
 _NAMERS: Mapping[str, Namer] = {
+    "alias": lambda record: {"promoted": ""}.get(kind := record["body"]["kind"], kind),
     "audit": _journal({"intent": ""}),
     "event": _journal({"run_started": ""}),
     "manifest": lambda record: (
