@@ -156,7 +156,19 @@ def _record(registry: Registry, move: AliasMove) -> dict[str, Any]:
         "kind": move.kind.value,
         "signed_by": move.signed_by,
         "signature": move.worth and move.worth.value,
+        **_override(registry, move),
     }
+
+
+def _override(registry: Registry, move: AliasMove) -> dict[str, str]:
+    """Why a move was made against its gates, and until when that holds; nothing where it wasn't."""
+    from dataops.promotion.override import override_of
+    from dataops.records import now_utc
+
+    found = override_of(registry, move)
+    if found is None:
+        return {}
+    return {"override": f"{'until' if now_utc() <= found.until else 'ended'} {found.until:%Y-%m-%d}: {found.why}"}
 
 
 def _verdict_page(registry: Registry, move: AliasMove) -> str | None:
@@ -172,7 +184,9 @@ def _verdict_page(registry: Registry, move: AliasMove) -> str | None:
 @click.option("--reason", required=True, help="Why; it is kept with the move.")
 @click.option("--rules", metavar="FILE", help="The promotion file. Default: jobs/promotion.yaml in the workspace.")
 @click.option("--override", metavar="WHY", help="Promote it also where a gate says no; the verdict keeps who and why.")
-@click.option("--until", metavar="DATE", help="The last day of the override, as 2026-12-31, within a year.")
+@click.option(
+    "--until", metavar="DATE", help="The last day of the override: 2026-12-31, or 30d (from now); within a year."
+)
 @workspace_option
 @json_option
 def promote(
@@ -196,14 +210,15 @@ def promote(
     Examples:
       dataops model promote income --reason "trained on the data of May"
       dataops model promote income@2 --reason "better on 1995"
-      dataops model promote income@2 --reason "better on 1995" --override "agreed with the audit" --until 2026-12-31
+      dataops model promote income@2 --reason "better on 1995" --override "agreed with the audit" --until 30d
     """
     from dataops.promotion.override import parse_override
+    from dataops.records import now_utc
     from dataops.runs.promotion import promote_reference
     from dataops.runs.workspace import open_workspace
 
     opened = open_workspace(workspace)
-    taken = parse_override(override, until)
+    taken = parse_override(override, until, now=now_utc())
     promoted = promote_reference(opened, reference, reason=reason, rules=rules, override=taken)
     record = _moves(opened.registry, promoted.move.model, promoted.move.alias)[-1]
     if as_json:

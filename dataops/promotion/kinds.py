@@ -18,6 +18,13 @@ from dataops.promotion.figures import held, judge_metric
 from dataops.promotion.findings import Evidence, Finding, Measured, Outcome
 
 _MOVED = "0.1"  # a step of `dataops.rescoring.impact`
+_CHANGES = {
+    "max_flipped": "decisions that flip",
+    "max_positive_change": "positive decisions",
+    "min_rank_correlation": "rank correlation",
+    "max_moved": f"probabilities that move by over {_MOVED}",
+    "max_psi": "psi",
+}
 _NOT_CALLED = "it wasn't called"
 
 
@@ -101,12 +108,12 @@ def judge_impact(rule: ImpactRule, evidence: Evidence) -> Iterator[Finding]:
         elif evidence.is_champion:
             outcome, note = Outcome.SKIPPED, "it is the champion itself"
         for limit, declared in limits.items():
-            yield Finding(metric=limit[4:], limit=limit, declared=declared, outcome=outcome, note=note)
+            yield Finding(metric=_CHANGES[limit], limit=limit, declared=declared, outcome=outcome, note=note)
         return
     for part, figures, missing, skipped in _parts(rule, measured):
         for limit, declared in limits.items():
             found = Finding(
-                metric=limit[4:],
+                metric=_CHANGES[limit],
                 dataset=measured.run,
                 slice=part,
                 rows=figures.get("rows"),
@@ -152,8 +159,8 @@ def _within(found: Finding, figures: Mapping[str, Any], measured: Measured) -> F
         case "max_flipped":
             value = _sum(figures.get("flipped_up"), figures.get("flipped_down"))
         case "max_positive_change":
-            champion, now = figures.get("positive_own"), figures.get("positive_challenger")
-            value = None if champion is None or now is None else abs(now - champion)
+            champion, value = figures.get("positive_own"), figures.get("positive_challenger")
+            value = None if champion is None else value
         case "min_rank_correlation":
             value = figures.get("rank_correlation")
         case "max_moved":
@@ -165,7 +172,8 @@ def _within(found: Finding, figures: Mapping[str, Any], measured: Measured) -> F
             found = replace(found, metric=f"psi of {worst}, the largest" if worst else found.metric)
     if value is None:
         return replace(found, note="not told: it stands for too few rows")
-    outcome = held(value, found.declared, at_least=found.limit.startswith("min_"))
+    judged = value if champion is None else abs(value - champion)
+    outcome = held(judged, found.declared, at_least=found.limit.startswith("min_"))
     return replace(found, bound=found.declared, value=value, champion=champion, outcome=outcome, note="")
 
 

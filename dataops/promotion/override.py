@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Self
@@ -53,9 +54,12 @@ class Override:
         return None if record is None else cls(why=str(record["why"]), until=parse_time(record["until"]))
 
 
-def parse_override(why: str | None, until: str | None) -> Override | None:
-    """The override with that reason, up to the end of the day `until` (``2026-12-31``), UTC; None where neither is
-    given.
+def parse_override(why: str | None, until: str | None, *, now: datetime) -> Override | None:
+    """The override with that reason, up to the end of the day `until`, UTC; None where neither is given.
+
+    Parameters
+    ----------
+    until : ``2026-12-31``, or ``30d``: so many days after `now`.
 
     Raises
     ------
@@ -66,9 +70,10 @@ def parse_override(why: str | None, until: str | None) -> Override | None:
     if why is None or until is None:
         raise InvalidInput("an override says why and until when: give --override WHY and --until DATE")
     try:
-        day = datetime.strptime(until, "%Y-%m-%d").replace(tzinfo=UTC)
+        days = re.fullmatch(r"([0-9]{1,4})d", until)
+        day = now + timedelta(days=int(days[1])) if days else datetime.strptime(until, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise InvalidInput(f"{until!r} is no day: write it as 2026-12-31") from None
+        raise InvalidInput(f"{until!r} is no day: write it as 2026-12-31, or as 30d for 30 days from now") from None
     return Override(why=why, until=datetime.combine(day, time(23, 59, 59), UTC))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dataops.declarations.metrics import Metric
 from dataops.errors import Storage
 from dataops.models.markdown import number, plain, table
 from dataops.promotion.findings import Verdict
@@ -17,7 +18,11 @@ from dataops.registry.versions import Registry
 
 _UNITS = {"seconds": " s", "memory_mb": " MB", "ms_per_row": " ms"}
 _NONE_OF = ("schema", "classifications")
-_RELATIVE = {"max_loss": "may lose {} against the champion", "min_gain": "has to gain {} on the champion"}
+_RELATIVE = {
+    "max_loss": "may lose {} against the champion",
+    "min_gain": "has to gain {} on the champion",
+    "max_positive_change": "may differ by {} from the champion",
+}
 
 
 def verdict_record(verdict: Verdict, **circumstances: Any) -> Record:
@@ -96,7 +101,11 @@ def _rules(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     if not findings:
         return ["None were set."]
     headings = ("rule", "what", "of", "rows", "value", "limit", "champion", "outcome")
-    return table(headings, [_row(finding) for finding in findings])
+    lines = ["Each limit of each rule of the promotion file, in its order; all of them have to hold."]
+    measured = dict.fromkeys(finding["metric"] for finding in findings if finding.get("kind", "metric") == "metric")
+    better = {name: "higher" if Metric(name).higher_is_better else "lower" for name in measured}
+    lines += [f"Of {plain(name)} {word} is better." for name, word in better.items()]
+    return [" ".join(lines), "", *table(headings, [_row(finding) for finding in findings])]
 
 
 def _row(finding: Mapping[str, Any]) -> list[str]:
@@ -118,11 +127,18 @@ def tell(finding: Mapping[str, Any]) -> str:
     of = _of(finding)
     where = f"rule {finding['rule']}, {finding['metric']}{f' on {of}' if of else ''}"
     if finding["value"] is None:
-        return f"{where}: {finding['note']}"
+        return f"{where}: {finding['note'] or finding['outcome']}"
     rows = f" ({number(finding['rows'])} rows)" if finding.get("slice") and finding.get("rows") else ""
     note = f"; {finding['note']}" if finding["note"] else ""
     unit = _UNITS.get(finding["limit"], "")
-    return f"{where}{rows}: {number(finding['value'])}{unit}, {_limit(finding)}{_gain(finding)}{note}"
+    return f"{where}{rows}: {number(finding['value'])}{unit}, {_limit(finding)}{_champions(finding)}{note}"
+
+
+def _champions(finding: Mapping[str, Any]) -> str:
+    """The champion's figure, where a limit is relative to it."""
+    if finding["champion"] is None or finding["limit"] not in _RELATIVE:
+        return ""
+    return f"; the champion has {number(finding['champion'])}"
 
 
 def _of(finding: Mapping[str, Any]) -> str:
@@ -140,14 +156,16 @@ def _limit(finding: Mapping[str, Any]) -> str:
     if limit not in _RELATIVE:
         word = "at least" if limit.startswith("min") else "at most"
         return f"{word} {declared}{_UNITS.get(limit, '')}"
-    bound = "" if finding["bound"] is None else f" (to {number(finding['bound'])})"
-    sure = "" if finding.get("confidence") is None else f", {finding['confidence']:.3g} sure"
-    return f"{_RELATIVE[limit].format(declared)}{bound}{sure}"
+    bound = "" if finding["bound"] in (None, finding["declared"]) else f" (to {number(finding['bound'])})"
+    return f"{_RELATIVE[limit].format(declared)}{bound}{_gain(finding)}"
 
 
 def _gain(finding: Mapping[str, Any]) -> str:
     """How sure the gain is, where the rule asks."""
-    if finding.get("gain") is None:
+    if finding.get("confidence") is None:
         return ""
+    sure = f", {100 * finding['confidence']:.3g} % sure"
+    if finding["gain"] is None:
+        return sure
     low = "how far below isn't known" if finding["low"] is None else f"{number(finding['low'])} at least"
-    return f": it gains {number(finding['gain'])}, {low}"
+    return f"{sure}: it gains {number(finding['gain'])}, {low}"

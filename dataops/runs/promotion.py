@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dataops.declarations.loader import read_yaml, validate
@@ -14,12 +16,15 @@ from dataops.promotion.evidence import Sources
 from dataops.promotion.findings import Metrics
 from dataops.promotion.override import Override
 from dataops.promotion.promote import Promoted, promote
+from dataops.records import format_time
 from dataops.registry.aliases import resolve, resolve_reference
 from dataops.registry.versions import Registry
+from dataops.runs.audit import announced, signed
 from dataops.runs.promotion_evidence import find_impact, learned_from
 from dataops.runs.workspace import Workspace, os_user
 
 RULES_FILE = "jobs/promotion.yaml"
+_REASON_LENGTH = 300  # what the audit takes; the verdict keeps all of it
 
 
 def promote_reference(
@@ -61,7 +66,8 @@ def promote_version(
     NotFound : no such version, no rules file, or no rules for this model in it.
     InvalidInput : the override says nothing, or has no proper end.
     """
-    return promote(
+    ask = partial(
+        promote,
         workspace.registry,
         model,
         version,
@@ -72,9 +78,21 @@ def promote_version(
             impact=lambda limits, candidate, champion: find_impact(workspace.ledger, limits, candidate, champion),
             learned_from=lambda candidate: learned_from(workspace.ledger, candidate),
         ),
-        override=override,
         key=workspace.signing_key(),
     )
+    return ask() if override is None else _overridden(workspace, ask, model, version, override)
+
+
+def _overridden(
+    workspace: Workspace, ask: Callable[..., Promoted], model: str, version: int, override: Override
+) -> Promoted:
+    """The promotion that a person may make against its gates; the audit is told before and after."""
+    facts = {"model": model, "version": version, "reason": override.why[:_REASON_LENGTH]}
+    facts["until"] = format_time(override.until)
+    with signed(workspace), announced(workspace, "model_override", facts) as came:
+        promoted = ask(override=override)
+        came.facts |= {"version": version, "verdict": promoted.verdict_digest, "overridden": promoted.overridden}
+    return promoted
 
 
 def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Promotion:

@@ -31,13 +31,16 @@ READER = "ana"
 COMMENT = re.compile(r"\s+#\s.*$")
 _STEP = re.compile(r"Write `(?P<file>[^`]+)`|^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 _RUN = re.compile(r"\b([a-z][a-z0-9_]*)-\d{8}t\d{6}-[0-9a-f]{6}\b")
+_VERDICT = re.compile(r"\bverdicts/[0-9a-f]{64}")
 _VARYING = (
     (_RUN, r"\1-20260131t120000-1a2b3c"),
     (re.compile(r"\b(key|signer)-\d{8}t\d{12}z-([0-9a-f]{12})\b"), r"\1-20260131t120000000000z-1a2b3c4d5e6f"),
     (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z"), "2026-01-31T12:00:00.000000Z"),
     (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "2026-01-31 12:00:00"),
     (re.compile(r"sha256:[0-9a-f]{64}"), "sha256:" + "1a2b3c4d" * 8),
-    (re.compile(r"verdicts/[0-9a-f]{64}"), "verdicts/" + "1a2b3c4d" * 8),
+    (_VERDICT, "verdicts/" + "1a2b3c4d" * 8),
+    (re.compile(r"\b(until|ended) \d{4}-\d{2}-\d{2}\b"), r"\1 2026-03-02"),
+    (re.compile(r"\| [\d.e+-]+ (s|MB|ms) \|"), r"| 0.1 \1 |"),
     (re.compile(r"\b([a-z]+) \d+\.\d(?=,|$)", re.MULTILINE), r"\1 0.1"),
     (re.compile(r"\beffect [0-9a-f]{8}\b"), "effect 1a2b3c4d"),
     (re.compile(r"about [\d,]+ seconds of work"), "about 1 seconds of work"),
@@ -62,12 +65,16 @@ def retyped(page: Path) -> str:
 
 
 def _answered(block: str, runs: dict[str, str]) -> Iterator[str]:
-    """The commands of `block`, each with its answer; a run that a command names is the job's last one in `runs`."""
+    """The commands of `block`, each with its answer; a run that a command names is the job's last one in `runs`, a
+    verdict the last one of all.
+    """
     for line in block.splitlines():
         if line.startswith("$ "):
             command = COMMENT.sub("", line.removeprefix("$ "))
+            command = _VERDICT.sub(lambda named: runs.get("", named[0]), command)
             answer = _answer(_RUN.sub(lambda run: runs.get(run[1], run[0]), command))
             runs.update((run[1], run[0]) for run in _RUN.finditer(answer))
+            runs.update(("", verdict[0]) for verdict in _VERDICT.finditer(answer))
             yield f"{line}\n{_without_what_varies(answer)}"
 
 

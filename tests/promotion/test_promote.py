@@ -225,12 +225,13 @@ def test_a_verdict_that_was_changed_is_no_override(registry):
 )
 def test_an_override_is_written_with_why_and_a_day(why, until, message):
     with pytest.raises(InvalidInput, match=message):
-        parse_override(why, until)
+        parse_override(why, until, now=AT)
 
 
 def test_an_override_holds_to_the_end_of_its_day():
-    assert parse_override(None, None) is None
-    assert parse_override("x", "2026-12-31").until == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert parse_override(None, None, now=AT) is None
+    assert parse_override("x", "2026-12-31", now=AT).until == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert parse_override("x", "30d", now=AT).until == datetime(2026, 3, 2, 23, 59, 59, tzinfo=UTC)
 
 
 def test_nobody_is_called_and_no_run_looked_at_unless_a_rule_asks(registry):
