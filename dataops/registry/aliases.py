@@ -5,14 +5,15 @@
 2. A move says who, why, of which kind, and which verdict allowed it, and names the version by number and by digest of
    its manifest. It is decided after a known entry, and says after which.
 3. A signature covers all of that, with alias and generation: an entry that is put under another alias, at another
-   generation or after another entry isn't what was signed. A reader follows a move only if it trusts its signature.
+   generation or after another entry isn't what was signed. A reader follows a move only if it trusts its signature, and
+   one by a key that was revoked since only where its place in the history bears out the time that it claims.
 4. An alias never points at a version that isn't there, or that is no longer what was promoted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -102,7 +103,12 @@ def current(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove 
 def last_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
     """The last move of `alias`, trusted or not: to look at, and to decide after. Nothing is loaded by it."""
     entry = alias_journal(registry, model, alias).tail()
-    return None if entry is None else _parse_move(entry, model, alias, registry.trust)
+    if entry is None:
+        return None
+    last = _parse_move(entry, model, alias, registry.trust)
+    if last.trusted and last.signed_by in _withdrawn(registry.trust):  # its time must be what its place says
+        *_, last = history(registry, model, alias)
+    return last
 
 
 def require_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove:
@@ -119,9 +125,20 @@ def require_move(registry: Registry, model: str, alias: str = CHAMPION) -> Alias
 
 
 def history(registry: Registry, model: str, alias: str = CHAMPION) -> Iterator[AliasMove]:
-    """Every move of `alias`, oldest first, each with what its signature is worth."""
-    entries = alias_journal(registry, model, alias).entries()
-    return (_parse_move(entry, model, alias, registry.trust) for entry in entries)
+    """Every move of `alias`, oldest first, each with what its signature is worth.
+
+    Whoever has a lost key can write any time into what it signs, but not its place: a move by a key that was revoked
+    since counts only where none before it was made later, by a key that still counts.
+    """
+    withdrawn, latest = _withdrawn(registry.trust), None
+    for entry in alias_journal(registry, model, alias).entries():
+        one = _parse_move(entry, model, alias, registry.trust)
+        if one.worth is Worth.GOOD and one.signed_by in withdrawn:
+            late = latest is not None and one.moved_at < latest
+            one = replace(one, worth=Worth.REVOKED) if late else one
+        elif one.worth is Worth.GOOD:
+            latest = max(latest or one.moved_at, one.moved_at)
+        yield one
 
 
 def move_at(registry: Registry, model: str, alias: str, at: datetime) -> AliasMove | None:
@@ -227,6 +244,11 @@ def vouch(registry: Registry, last: AliasMove, *, actor: str, key: SigningKey, a
         at=at,
         after=last,
     )
+
+
+def _withdrawn(trust: Trust) -> frozenset[str]:
+    """The ids of the keys that were revoked at some time."""
+    return frozenset(one.id for one in trust.signers or () if one.revoked is not None)
 
 
 def _signed_body(body: Mapping[str, Any], last: Entry | None, key: SigningKey | None) -> dict[str, Any]:

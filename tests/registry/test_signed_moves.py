@@ -164,6 +164,22 @@ def test_a_move_from_before_a_revocation_goes_on_counting(signed, changed):
     assert resolve(trusting(registry, replace(signer, **changed)), "income").version == 1
 
 
+def test_who_has_a_lost_key_cannot_move_an_alias_by_writing_an_earlier_time(signed, keys):
+    """The key is revoked, a newer one moved the champion since: nothing that claims to be older can come after."""
+    registry, lost, signer = signed
+    newer, other = make_key(keys, AT + HOUR, number=2)
+    move_to(registry, 1, lost, at=AT)
+    after = trusting(registry, replace(signer, revoked=AT + 2 * HOUR), other)
+    with pytest.raises(Integrity, match="revoked"):
+        move_to(after, 3, lost, at=AT + 3 * HOUR)
+    move_to(after, 2, newer, at=AT + 3 * HOUR)
+    move_to(registry, 3, lost, at=AT + HOUR)  # backdated, to before the revocation
+    refused(after, "was revoked by then")
+    assert [one.worth for one in history(after, "income")] == [Worth.GOOD, Worth.GOOD, Worth.REVOKED]
+    vouch(after, last_move(after, "income"), actor="ada", key=newer)
+    assert resolve(after, "income").version == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
