@@ -89,10 +89,18 @@ output: late_scores
 """
 
 PROMOTION_EXAMPLE = """\
+format: 1
 model: late
 rules:
   - {metric: roc_auc, minimum: 0.7, max_loss: 0.002}
-  - {metric: log_loss, dataset: flights_new, maximum: 0.5}
+  - {metric: log_loss, dataset: flights_new, maximum: 0.5, min_gain: 0.001, confidence: 0.95}
+  - {metric: roc_auc, slice: {column: origin, min_rows: 500}, max_loss: 0.02}
+  - {metric: calibration_error, maximum: 0.03}
+  - {callable: {seconds: 10, memory_mb: 512, ms_per_row: 5}}
+  - {schema: {distance: int64, origin: string, destination: string, departed_at: "timestamp[us]"}}
+  - {impact: {job: compared, max_flipped: 0.05, min_rank_correlation: 0.9}}
+  - {impact: {job: compared, max_flipped: 0.1}, slice: {column: origin}}
+  - {classifications: {allowed: [travel, work]}}
 """
 
 CLUSTER_EXAMPLE = """\
@@ -175,8 +183,10 @@ def job_files() -> str:
         _example("yaml", RESCORE_EXAMPLE),
         "## Promotion files",
         "`jobs/promotion.yaml` says what a version must show before `dataops model promote` makes it the champion; "
-        "`--rules FILE` names another file. A rule without `dataset` is about `holdout`. Without a champion "
-        "`max_loss` is skipped and an absolute bound has to decide. A file without rules promotes nothing.",
+        "`--rules FILE` names another file. The first key of a rule says its kind; all rules must hold, in any order. "
+        "A metric rule without `dataset` is about `holdout`. Without a champion what is relative to it is skipped, and "
+        "an absolute bound has to decide; what can't be judged fails, but for slices of too few rows, which are "
+        "skipped and named. A file without rules promotes nothing. The [guide](../guides/promotion.md) shows verdicts.",
         *_model(Promotion),
         _example("yaml", PROMOTION_EXAMPLE),
         READING,
@@ -336,14 +346,19 @@ def _option_help(option: click.Option) -> str:
     return f"{option.help or ''}{' Required.' if option.required else ''}{default}"
 
 
-def _model(model: type[BaseModel], place: str = "") -> Iterator[str]:
-    """A table of the keys of `model`, then one for each model inside it."""
+def _model(model: type[BaseModel], place: str = "", shown: set[tuple[str, type]] | None = None) -> Iterator[str]:
+    """A table of the keys of `model`, then one for each model inside it that isn't `shown` at its place already."""
+    shown = set() if shown is None else shown
+    if (place, model) in shown:
+        return
+    shown.add((place, model))
     yield _wrap(" ".join((inspect.getdoc(model) or "").split())) if not place else f"`{place}`: {_first(model)}"
-    rows = [(f"`{name}`", _value(name, field), _meaning(field)) for name, field in model.model_fields.items()]
+    fields = [(field.alias or name, field) for name, field in model.model_fields.items()]
+    rows = [(f"`{name}`", _value(name, field), _meaning(field)) for name, field in fields]
     yield from _table(("key", "value", "meaning"), rows)
-    for name, field in model.model_fields.items():
+    for name, field in fields:
         for below, many in _models(field.annotation):
-            yield from _model(below, f"{place}.{name}{many}".lstrip("."))
+            yield from _model(below, f"{place}.{name}{many}".lstrip("."), shown)
 
 
 def _first(model: type[BaseModel]) -> str:
@@ -365,7 +380,8 @@ def _models(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
 def _value(name: str, field: FieldInfo) -> str:
     spelled = _spell(field.annotation)
     # the kind of a job is what its document is recognised by, so the file has to say it
-    return f"{spelled}, required" if field.is_required() or name == "job" else spelled
+    is_kind = name == "job" and typing.get_origin(field.annotation) is typing.Literal
+    return f"{spelled}, required" if field.is_required() or is_kind else spelled
 
 
 def _spell(annotation: Any) -> str:  # noqa: PLR0911 - one line a kind of type
