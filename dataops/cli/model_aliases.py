@@ -10,7 +10,7 @@ from dataops.cli.options import json_option, moment, workspace_option
 from dataops.cli.output import print_facts, print_json, print_note, print_table
 
 if TYPE_CHECKING:
-    from dataops.registry.aliases import AliasMove
+    from dataops.registry.moves import AliasMove
     from dataops.registry.versions import Registry
     from dataops.runs.models import Moved
 

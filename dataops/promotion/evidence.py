@@ -15,7 +15,8 @@ from dataops.declarations.promotion import CallableLimits, CallableRule, ImpactL
 from dataops.errors import Format, Integrity, NotFound
 from dataops.promotion.calling import call_version
 from dataops.promotion.findings import Called, Evidence, Measured, Metrics
-from dataops.registry.aliases import AliasMove, version_of
+from dataops.registry.aliases import version_of
+from dataops.registry.moves import AliasMove
 from dataops.registry.versions import LoadedVersion, Registry
 
 ImpactSource: TypeAlias = Callable[[ImpactLimits, LoadedVersion, AliasMove], Measured | str]

@@ -16,7 +16,7 @@ from typing import Any, Self
 from dataops.errors import DataopsError, InvalidInput
 from dataops.promotion.verdict import verdict_key
 from dataops.records import Record, digest_bytes, format_time, parse_time
-from dataops.registry.aliases import AliasMove
+from dataops.registry.moves import AliasMove
 from dataops.registry.versions import Registry
 
 LONGEST = timedelta(days=366)

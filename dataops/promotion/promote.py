@@ -24,7 +24,8 @@ from dataops.promotion.gates import judge
 from dataops.promotion.override import Override
 from dataops.promotion.verdict import tell, verdict_key, verdict_record, write_verdict
 from dataops.records import Record, format_time, now_utc
-from dataops.registry.aliases import CHAMPION, AliasMove, last_move, move, require_reason
+from dataops.registry.aliases import CHAMPION, last_move, move, require_reason
+from dataops.registry.moves import AliasMove
 from dataops.registry.versions import LoadedVersion, Registry
 
 

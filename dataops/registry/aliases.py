@@ -12,76 +12,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from dataops.declarations.references import DEFAULT_ALIAS, parse_model_reference
-from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound, near_match
-from dataops.governance.signing import Signature, SigningKey, Worth, explain_worth, judge_signature
-from dataops.records import NAME_PATTERN, canonical_bytes, format_time, now_utc, parse_time, require_name
+from dataops.errors import Conflict, Integrity, InvalidInput, NotFound, near_match
+from dataops.governance.signing import SigningKey, Worth
+from dataops.records import NAME_PATTERN, format_time, now_utc, require_name
+from dataops.registry.moves import AliasMove, MoveKind, parse_move, signed_body, withdrawn_keys
 from dataops.registry.signatures import require_signing
 from dataops.registry.tombstones import require_kept
 from dataops.registry.trust import Trust
 from dataops.registry.versions import ModelVersion, Registry
-from dataops.storage.journal import ANY, After, Entry, Journal
+from dataops.storage.journal import ANY, After, Journal
 
 CHAMPION = DEFAULT_ALIAS
-CONTEXT = "dataops/alias-move/1"
-
-
-class MoveKind(StrEnum):
-    """What a move was: a promotion, the way back from one, or set by hand."""
-
-    PROMOTED = "promoted"
-    ROLLED_BACK = "rolled_back"
-    SET = "set"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AliasMove:
-    """One generation of an alias: it points at `version`, since `moved_at`, because of `reason`.
-
-    Attributes
-    ----------
-    signature : of this move; None for one that was made without a key.
-    worth : what the signature is worth to its reader; None for a reader who asks for none.
-    """
-
-    model: str
-    alias: str
-    version: int
-    version_digest: str
-    actor: str
-    reason: str
-    verdict_digest: str | None
-    kind: MoveKind
-    moved_at: datetime
-    signature: Signature | None
-    worth: Worth | None
-    entry: Entry
-
-    @property
-    def generation(self) -> int:
-        """1 for the first; higher is newer."""
-        return self.entry.number
-
-    @property
-    def trusted(self) -> bool:
-        """Whether its reader takes it."""
-        return self.worth in (None, Worth.GOOD)
-
-    @property
-    def words(self) -> str:
-        """What its signature is worth, for people."""
-        return explain_worth(self.worth or Worth.GOOD if self.signature else Worth.MISSING, self.signed_by or "")
-
-    @property
-    def signed_by(self) -> str | None:
-        """The id of the key that it says it was signed by."""
-        return self.signature.key_id if self.signature else None
 
 
 def current(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
@@ -105,8 +52,8 @@ def last_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMov
     entry = alias_journal(registry, model, alias).tail()
     if entry is None:
         return None
-    last = _parse_move(entry, model, alias, registry.trust)
-    if last.trusted and last.signed_by in _withdrawn(registry.trust):  # its time must be what its place says
+    last = parse_move(entry, model, alias, registry.trust)
+    if last.trusted and last.signed_by in withdrawn_keys(registry.trust):  # its time must be what its place says
         *_, last = history(registry, model, alias)
     return last
 
@@ -130,9 +77,9 @@ def history(registry: Registry, model: str, alias: str = CHAMPION) -> Iterator[A
     Whoever has a lost key can write any time into what it signs, but not its place: a move by a key that was revoked
     since counts only where none before it was made later, by a key that still counts.
     """
-    withdrawn, latest = _withdrawn(registry.trust), None
+    withdrawn, latest = withdrawn_keys(registry.trust), None
     for entry in alias_journal(registry, model, alias).entries():
-        one = _parse_move(entry, model, alias, registry.trust)
+        one = parse_move(entry, model, alias, registry.trust)
         if one.worth is Worth.GOOD and one.signed_by in withdrawn:
             late = latest is not None and one.moved_at < latest
             one = replace(one, worth=Worth.REVOKED) if late else one
@@ -209,12 +156,12 @@ def move(
     while True:
         last = journal.tail() if isinstance(after, After) else known
         try:
-            entry = journal.append(_signed_body(body, last, key), after=last)
+            entry = journal.append(signed_body(body, last, key), after=last)
         except Conflict:
             if not isinstance(after, After):
                 raise
             continue  # each round that loses is one that somebody else won
-        return _parse_move(entry, model, alias, registry.trust)
+        return parse_move(entry, model, alias, registry.trust)
 
 
 def vouch(registry: Registry, last: AliasMove, *, actor: str, key: SigningKey, at: datetime | None = None) -> AliasMove:
@@ -244,17 +191,6 @@ def vouch(registry: Registry, last: AliasMove, *, actor: str, key: SigningKey, a
         at=at,
         after=last,
     )
-
-
-def _withdrawn(trust: Trust) -> frozenset[str]:
-    """The ids of the keys that were revoked at some time."""
-    return frozenset(one.id for one in trust.signers or () if one.revoked is not None)
-
-
-def _signed_body(body: Mapping[str, Any], last: Entry | None, key: SigningKey | None) -> dict[str, Any]:
-    """`body` as it follows `last`, with its signature."""
-    placed = {**body, "generation": last.number + 1 if last else 1, "previous": last.digest if last else None}
-    return {**placed, "signature": key.sign(canonical_bytes(placed), CONTEXT).record() if key else None}
 
 
 def _require_key(trust: Trust, key: SigningKey | None, *, at: datetime) -> None:
@@ -346,49 +282,6 @@ def _require_alias(alias: str) -> str:
 def alias_journal(registry: Registry, model: str, alias: str) -> Journal:
     """The journal that the alias is."""
     return Journal(registry.store, f"{require_name(model, 'model')}/aliases/{_require_alias(alias)}", "alias")
-
-
-def _parse_move(entry: Entry, model: str, alias: str, trust: Trust) -> AliasMove:
-    body = entry.body
-    where = f"generation {entry.number} of {model}@{alias}"
-    try:
-        if (body["model"], body["alias"]) != (model, alias):
-            raise Integrity(f"{where} was written for another alias: the folder was moved")
-        if (body.get("generation", entry.number), body.get("previous", entry.previous)) != (
-            entry.number,
-            entry.previous,
-        ):
-            raise Integrity(f"{where} was written for another place in its history: it was moved or put in again")
-        signature = body.get("signature")
-        return AliasMove(
-            model=model,
-            alias=alias,
-            version=int(body["version"]),
-            version_digest=str(body["version_digest"]),
-            actor=str(body["actor"]),
-            reason=str(body["reason"]),
-            verdict_digest=None if body["verdict"] is None else str(body["verdict"]),
-            kind=MoveKind(body.get("kind", MoveKind.PROMOTED)),
-            moved_at=parse_time(body.get("moved_at", entry.written_at)),
-            signature=None if signature is None else Signature.from_record(signature),
-            worth=_judge(body, trust),
-            entry=entry,
-        )
-    except (KeyError, TypeError, ValueError, Format):
-        raise Integrity(f"{where} lacks a field or holds one of another type") from None
-
-
-def _judge(body: Mapping[str, Any], trust: Trust) -> Worth | None:
-    """What the signature in `body` is worth; one that leaves out where it stands in the history proves nothing."""
-    if trust.signers is None:
-        return None
-    if body.get("signature") is None:
-        return Worth.MISSING
-    if not {"generation", "previous", "moved_at"} <= body.keys():
-        return Worth.BAD
-    signed = canonical_bytes({name: value for name, value in body.items() if name != "signature"})
-    signature, at = Signature.from_record(body["signature"]), parse_time(body["moved_at"])
-    return judge_signature(signature, signed, context=CONTEXT, signers=trust.signers, at=at)
 
 
 def _unset(registry: Registry, model: str, alias: str) -> str:

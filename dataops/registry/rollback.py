@@ -14,7 +14,8 @@ from typing import Literal
 
 from dataops.errors import Conflict, NotFound
 from dataops.governance.signing import SigningKey
-from dataops.registry.aliases import CHAMPION, AliasMove, MoveKind, history, move, require_reason, version_of
+from dataops.registry.aliases import CHAMPION, history, move, require_reason, version_of
+from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.versions import Registry
 from dataops.storage.journal import ANY, After
 

@@ -15,7 +15,8 @@ from dataops.errors import DataopsError, Format, Integrity, InvalidInput, NotFou
 from dataops.governance.signing import Worth
 from dataops.models.package import MANIFEST
 from dataops.records import digest_bytes, require_name
-from dataops.registry.aliases import AliasMove, alias_journal, history, list_aliases
+from dataops.registry.aliases import alias_journal, history, list_aliases
+from dataops.registry.moves import AliasMove
 from dataops.registry.signatures import Judged, Signed, explain_untrusted
 from dataops.registry.tombstones import condemned, deletions
 from dataops.registry.versions import CLAIM, LoadedVersion, Registry

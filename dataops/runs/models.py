@@ -14,8 +14,9 @@ from dataops.declarations.references import DEFAULT_ALIAS, parse_model_reference
 from dataops.errors import InvalidInput, NotFound
 from dataops.governance.signing import SigningKey
 from dataops.records import now_utc, parse_time
-from dataops.registry.aliases import AliasMove, MoveKind, last_move, move, require_move, resolve_reference, vouch
+from dataops.registry.aliases import last_move, move, require_move, resolve_reference, vouch
 from dataops.registry.garbage import Asked, Collection, collect, plan_collection
+from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.pins import Pin, pin, unpin
 from dataops.registry.rollback import rollback
 from dataops.registry.verify import Verified, verify_alias, verify_model, verify_version

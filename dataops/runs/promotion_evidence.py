@@ -14,7 +14,7 @@ from dataops.declarations.promotion import ImpactLimits
 from dataops.declarations.train import TrainJob
 from dataops.errors import NotFound
 from dataops.promotion.findings import Measured
-from dataops.registry.aliases import AliasMove
+from dataops.registry.moves import AliasMove
 from dataops.registry.versions import LoadedVersion
 from dataops.runs.ledger import Ledger, Run, RunState, State, job_of
 from dataops.runs.planning import job_of_run
@@ -75,7 +75,9 @@ def _measured(state: RunState, name: str) -> Measured:
     found = state.result["challengers"][name]
     drift = found.get("drift", {})
     if "columns" not in drift:
-        return Measured(run=state.run.id, figures=found["impact"], unknown=drift.get("unknown", "the run didn't count drift"))
+        return Measured(
+            run=state.run.id, figures=found["impact"], unknown=drift.get("unknown", "the run didn't count drift")
+        )
     psi = {one["column"]: one["psi"] for one in drift["columns"] if "psi" in one}
     return Measured(run=state.run.id, figures=found["impact"], psi=psi)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from dataops.errors import Format, Integrity, NotFound, Storage
 from dataops.records import decode_record, encode_record, format_time, now_utc, require_name
-from dataops.registry.aliases import AliasMove
+from dataops.registry.moves import AliasMove
 from dataops.storage.objects import Store
 
 _MAX_RECORD_BYTES = 4096

@@ -22,7 +22,7 @@ from dataops.models.package import Package
 from dataops.models.predictor import BOOSTED, Predictor, load_predictor
 from dataops.models.scoring import score_table
 from dataops.records import Record
-from dataops.registry.aliases import AliasMove
+from dataops.registry.moves import AliasMove
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime.rows import table_of
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dataops.records import now_utc
-from dataops.registry.aliases import MoveKind, move
+from dataops.registry.aliases import move
+from dataops.registry.moves import MoveKind
 from dataops.registry.versions import Registry
 from dataops.runs import models
 from dataops.runs.keys import KeyKind, rotate_key

@@ -41,8 +41,9 @@ from dataops.promotion.findings import Evidence
 from dataops.promotion.gates import judge
 from dataops.promotion.verdict import verdict_page
 from dataops.records import canonical_bytes, decode_record, digest_bytes, parse_time
-from dataops.registry import aliases
-from dataops.registry.aliases import MoveKind, history
+from dataops.registry import moves
+from dataops.registry.aliases import history
+from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin_history
 from dataops.registry.signatures import VersionSignature, judge_signatures
 from dataops.registry.tombstones import condemned, deleted
@@ -112,7 +113,7 @@ def read_move(name: str) -> None:
     verify(
         Signature.from_record(body["signature"]),
         canonical_bytes(signed),
-        aliases.CONTEXT,
+        moves.CONTEXT,
         [signer()],
         parse_time(body["moved_at"]),
     )

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound
-from dataops.registry.aliases import MoveKind, move
+from dataops.registry.aliases import move
 from dataops.registry.garbage import Asked, Collection, collect, plan_collection
 from dataops.registry.heartbeats import FOLDER, Heartbeat, heartbeat_key
+from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin, pin_history, pins, unpin
 from dataops.registry.tombstones import condemned, deleted, deletions
 from dataops.registry.versions import Registry

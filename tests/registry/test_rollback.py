@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
-from dataops.registry.aliases import MoveKind, current, history, last_move, move, resolve
+from dataops.registry.aliases import current, history, last_move, move, resolve
+from dataops.registry.moves import MoveKind
 from dataops.registry.rollback import previous_promotion, rollback, standing_promotions
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry

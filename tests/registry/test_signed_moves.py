@@ -15,17 +15,8 @@ import pytest
 from dataops.errors import Conflict, Integrity
 from dataops.governance.signing import Signer, SigningKey, Worth
 from dataops.records import digest, encode_record
-from dataops.registry.aliases import (
-    MoveKind,
-    current,
-    history,
-    last_move,
-    move,
-    move_at,
-    resolve,
-    resolve_reference,
-    vouch,
-)
+from dataops.registry.aliases import current, history, last_move, move, move_at, resolve, resolve_reference, vouch
+from dataops.registry.moves import MoveKind
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Journal

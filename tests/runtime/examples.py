@@ -15,7 +15,8 @@ import numpy as np
 from dataops.governance.signing import Signer, SigningKey, create_signing_key
 from dataops.models.golden import make_golden
 from dataops.models.linear import LinearModel
-from dataops.registry.aliases import AliasMove, MoveKind, move
+from dataops.registry.aliases import move
+from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.trust import UNSIGNED, Trust
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime import Handle, load

@@ -16,7 +16,7 @@ import pytest
 
 from dataops.errors import DataopsError, Format, Integrity, InvalidInput, NotFound
 from dataops.models.golden import make_golden
-from dataops.registry.aliases import MoveKind
+from dataops.registry.moves import MoveKind
 from dataops.registry.trust import Trust
 from dataops.runtime import UNSIGNED, load
 from tests.registry.examples import make_package
