@@ -152,7 +152,7 @@ def test_an_audit_that_cannot_be_written_lets_nothing_go(town: Line) -> None:
     town.run("people_ready")
     town.run("people_ready", again=True)
     had = parts(town)
-    with patch("dataops.runs.retention.record_event", side_effect=Storage("full")):
+    with patch("dataops.runs.audit.record_event", side_effect=Storage("full")):
         with pytest.raises(Storage):
             expired(town, days=0, at=now_utc() + DAY, do=True)
         with pytest.raises(Storage):
