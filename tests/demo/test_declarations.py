@@ -10,7 +10,7 @@ import pytest
 from dataops.declarations.jobs import find_job, read_jobs
 from dataops.declarations.loader import read_document
 from dataops.declarations.prepare import PrepareJob
-from dataops.declarations.promotion import read_promotion
+from dataops.declarations.promotion import MetricRule, read_promotion
 from dataops.declarations.rescore import RescoreJob
 from dataops.declarations.train import TrainJob
 from dataops.demo.census import SCHEMA
@@ -127,5 +127,7 @@ def test_the_promotion_gates_the_demo_model_on_what_it_is_evaluated_on() -> None
     promotion = read_promotion(JOBS / "promotion.yaml")
     train = find_job(JOBS / "census.yaml", promotion.model).job
     assert isinstance(train, TrainJob)
-    assert {rule.dataset for rule in promotion.rules} <= set(train.evaluate.datasets)
-    assert {rule.metric for rule in promotion.rules} <= set(train.evaluate.metrics)
+    rules = [rule for rule in promotion.rules if isinstance(rule, MetricRule)]
+    assert {rule.dataset for rule in rules} <= set(train.evaluate.datasets)
+    assert {rule.metric for rule in rules} <= set(train.evaluate.metrics)
+    assert {rule.slice.column for rule in rules if rule.slice is not None} == set(train.evaluate.slices)
