@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,11 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _INTEGRAL_FLOATS = float(2**53)
+_NUMPY: Mapping[str, np.dtype[Any]] = {
+    "double": np.dtype(np.float64),
+    "int64": np.dtype(np.int64),
+    "int32": np.dtype(np.int32),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,10 +82,11 @@ def read_numbers(name: str, column: pa.ChunkedArray) -> Floats:
         )
     if column.type != pa.float64():
         column = pc.cast(column, pa.float64(), safe=False)
-    if column.null_count:
-        column = pc.fill_null(column, np.nan)
-    values: Floats = column.to_numpy(zero_copy_only=False) if column.num_chunks != 1 else column.chunk(0).to_numpy()
-    return values
+    whole = (
+        column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.nulls(0, pa.float64())])
+    )
+    values: Floats = numpy_of(whole)
+    return np.where(valid_of(whole), values, np.nan) if whole.null_count else values
 
 
 def may_lack_numbers(column: pa.ChunkedArray) -> bool:
@@ -120,11 +127,73 @@ def read_categories(name: str, column: pa.ChunkedArray) -> Categories:
         )
     encoded = _dictionary_encode(column)
     texts = _texts_of(encoded.dictionary)
-    indices = encoded.indices.cast(pa.int32())
-    may_be_null = bool(indices.null_count or texts.null_count)
-    if indices.null_count:
-        indices = pc.fill_null(indices, pa.scalar(len(texts), pa.int32()))
-    return Categories(texts=texts, indices=indices.to_numpy(), may_be_null=may_be_null)
+    stored = encoded.indices.cast(pa.int32())
+    may_be_null = bool(stored.null_count or texts.null_count)
+    indices = numpy_of(stored)
+    if stored.null_count:
+        indices = np.where(valid_of(stored), indices, np.int32(len(texts)))
+    return Categories(texts=texts, indices=indices, may_be_null=may_be_null)
+
+
+def numpy_of(array: pa.Array) -> npt.NDArray[Any]:
+    """The values of `array`, ``(n,)``: float64, int64, int32 or booleans; whatever lies there where it is null.
+
+    A read-only view but for booleans. Arrow's own `to_numpy` imports pandas where it is installed: half a second, which
+    an application that scores a row doesn't need to wait.
+    """
+    values = array.buffers()[1]
+    if pt.is_boolean(array.type):
+        bits = np.frombuffer(values or b"", np.uint8)
+        return np.unpackbits(bits, count=array.offset + len(array), bitorder="little")[array.offset :].astype(bool)
+    kind = _NUMPY[str(array.type)]
+    return np.frombuffer(values or b"", kind, count=len(array), offset=array.offset * kind.itemsize)
+
+
+def valid_of(array: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which values of `array` aren't null, ``(n,)``."""
+    return numpy_of(array.is_valid())
+
+
+def array_of(values: Sequence[Any]) -> pa.Array:
+    """`values`, None among them where there is none, in the type that they have.
+
+    What JSON knows (text, whole numbers, numbers, true and false) is put together here, for the reason that `numpy_of`
+    says; the rest is Arrow's.
+
+    Raises
+    ------
+    pa.ArrowException, TypeError, ValueError, OverflowError : values of several types, or that no type holds.
+    """
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {str}:
+        return _text_array(values)
+    if kinds == {bool}:
+        return _filled(pa.bool_(), np.packbits(np.array([bool(value) for value in values]), bitorder="little"), values)
+    if kinds and kinds <= {int, float}:
+        kind = np.dtype(np.int64 if kinds == {int} else np.float64)
+        numbers = np.array([0 if value is None else value for value in values], kind)
+        return _filled(pa.from_numpy_dtype(kind), numbers, values)
+    return pa.array(values)
+
+
+def _text_array(values: Sequence[Any]) -> pa.StringArray:
+    texts = [b"" if value is None else value.encode() for value in values]
+    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    if ends[-1] > np.iinfo(np.int32).max:
+        return pa.array(values, pa.string())  # says what is wrong
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    buffers = [_present(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+def _filled(kind: pa.DataType, numbers: npt.NDArray[Any], values: Sequence[Any]) -> pa.Array:
+    return pa.Array.from_buffers(kind, len(values), [_present(values), pa.py_buffer(numbers)])
+
+
+def _present(values: Sequence[Any]) -> pa.Buffer | None:
+    """The bits of what isn't None."""
+    present = np.array([value is not None for value in values])
+    return None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
 
 
 def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
@@ -140,7 +209,7 @@ def _dictionary_encode(column: pa.ChunkedArray) -> pa.DictionaryArray:
     if column.num_chunks == 1:
         return column.chunk(0)
     if column.num_chunks == 0:  # Arrow can't make an empty one of every type out of no chunks
-        return pa.array([], column.type.value_type).dictionary_encode()
+        return pa.nulls(0, column.type.value_type).dictionary_encode()
     return column.unify_dictionaries().combine_chunks()
 
 

@@ -22,14 +22,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataops.errors import Format, InvalidInput, NotFound
-from dataops.features.columns import column_of, may_lack_numbers, read_categories, read_numbers, require_columns
+from dataops.features.columns import (
+    array_of,
+    column_of,
+    may_lack_numbers,
+    numpy_of,
+    read_categories,
+    read_numbers,
+    require_columns,
+    valid_of,
+)
 from dataops.features.summary import NumericSummary, Summary
 from dataops.records import Record
 
 _Absent: TypeAlias = npt.NDArray[np.bool_] | None
 _LARGEST_CODE = 2**24  # the integers that a float32 of a tree's matrix holds exactly
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-_BLOCK = 1 << 15  # rows: what is made of a column on the way stays in a core's cache
+_BLOCK = 1 << 13  # rows: what is made of some columns on the way stays in a core's cache
+_LINE = 16  # columns: as many float32 as a line of that cache holds
 
 
 class NumericSpec(Protocol):
@@ -207,18 +217,33 @@ def encode(encoder: Encoder, table: pa.Table) -> Encoded:
     InvalidInput : a column is missing or of a type that can't be such a feature.
     """
     require_columns(table.column_names, encoder.source_columns(), what="the encoder")
-    n_numeric = len(encoder.numeric)
-    values = np.empty((table.num_rows, n_numeric + len(encoder.categorical)), np.float32)
-    unknown, missing = {}, {}
-    for place, column in enumerate(encoder.numeric):
-        absent = _encode_numbers(column, column_of(table, column.name), values[:, place])
-        if absent is not None:
-            missing[place] = absent
-    for place, category in enumerate(encoder.categorical, start=n_numeric):
-        unknown[category.name], absent = _encode_categories(category, column_of(table, category.name), values[:, place])
-        if absent is not None:
-            missing[place] = absent
-    return Encoded(values=values, n_numeric=n_numeric, unknown=unknown, missing=missing)
+    numbers = [_Numbers(column, column_of(table, column.name)) for column in encoder.numeric]
+    codes = [_Codes(column, column_of(table, column.name)) for column in encoder.categorical]
+    columns = [*numbers, *codes]
+    values = np.empty((table.num_rows, len(columns)), np.float32)
+    for first in range(0, len(columns), _LINE):
+        _fill(values[:, first : first + _LINE], columns[first : first + _LINE])
+    absent = {place: column.absent for place, column in enumerate(columns)}
+    return Encoded(
+        values=values,
+        n_numeric=len(numbers),
+        unknown={one.column.name: one.unknown for one in codes},
+        missing={place: rows for place, rows in absent.items() if rows is not None and rows.any()},
+    )
+
+
+def _fill(out: npt.NDArray[np.float32], columns: Sequence[_Numbers | _Codes]) -> None:
+    """Fill `out`, some columns of a matrix whose rows lie in one piece, by blocks of rows of all of them.
+
+    Column by column each value would touch a line of memory of its own: with hundreds of columns that is what encoding
+    takes its time for.
+    """
+    block = np.empty((len(columns), min(_BLOCK, len(out))), np.float32)
+    for start in range(0, max(1, len(out)), _BLOCK):  # also of no row the types are looked at
+        rows = slice(start, min(start + _BLOCK, len(out)))
+        for column, values in zip(columns, block, strict=True):
+            column.fill(rows, values[: rows.stop - start])
+        out[rows] = block[:, : rows.stop - start].T
 
 
 def _fit_numeric(
@@ -270,42 +295,52 @@ def _fit_categorical(
         yield CategoricalColumn(name=name, categories=categories)
 
 
-def _encode_numbers(column: NumericColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]) -> _Absent:
-    """Fill `out`; gives which rows had no value."""
-    absent = np.zeros(len(source), np.bool_) if may_lack_numbers(source) else None
-    scaled = (column.mean, column.scale) != (0.0, 1.0)
-    for start in range(0, max(1, len(source)), _BLOCK):  # also of no row the type is looked at
-        rows = slice(start, start + _BLOCK)
-        values = read_numbers(column.name, source.slice(start, _BLOCK))
-        if absent is not None and not (usable := np.isfinite(values)).all():
-            absent[rows] = ~usable
+class _Numbers:
+    """A numeric column on its way into the matrix; `absent` tells which of the rows that were filled had no value."""
+
+    __slots__ = ("_column", "_scaled", "_source", "absent")
+
+    def __init__(self, column: NumericColumn, source: pa.ChunkedArray) -> None:
+        self._column, self._source = column, source
+        self._scaled = (column.mean, column.scale) != (0.0, 1.0)
+        self.absent: _Absent = np.zeros(len(source), np.bool_) if may_lack_numbers(source) else None
+
+    def fill(self, rows: slice, out: npt.NDArray[np.float32]) -> None:
+        """The values of `rows`."""
+        column = self._column
+        values = read_numbers(column.name, self._source.slice(rows.start, len(out)))
+        if self.absent is not None and not (usable := np.isfinite(values)).all():
+            self.absent[rows] = ~usable
             values = np.where(usable, values, column.fill)
-        if scaled:
+        if self._scaled:
             with np.errstate(over="ignore"):  # clipped below
                 values = values - column.mean
                 values /= column.scale
-        np.clip(values, -_LARGEST_FLOAT32, _LARGEST_FLOAT32, out=out[rows], casting="same_kind")
-    return absent if absent is not None and absent.any() else None
+        np.clip(values, -_LARGEST_FLOAT32, _LARGEST_FLOAT32, out=out, casting="same_kind")
 
 
-def _encode_categories(
-    column: CategoricalColumn, source: pa.ChunkedArray, out: npt.NDArray[np.float32]
-) -> tuple[int, _Absent]:
-    """Fill `out` with codes; gives how many rows hold a category without a code of its own, and which had no value."""
-    stored = read_categories(column.name, source)
-    known = pc.index_in(stored.texts, value_set=pa.array(column.categories, pa.string()), skip_nulls=True)
-    code_of = np.zeros(len(stored.texts) + 1, np.float32)  # the last is null's
-    code_of[:-1] = pc.add(pc.fill_null(known, -1), 1).to_numpy()
-    for start in range(0, len(out), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        out[rows] = code_of.take(stored.indices[rows])
-    is_null = np.append(~stored.texts.is_valid().to_numpy(zero_copy_only=False), True)
-    is_unknown = (code_of == 0) & ~is_null
-    n_unknown = int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
-    if not stored.may_be_null:
-        return n_unknown, None
-    absent = is_null[stored.indices]
-    return n_unknown, absent if absent.any() else None
+class _Codes:
+    """A categorical column on its way into the matrix; `absent` tells which rows have no value, `unknown` how many a
+    category without a code of its own.
+    """
+
+    __slots__ = ("_codes", "_places", "absent", "column", "unknown")
+
+    def __init__(self, column: CategoricalColumn, source: pa.ChunkedArray) -> None:
+        stored = read_categories(column.name, source)
+        categories = array_of(column.categories) if column.categories else pa.nulls(0, pa.string())
+        known = pc.index_in(stored.texts, value_set=categories, skip_nulls=True)
+        codes = np.zeros(len(stored.texts) + 1, np.float32)  # the last is null's
+        codes[:-1] = np.where(valid_of(known), numpy_of(known) + 1, 0)
+        is_null = np.append(~valid_of(stored.texts), True)
+        is_unknown = (codes == 0) & ~is_null
+        self.column, self._codes, self._places = column, codes, stored.indices
+        self.unknown = int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
+        self.absent: _Absent = is_null[stored.indices] if stored.may_be_null else None
+
+    def fill(self, rows: slice, out: npt.NDArray[np.float32]) -> None:
+        """The codes of `rows`."""
+        out[:] = self._codes.take(self._places[rows])
 
 
 def _numeric_column(record: Mapping[str, Any]) -> NumericColumn:

@@ -112,7 +112,10 @@ def compose_program(schema: pa.Schema, steps: RowSteps, encoder: Encoder) -> Fea
     used = steps.sources_for(encoder.source_columns())
     require_columns(schema.names, used, what="the feature program")
     sources = tuple((field.name, str(plain_type(field.type))) for field in schema if field.name in used)
-    encode(encoder, steps.output_schema(_schema_of(sources)).empty_table())  # refuses a type that can't be its feature
+    schema = steps.output_schema(_schema_of(sources))
+    encode(
+        encoder, pa.table([pa.nulls(0, field.type) for field in schema], schema)
+    )  # refuses a type that can't be its feature
     return FeatureProgram(sources=sources, steps=steps, encoder=encoder)
 
 

@@ -26,7 +26,6 @@ import pyarrow.compute as pc
 from dataops.errors import Compute, InvalidInput, near_match
 from dataops.governance.column_types import spell_type
 from dataops.governance.expression_operations import OPERATIONS
-from dataops.governance.expression_syntax import parse_tree
 from dataops.governance.expression_tree import Constant, Name, Node, RefusedError, columns_of
 from dataops.governance.expression_values import BOOLEAN, NULL, Value, plain, plain_type, scalar
 
@@ -53,7 +52,7 @@ def parse_expression(text: str, *, where: str) -> Expression:
     ------
     InvalidInput : it isn't in the language; the message starts with `where`.
     """
-    return Expression(sql=text, columns=tuple(sorted(columns_of(parse_tree(text, where=where)))))
+    return Expression(sql=text, columns=tuple(sorted(columns_of(_parse(text, where=where)))))
 
 
 def result_type(expression: Expression, schema: pa.Schema, *, where: str) -> pa.DataType:
@@ -109,7 +108,13 @@ def tree_of(sql: str) -> Node:
     ------
     InvalidInput : it isn't in the language.
     """
-    return parse_tree(sql, where="expression")
+    return _parse(sql, where="expression")
+
+
+def _parse(text: str, *, where: str) -> Node:
+    from dataops.governance.expression_syntax import parse_tree  # sqlglot: many a model has no expression
+
+    return parse_tree(text, where=where)
 
 
 def compute_tree(node: Node, columns: Mapping[str, pa.Array], *, rows: int) -> pa.Array:

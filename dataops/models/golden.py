@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from dataops.errors import Format, Integrity
-from dataops.features.columns import is_number
+from dataops.features.columns import array_of, is_number
 from dataops.features.program import FeatureProgram
 from dataops.models.predictor import Predictor
 from dataops.models.scoring import score_table
@@ -182,9 +182,11 @@ def _cells(column: pa.ChunkedArray) -> list[Cell]:
 
 
 def _column(cells: list[Cell], kind: pa.DataType) -> pa.Array:
-    if str(kind) in _PLAIN or pt.is_integer(kind) or pt.is_floating(kind):
-        return pa.array(cells, kind)
-    return pc.cast(pa.array(cells, pa.string()), kind)
+    if all(cell is None for cell in cells):
+        return pa.nulls(len(cells), kind)
+    if pt.is_floating(kind):
+        cells = [float(cell) if isinstance(cell, int) else cell for cell in cells]
+    return pc.cast(array_of(cells), kind, safe=not pt.is_floating(kind))
 
 
 def _require_cell(cell: Any) -> Cell:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataops.declarations.signers import read_signers_file
 from dataops.errors import InvalidInput
 from dataops.governance.signing import Signer
 from dataops.models.package import MODEL_FILES
@@ -57,4 +56,6 @@ def read_trust(path: str | Path, *, max_model_bytes: int = MAX_MODEL_BYTES) -> T
     NotFound : no such file. That is an error, and no reason to take what is unsigned.
     InvalidInput : all findings of the file, each with its line.
     """
+    from dataops.declarations.signers import read_signers_file  # pydantic and a YAML parser
+
     return Trust(signers=read_signers_file(Path(path)), max_model_bytes=max_model_bytes)

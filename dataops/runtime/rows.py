@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from dataops.errors import InvalidInput, near_match
+from dataops.features.columns import array_of
 
 _EXPECTED = "expected an Arrow table, a DataFrame or a list of dicts"
 
@@ -85,7 +85,7 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
         values = [None if value != value else value for value in values]  # noqa: PLR0124 - what NaN alone is
         kinds = {type(value) for value in values if value is not None}
     try:
-        column = _of_one_kind(values, kinds)
+        column = array_of(values)
         is_text = kinds == {str} and not (pt.is_string(field.type) or pt.is_large_string(field.type))
         as_text = is_text and (pt.is_temporal(field.type) or pt.is_decimal(field.type))
         return pc.cast(column, field.type) if as_text else column
@@ -94,43 +94,3 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
         raise InvalidInput(
             f"column '{field.name}' holds {found}, which can't be read as {field.type}: the model was trained on that"
         ) from None
-
-
-def _of_one_kind(values: list[Any], kinds: set[type]) -> pa.Array:
-    """`values` in the type that they have.
-
-    What JSON knows is put together here: `pyarrow.array` imports pandas where it is installed, half a second of it.
-    """
-    if kinds == {str}:
-        return _texts(values)
-    if kinds == {bool}:
-        return _bits(values)
-    if kinds == {int}:
-        return _numbers(values, np.dtype(np.int64))
-    if kinds <= {int, float}:
-        return _numbers(values, np.dtype(np.float64))
-    return pa.array(values)
-
-
-def _numbers(values: list[Any], kind: np.dtype[Any]) -> pa.Array:
-    numbers = np.array([0 if value is None else value for value in values], kind)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(kind), len(values), [_present(values), pa.py_buffer(numbers)])
-
-
-def _bits(values: list[Any]) -> pa.Array:
-    packed = np.packbits(np.array([bool(value) for value in values]), bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(values), [_present(values), pa.py_buffer(packed)])
-
-
-def _texts(values: list[Any]) -> pa.Array:
-    texts = [b"" if value is None else value.encode() for value in values]
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum([len(text) for text in texts], out=offsets[1:])
-    buffers = [_present(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(texts))]
-    return pc.cast(pa.Array.from_buffers(pa.large_string(), len(values), buffers), pa.string())
-
-
-def _present(values: list[Any]) -> pa.Buffer | None:
-    """The bits of what isn't null."""
-    present = np.array([value is not None for value in values])
-    return None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
