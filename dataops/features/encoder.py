@@ -38,7 +38,7 @@ from dataops.records import Record
 _Absent: TypeAlias = npt.NDArray[np.bool_] | None
 _LARGEST_CODE = 2**24  # the integers that a float32 of a tree's matrix holds exactly
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-_BLOCK = 1 << 13  # rows: what is made of some columns on the way stays in a core's cache
+_BLOCK = 1 << 14  # rows: what is made of some columns on the way stays in a core's cache
 _LINE = 16  # columns: as many float32 as a line of that cache holds
 
 
@@ -219,7 +219,7 @@ def encode(encoder: Encoder, table: pa.Table) -> Encoded:
     require_columns(table.column_names, encoder.source_columns(), what="the encoder")
     numbers = [_Numbers(column, column_of(table, column.name)) for column in encoder.numeric]
     codes = [_Codes(column, column_of(table, column.name)) for column in encoder.categorical]
-    columns = [*numbers, *codes]
+    columns: list[_Numbers | _Codes] = [*numbers, *codes]
     values = np.empty((table.num_rows, len(columns)), np.float32)
     for first in range(0, len(columns), _LINE):
         _fill(values[:, first : first + _LINE], columns[first : first + _LINE])
