@@ -21,6 +21,7 @@ SETTINGS_FILE = "dataops.yaml"
 VARIABLE_PREFIX = "DATAOPS_"
 WORKSPACE_VARIABLE = "DATAOPS_WORKSPACE"
 CACHE_VARIABLE = "DATAOPS_CACHE"
+SIGNING_KEY_VARIABLE = "DATAOPS_SIGNING_KEY"
 DEFAULTS: Mapping[str, str] = {
     "storage": "storage",
     "registry": "registry",
@@ -29,7 +30,7 @@ DEFAULTS: Mapping[str, str] = {
     "cluster": "cluster/local.yaml",
 }
 _LOCAL = frozenset({"keys", "cluster"})
-_NOT_SETTINGS = frozenset({WORKSPACE_VARIABLE, CACHE_VARIABLE})
+_NOT_SETTINGS = frozenset({WORKSPACE_VARIABLE, CACHE_VARIABLE, SIGNING_KEY_VARIABLE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def read_settings(workspace: Path, environ: Mapping[str, str], overrides: Mappin
     ----------
     workspace : the folder that `find_workspace` gave.
     environ : environment variables; of those that start with ``DATAOPS_`` each must be a setting
-        (or name the workspace or the download cache).
+        (or name the workspace or the download cache, or hold a signing key).
     overrides : setting to value, from flags.
 
     Raises

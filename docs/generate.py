@@ -31,7 +31,14 @@ from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.promotion import Promotion
 from dataops.declarations.rescore import RescoreJob
 from dataops.declarations.train import TrainJob
-from dataops.settings import CACHE_VARIABLE, DEFAULTS, VARIABLE_PREFIX, WORKSPACE_VARIABLE, Settings
+from dataops.settings import (
+    CACHE_VARIABLE,
+    DEFAULTS,
+    SIGNING_KEY_VARIABLE,
+    VARIABLE_PREFIX,
+    WORKSPACE_VARIABLE,
+    Settings,
+)
 from dataops.training import boosting, logistic
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -247,7 +254,7 @@ def settings() -> str:
         "refused: they belong into the environment of the workers. Today paths and `file://` are understood.",
         *_table(("key", "variable", "default", "meaning"), rows),
         _example("yaml", SETTINGS_EXAMPLE),
-        "Two more variables are no settings:",
+        "Three more variables are no settings:",
         *_table(
             ("variable", "meaning"),
             [
@@ -258,6 +265,11 @@ def settings() -> str:
                 (
                     f"`{CACHE_VARIABLE}`",
                     "Where `dataops demo` keeps what it fetched. Default: `dataops` in the user's cache folder.",
+                ),
+                (
+                    f"`{SIGNING_KEY_VARIABLE}`",
+                    "What a signing key's file holds, where no file is. It goes before the newest key of the folder, "
+                    + "and is taken out of the environment before anything is started.",
                 ),
             ],
         ),

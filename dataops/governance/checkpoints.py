@@ -15,11 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Self
 
 from dataops.errors import Conflict, Format, Integrity, InvalidInput
-from dataops.governance.signing import Signature, Signer, Worth, explain_worth, judge_signature, sign
+from dataops.governance.signing import Signature, Signer, SigningKey, Worth, explain_worth, judge_signature
 from dataops.records import (
     Record,
     canonical_bytes,
@@ -123,8 +122,7 @@ def write_checkpoint(
     store: Store,
     anchors: Store | None,
     *,
-    keys: Path,
-    key_id: str,
+    key: SigningKey,
     signers: Sequence[Signer],
     at: datetime,
 ) -> Checkpoint | None:
@@ -134,8 +132,8 @@ def write_checkpoint(
     ----------
     anchors
         The store of the copies; None where it can't be reached: the caller says so.
-    keys, key_id
-        The folder of the key files, and the signing key.
+    key
+        Signs it.
     signers
         Whose earlier checkpoints count.
 
@@ -156,13 +154,13 @@ def write_checkpoint(
     checkpoint = last[0]  # also when an earlier try died before the copy
     if checkpoint is None or checkpoint.count < tail.number:
         written_at = format_time(at)
-        signature = sign(keys, key_id, _payload(tail.number, tail.digest, tail.previous, written_at), CONTEXT)
+        signature = key.sign(_payload(tail.number, tail.digest, tail.previous, written_at), CONTEXT)
         mine = Checkpoint(
             count=tail.number, head=tail.digest, previous=tail.previous, written_at=written_at, signature=signature
         )
         worth = judge_checkpoint(mine, signers)
         if worth is not Worth.GOOD:  # one that proves nothing would stand there for ever
-            raise Integrity(f"{explain_worth(worth, key_id)}; `dataops keys rotate --kind signing` makes another")
+            raise Integrity(f"{explain_worth(worth, key.key_id)}; `dataops keys rotate --kind signing` makes another")
         checkpoint = _put(store, mine)
     if anchors and not anchors.put_if_absent(_key(ANCHORS_PREFIX, checkpoint.count), checkpoint.to_bytes()):
         raise Conflict(f"with the anchors there is another checkpoint of record {checkpoint.count}")

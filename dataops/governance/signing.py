@@ -17,7 +17,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -89,14 +89,25 @@ class Signer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SigningKey:
-    """A key that this process may sign with: the folder of its file, and its id. The secret stays in the file."""
+    """A key that this process may sign with.
 
-    folder: Path
+    Attributes
+    ----------
+    key_id : its id.
+    folder : where its file lies, which is read for each signature; None for a key that has no file here.
+    content : what its file would hold, of a key that has none; never shown.
+    """
+
     key_id: str
+    folder: Path | None = None
+    content: bytes | None = field(default=None, repr=False)
 
     def sign(self, payload: bytes, context: str) -> Signature:
         """The signature of `payload` for `context`; raises as `sign`."""
-        return sign(self.folder, self.key_id, payload, context)
+        if self.folder is not None:
+            return sign(self.folder, self.key_id, payload, context)
+        key = _key_in(self.content or b"", self.key_id)
+        return Signature(key_id=self.key_id, context=context, value=key.sign(_message(payload, context)))
 
 
 class Worth(StrEnum):
@@ -150,6 +161,22 @@ def current_signing_key(folder: Path) -> str:
     if key_ids := list_key_ids(folder, SIGNER_ID):
         return key_ids[-1]
     raise NotFound(f"no signing key in {folder}: make one with `dataops keys init`")
+
+
+def parse_signing_key(text: str) -> SigningKey:
+    """The key of which `text` is the file's content: for machines that get their secrets from outside.
+
+    Raises
+    ------
+    InvalidInput : it holds no signing key; nothing of it is quoted.
+    """
+    try:
+        record = decode_record(text.encode(), "signing-key", 1)
+        key = SigningKey(key_id=str(record.get("id")), content=text.encode())
+        _key_in(key.content or b"", key.key_id)
+    except (Format, Integrity):
+        raise InvalidInput("expected the content of a signing key's file, as `dataops keys init` makes it") from None
+    return key
 
 
 def sign(folder: Path, key_id: str, payload: bytes, context: str) -> Signature:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from dataops.declarations.signers import read_signers
@@ -19,7 +18,6 @@ from dataops.governance.audit import read_signed, record_event, record_intent, v
 from dataops.governance.audit_chain import AuditFinding
 from dataops.governance.audit_verdicts import judge_checkpoints
 from dataops.governance.checkpoints import write_checkpoint
-from dataops.governance.signing import current_signing_key
 from dataops.records import now_utc
 from dataops.runs.workspace import Workspace, os_user
 from dataops.storage.objects import Store, open_store
@@ -140,7 +138,9 @@ def announced(workspace: Workspace, event: str, facts: Mapping[str, object]) -> 
 
 def _sign_audit(workspace: Workspace) -> str | None:
     settings = workspace.settings
-    keys = Path(settings.keys)
+    key = workspace.signing_key()
+    if key is None:
+        raise NotFound(f"no signing key in {settings.keys}: make one with `dataops keys init`")
     anchors = note = None
     try:
         anchors = open_store(settings.anchors)
@@ -150,8 +150,7 @@ def _sign_audit(workspace: Workspace) -> str | None:
         workspace.audit,
         workspace.store,
         anchors,
-        keys=keys,
-        key_id=current_signing_key(keys),
+        key=key,
         signers=read_signers(settings.workspace),
         at=now_utc(),
     )

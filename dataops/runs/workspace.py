@@ -6,6 +6,7 @@ import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from dataops.datasets.access import GovernedInput, Reader, open_inputs
@@ -19,13 +20,13 @@ from dataops.declarations.signers import SIGNERS_FILE
 from dataops.errors import AccessDenied, InvalidInput, NotFound
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy
-from dataops.governance.signing import SigningKey, current_signing_key
+from dataops.governance.signing import SigningKey, current_signing_key, parse_signing_key
 from dataops.records import now_utc
 from dataops.registry.trust import UNSIGNED, Trust, read_trust
 from dataops.registry.versions import Registry
 from dataops.runs.arriving import open_followed
 from dataops.runs.ledger import Ledger
-from dataops.settings import Settings, find_workspace, read_settings
+from dataops.settings import SIGNING_KEY_VARIABLE, Settings, find_workspace, read_settings
 from dataops.storage.journal import Journal
 from dataops.storage.objects import Store, open_store
 
@@ -42,6 +43,8 @@ class Workspace:
     registry: Registry
     ledger: Ledger
     audit: Journal
+    held_key: SigningKey | None = None
+    """A signing key that came with the environment; it goes before those in the folder of keys."""
 
     def reader(self) -> Reader:
         """The operating system's user, with the roles of ``principals.yaml`` and the policies of ``policies/``.
@@ -110,6 +113,8 @@ class Workspace:
         InvalidInput : others may open the folder of the keys.
         """
         folder = Path(self.settings.keys)
+        if self.held_key is not None:
+            return self.held_key
         try:
             return SigningKey(folder=folder, key_id=current_signing_key(folder))
         except NotFound:
@@ -143,6 +148,7 @@ def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None 
     if folder and not (root / "dataops.yaml").is_file():
         raise InvalidInput(f"{root} is no workspace: it has no dataops.yaml; `dataops init {folder}` makes one")
     settings = read_settings(root, variables)
+    held_key = _taken_from_environment() if variables is os.environ else _key_in(variables)
     store = open_store(settings.storage)
     return Workspace(
         settings=settings,
@@ -150,7 +156,26 @@ def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None 
         registry=Registry(open_store(settings.registry), _trust(root)),
         ledger=Ledger(store),
         audit=Journal(store, AUDIT_PREFIX, "audit"),
+        held_key=held_key,
     )
+
+
+@cache
+def _taken_from_environment() -> SigningKey | None:
+    """The signing key of the environment, which is taken out of it: what this process starts doesn't inherit it."""
+    key = _key_in(os.environ)
+    os.environ.pop(SIGNING_KEY_VARIABLE, None)
+    return key
+
+
+def _key_in(environ: Mapping[str, str]) -> SigningKey | None:
+    text = environ.get(SIGNING_KEY_VARIABLE)
+    if text is None:
+        return None
+    try:
+        return parse_signing_key(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{SIGNING_KEY_VARIABLE}: {error}") from None
 
 
 def _trust(root: Path) -> Trust:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from dataops.registry.aliases import move
 from dataops.registry.moves import MoveKind
 from dataops.registry.versions import Registry
 from dataops.runs import models
+from dataops.runs import workspace as workspace_module
 from dataops.runs.keys import KeyKind, rotate_key
 from dataops.runs.workspace import Workspace, open_workspace, os_user
 from tests.line.people import give_roles
@@ -180,6 +182,29 @@ def test_without_a_signing_key_nothing_is_signed_and_nothing_moves(opened, promo
     assert refused.code == 8
     assert "there is no signing key here" in refused.err
     assert len(dataops("model", "history", "wealth", "--json").json) == 2
+
+
+def test_a_key_that_comes_with_the_environment_signs_and_is_not_handed_on(opened, promote, dataops, monkeypatch):
+    promote(1, 2)
+    (path,) = Path(opened.settings.keys).glob("signer-*.json")
+    monkeypatch.setenv("DATAOPS_SIGNING_KEY", path.read_text())
+    path.unlink()
+    workspace_module._taken_from_environment.cache_clear()
+    try:
+        back = dataops("model", "rollback", "wealth", *WHY, "--json")
+        assert back.code == 0, back.err
+        assert back.json["signed_by"] == path.stem
+        assert "DATAOPS_SIGNING_KEY" not in os.environ
+        assert dataops("model", "rollback", "wealth", *WHY).code == 3  # still signs; there is nothing to go back to
+        assert dataops("audit", "verify", "--json").json["warnings"] == []
+        workspace_module._taken_from_environment.cache_clear()
+        monkeypatch.setenv("DATAOPS_SIGNING_KEY", "rubbish")
+        refused = dataops("model", "list")
+        assert refused.code == 2
+        assert "DATAOPS_SIGNING_KEY: expected the content of a signing key" in refused.err
+        assert "rubbish" not in refused.err
+    finally:
+        workspace_module._taken_from_environment.cache_clear()
 
 
 def test_a_workspace_without_signers_asks_for_no_signatures(opened, dataops):

@@ -20,7 +20,7 @@ from dataops.governance.checkpoints import (
     judge_checkpoint,
     write_checkpoint,
 )
-from dataops.governance.signing import Signer, Worth, create_signing_key
+from dataops.governance.signing import Signer, SigningKey, Worth, create_signing_key
 from dataops.records import canonical_bytes, digest
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore, Store
@@ -52,8 +52,7 @@ class Place:
             self.journal,
             store or self.store,
             anchors or self.anchors,
-            keys=self.keys,
-            key_id=self.signers[-1].id,
+            key=SigningKey(folder=self.keys, key_id=self.signers[-1].id),
             signers=self.signers,
             at=at,
         )
@@ -169,9 +168,8 @@ def test_nor_one_that_was_altered_since(place: Place) -> None:
 def test_one_that_nobody_trusted_signed_ends_the_line(place: Place, tmp_path: Path) -> None:
     place.grow(2)
     thief = create_signing_key(tmp_path / "thief", at=NOON, secret=b"t" * 32, owner="eve")
-    write_checkpoint(
-        place.journal, place.store, None, keys=tmp_path / "thief", key_id=thief.id, signers=[thief], at=LATER
-    )
+    key = SigningKey(folder=tmp_path / "thief", key_id=thief.id)
+    write_checkpoint(place.journal, place.store, None, key=key, signers=[thief], at=LATER)
     place.grow(1)
     with pytest.raises(Integrity, match=r"not in signers\.yaml"):
         place.sign()
@@ -217,7 +215,12 @@ def test_a_key_that_proves_nothing_puts_none(place: Place, trusted: str) -> None
     signers = [] if trusted == "nobody" else [Signer(**{**fields, **changed})]
     with pytest.raises(Integrity, match="keys rotate"):
         write_checkpoint(
-            place.journal, place.store, place.anchors, keys=place.keys, key_id=signer.id, signers=signers, at=LATER
+            place.journal,
+            place.store,
+            place.anchors,
+            key=SigningKey(folder=place.keys, key_id=signer.id),
+            signers=signers,
+            at=LATER,
         )
     assert place.kept() == []
 

@@ -19,11 +19,13 @@ from dataops.governance.keys import create_key, current_key_id
 from dataops.governance.signing import (
     Signature,
     Signer,
+    SigningKey,
     Worth,
     create_signing_key,
     current_signing_key,
     judge_signature,
     names_key,
+    parse_signing_key,
     sign,
     verify,
 )
@@ -119,6 +121,25 @@ def test_a_signature_is_worth_what_the_list_says(
     if worth is not Worth.GOOD:
         with pytest.raises(Integrity):
             verify(signature, b"payload", "test/1", [listed], LATER)
+
+
+def test_a_key_that_comes_as_text_signs_as_its_file_does_and_is_never_shown(folder: Path, signer: Signer) -> None:
+    text = (folder / f"{signer.id}.json").read_text()
+    held = parse_signing_key(text)
+    assert held.sign(b"payload", "test/1") == sign(folder, signer.id, b"payload", "test/1")
+    assert SigningKey(folder=folder, key_id=signer.id).sign(b"p", "test/1") == held.sign(b"p", "test/1")
+    secret = json.loads(text)["secret"]
+    assert secret not in repr(held)
+    for wrong in (
+        "",
+        "{}",
+        text[:-3],
+        text.replace(secret, "00" * 32),
+        text.replace(signer.id, signer.id[:-12] + "0" * 12),
+    ):
+        with pytest.raises(InvalidInput, match="expected the content of a signing key") as caught:
+            parse_signing_key(wrong)
+        assert secret not in str(caught.value)
 
 
 def test_nobody_listed_means_nobody_trusted(folder: Path, signer: Signer) -> None:
