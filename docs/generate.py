@@ -268,8 +268,7 @@ def settings() -> str:
                 ),
                 (
                     f"`{SIGNING_KEY_VARIABLE}`",
-                    "What a signing key's file holds, where no file is. It goes before the newest key of the folder, "
-                    + "and is taken out of the environment before anything is started.",
+                    "A signing key, as its file holds it, instead of a file. It is taken out before anything starts.",
                 ),
             ],
         ),
