@@ -76,11 +76,31 @@ def verdict_page(record: Mapping[str, Any]) -> str:
         f"- **Version digest:** {plain(record['version_digest'])}",
         "",
     ]
-    for heading, outcome in (("What failed", "failed"), ("What could not be judged", "skipped")):
-        found = [finding for finding in record["findings"] if finding["outcome"] == outcome]
-        if found:
-            lines += [f"## {heading}", "", *(f"- {plain(tell(finding))}" for finding in found), ""]
+    for heading, told in (("What failed", _failed), ("What could not be judged", _skipped)):
+        if found := told(record["findings"]):
+            lines += [f"## {heading}", "", *(f"- {plain(line)}" for line in found), ""]
     return "\n".join([*lines, "## Rules", "", *_rules(record["findings"]), ""])
+
+
+def _failed(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [tell(finding) for finding in findings if finding["outcome"] == "failed"]
+
+
+def _skipped(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What wasn't judged; limits that weren't for one reason together."""
+    by_reason: dict[str, list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        if finding["outcome"] == "skipped":
+            by_reason.setdefault(finding["note"], []).append(finding)
+    return [
+        tell(some[0]) if len(some) == 1 else f"{reason}: {len(some)} limits, of {_rules_of(some)}"
+        for reason, some in by_reason.items()
+    ]
+
+
+def _rules_of(findings: Sequence[Mapping[str, Any]]) -> str:
+    *others, last = dict.fromkeys(str(finding["rule"]) for finding in findings)
+    return f"rules {', '.join(others)} and {last}" if others else f"rule {last}"
 
 
 def _overridden(override: Mapping[str, Any] | None) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Rows in groups by a hash of their place, counted so that a figure can be had without any one of the groups.
 
-1. A row's group depends on its file (as the snapshot knows it) and its place in it, and on nothing else: two versions
-   that are judged on the same snapshot have the same groups, whoever judges them, in which units, and when.
+1. A row's group depends on its file's digest, as the snapshot knows it, and its place in the file, and on nothing else.
+   Two versions that are judged on the same snapshot have the same groups, whoever judges them, in which units, and
+   when.
 2. Counts merge exactly, in any order. A score is counted in one of `BINS` bins of equal width in log odds, coarser than
    the buckets of `scores`: they serve to tell how much a figure changes without a group, not how large it is.
 3. Log loss and squared error are sums of whole units, as in `scores`.
@@ -9,15 +10,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from dataops.records import canonical_bytes
 
 IntArray = npt.NDArray[np.int64]
 Groups = npt.NDArray[np.uint8]
@@ -30,15 +28,15 @@ _DOMAIN = b"dataops/groups/1"
 _SUM_ROWS = 2**18  # as many values below 2**44 fit an int64
 
 
-def row_groups(file: Mapping[str, Any], positions: IntArray) -> Groups:
+def row_groups(file: str, positions: IntArray) -> Groups:
     """The group of each row, uint8 (n_rows,), 0 to ``GROUPS - 1``, each as likely.
 
     Parameters
     ----------
-    file : what identifies it, JSON types (`Fragment.identity`).
+    file : its digest (`Fragment.digest`): of its bytes, or of a source's footer.
     positions : int64 (n_rows,), offset of each row in it.
     """
-    seed = int.from_bytes(blake2b(canonical_bytes(file), key=_DOMAIN, digest_size=8).digest(), "little")
+    seed = int.from_bytes(blake2b(file.encode(), key=_DOMAIN, digest_size=8).digest(), "little")
     # splitmix64 (Steele, Lea, Flood 2014), whose upper bits part the rows
     words = positions.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -83,7 +83,7 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
 
 def _with_groups(read: GovernedRead, unit: Unit) -> GovernedRead:
     """`read` with the group of each row as a column."""
-    groups = row_groups(unit.fragment.identity, read.positions)
+    groups = row_groups(unit.fragment.digest, read.positions)
     return replace(read, table=read.table.append_column(_GROUP, pa.array(groups)))
 
 

@@ -87,3 +87,17 @@ def test_a_reason_can_neither_add_a_line_nor_a_cell_nor_markup():
     assert "\x1b" not in page
     assert "\u202e" not in page
     assert r"fine \| \| 9 \| holdout" in page
+
+
+def test_what_was_not_judged_for_one_reason_is_told_in_one_line():
+    rules = [{"metric": "roc_auc", "slice": {"column": "sex", "min_rows": least}, "max_loss": 0} for least in (1, 500)]
+    promotion = Promotion.model_validate({"model": "income", "rules": rules}, strict=False)
+    found = judge(Evidence(candidate=make_metrics()), promotion)
+    page = verdict_page(verdict_record(found, **{**CIRCUMSTANCES, "champion": None}))
+    assert (
+        "## What could not be judged\n"
+        "\n"
+        "- no champion yet: 3 limits, of rules 1 and 2\n"
+        "- rule 2, roc_auc on holdout where sex is Female: 480 rows, and fewer than 500 aren't judged\n"
+        "\n" in page
+    )
