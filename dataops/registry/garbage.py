@@ -36,6 +36,8 @@ from dataops.registry.versions import CLAIM, ModelVersion, Registry, content_key
 
 Needed = Mapping[int, str]
 
+LEAST_GRACE = timedelta(hours=1)
+"""Whoever moves an alias looked for a mark before: longer ago than any move takes."""
 RUNNING = timedelta(days=1)
 """How long after its last heartbeat an application counts as one that runs a version."""
 
@@ -59,8 +61,8 @@ class Asked:
     used: Needed = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.keep < 1 or self.grace <= timedelta(0):
-            raise InvalidInput("expected to keep at least 1 version, and a grace of more than no time")
+        if self.keep < 1 or self.grace < LEAST_GRACE:
+            raise InvalidInput("expected to keep at least 1 version, and a grace of at least an hour")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -244,6 +244,10 @@ def test_pins_keep_and_gc_takes_what_nobody_needs_in_two_calls(opened, promote, 
     dry = dataops(*call)
     assert dry.code == 0, dry.err
     assert (dry.json["done"], dry.json["condemned"]) == (False, [3])
+    said = dataops("model", "gc", "wealth", "--keep", "1").out
+    assert "wealth@3  would be marked, to be deleted after 7 days" in said
+    assert said.endswith("Dry run: --yes does it.\n")
+    assert dataops(*call, "--grace", "1m").code == 2
     refused = dataops(*call, "--yes")
     assert refused.code == 7
     assert not (Path(opened.settings.registry) / "wealth/tombstones").exists()
