@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataops.cli.model_aliases import alias, champion, history, promote, rollback
+from dataops.cli.model_deployed import deployed
 from dataops.cli.model_figures import impact, realised
 from dataops.cli.model_keeping import gc, pin, sign, unpin, verify
 from dataops.cli.options import json_option, workspace_option
@@ -21,7 +22,7 @@ def model() -> None:
     """Look at models, promote them."""
 
 
-for command in (champion, history, promote, rollback, alias, sign, verify, pin, unpin, gc, impact, realised):
+for command in (deployed, champion, history, promote, rollback, alias, sign, verify, pin, unpin, gc, impact, realised):
     model.add_command(command)
 
 

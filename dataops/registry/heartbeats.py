@@ -117,6 +117,12 @@ def read_heartbeats(store: Store, model: str) -> list[Heartbeat]:
     return sorted((beat for beat in beats if beat is not None), key=lambda beat: (beat.app, beat.host, beat.process))
 
 
+def converged(beats: Iterable[Heartbeat], *, alias: str, generation: int, now: datetime) -> bool:
+    """Whether every process that follows `alias` and isn't silent serves `generation` of it, without an error."""
+    heard = [beat for beat in beats if beat.alias == alias and not beat.silent(now)]
+    return all(beat.generation == generation and beat.error is None for beat in heard)
+
+
 def served_versions(beats: Iterable[Heartbeat], *, after: datetime) -> set[int]:
     """The versions that were served by a heartbeat not older than `after`: they must not be deleted."""
     return {beat.version for beat in beats if beat.at >= after}

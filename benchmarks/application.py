@@ -1,0 +1,77 @@
+"""What an application waits for: import, first load, and requests while versions change.
+
+``python -m benchmarks.application`` prints it; the application is examples/app, in a process where Dask, pandas and
+scikit-learn can't be imported, asked over HTTP by two threads; promotions and rollbacks take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tests.runtime.examples import make_registry, promote, register, wait_until
+from tests.runtime.traffic import EVERY, Client, Traffic, change_versions, serving
+
+_FIRST = """
+import sys, time
+begun = time.perf_counter()
+from dataops.runtime import UNSIGNED, load
+imported = time.perf_counter()
+model = load(sys.argv[1], "income", trust=UNSIGNED, every=None)
+loaded = time.perf_counter()
+model.predict([{"age": 40, "job": "clerk"}])
+print(f"{imported - begun:.3f} {loaded - imported:.3f} {time.perf_counter() - loaded:.4f}")
+heavy = ("dask", "distributed", "pandas", "sklearn", "xgboost")
+print(" ".join(name for name in heavy if name in sys.modules) or "none")
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=10_000)
+    requests = parser.parse_args().requests
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        registry = make_registry(models)
+        for number in (1, 2):
+            register(registry, float(number))
+        promote(registry, 1)
+        print_first(models)
+        print_traffic(models, requests)
+
+
+def print_first(models: Path) -> None:
+    """Seconds of a fresh process: the best of five, for the bytecode and the files to be where they usually are."""
+    command = [sys.executable, "-c", _FIRST, str(models)]
+    runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n") for _ in range(5)]
+    imported, loaded, predicted = min(tuple(float(one) for one in run[0].split()) for run in runs)
+    print(f"import {imported:.3f} s, first load {loaded:.3f} s, first answer {predicted * 1000:.1f} ms")
+    print(f"heavy libraries imported: {runs[0][1]}")
+
+
+def print_traffic(models: Path, requests: int) -> None:
+    """How long requests take while nothing changes, and while versions change."""
+    with serving(models, "--every", str(EVERY)) as port, Traffic(Client(port), threads=2) as traffic:
+        wait_until(lambda: len(traffic.answers) >= requests // 5, 600)
+        quiet, took = len(traffic.answers), []
+        while len(traffic.answers) < requests:
+            took += change_versions(models, traffic, rounds=1)
+    usual = np.array([seconds for _, seconds, _ in traffic.answers[:quiet]]) * 1000
+    changing = np.array([seconds for _, seconds, _ in traffic.answers[quiet:]]) * 1000
+    print(f"{len(traffic.answers):,} requests, {len(traffic.failures)} failed, {len(took)} changes of version")
+    print(
+        f"a change is served after {np.median(took):.2f} s (median), {max(took):.2f} s at most; looks every {EVERY:g} s"
+    )
+    for name, one in (("quiet", usual), ("changing", changing)):
+        half, most = np.percentile(one, [50, 99])
+        print(f"{name:9} median {half:6.2f} ms   p99 {most:6.2f} ms   longest {one.max():6.2f} ms")
+    print(f"longest while changing is {changing.max() - np.percentile(usual, 99):.1f} ms beyond the usual p99")
+
+
+if __name__ == "__main__":
+    main()
