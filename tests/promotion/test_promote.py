@@ -17,10 +17,11 @@ from dataops.promotion.promote import promote
 from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
 from dataops.registry.aliases import current, history, move, resolve
+from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore, PosixStore
-from tests.registry.examples import AT, make_metrics, make_package
+from tests.registry.examples import AT, make_key, make_metrics, make_package
 from tests.storage.faulty import MODES, Crash, FaultyStore, Mode, crash_points
 
 RULES = Promotion.model_validate(
@@ -232,6 +233,31 @@ def test_an_override_holds_to_the_end_of_its_day():
     assert parse_override(None, None, now=AT) is None
     assert parse_override("x", "2026-12-31", now=AT).until == datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
     assert parse_override("x", "30d", now=AT).until == datetime(2026, 3, 2, 23, 59, 59, tzinfo=UTC)
+
+
+def test_a_champion_whose_move_nobody_signed_is_no_champion_to_compare_with(tmp_path):
+    key, signer = make_key(tmp_path / "keys")
+    registry = Registry(MemoryStore(), Trust(signers=(signer,)))
+    for figure in (0.9, 0.91):
+        package = make_package(f"run-{figure}", make_metrics(roc_auc=figure))
+        registry.register("income", package, at=AT, key=key)
+    forged = move(Registry(registry.store), "income", "champion", 1, actor="eve", reason="mine")
+    with pytest.raises(Conflict, match="the champion can't be read \\(generation 1"):
+        promoted(registry, 2, key=key)
+    absolute = Promotion(model="income", rules=RULES.rules[:1])
+    again = promoted(registry, 1, promotion=absolute, key=key)  # the very version that the forged move names
+    assert again.moved
+    assert (current(registry, "income"), again.move.trusted) == (again.move, True)
+    assert again.move.generation == forged.generation + 1
+
+
+def test_without_a_key_nothing_is_promoted_where_readers_ask_for_signatures(tmp_path):
+    key, signer = make_key(tmp_path / "keys")
+    registry = Registry(MemoryStore(), Trust(signers=(signer,)))
+    registry.register("income", make_package("run", make_metrics(roc_auc=0.9)), at=AT, key=key)
+    with pytest.raises(Integrity, match="no signing key here"):
+        promoted(registry, 1, override=against_the_gates())
+    assert current(registry, "income") is None
 
 
 def test_nobody_is_called_and_no_run_looked_at_unless_a_rule_asks(registry):
