@@ -43,6 +43,7 @@ from dataops.promotion.verdict import verdict_page
 from dataops.records import canonical_bytes, decode_record, digest_bytes, parse_time
 from dataops.registry import moves
 from dataops.registry.aliases import history
+from dataops.registry.heartbeats import Heartbeat, heartbeat_key, read_heartbeats
 from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin_history
 from dataops.registry.signatures import VersionSignature, judge_signatures
@@ -50,6 +51,7 @@ from dataops.registry.tombstones import condemned, deleted
 from dataops.registry.versions import Registry
 from dataops.rescoring.kernels import read_choice, read_kernels
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
+from dataops.runtime.ratchet import Ratchet
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
 from tests.compat.writing import HERE, write_records
@@ -204,6 +206,21 @@ def read_golden(name: str) -> None:
     )
     golden = Golden.from_record(decode_record(example(name), "golden", 1))
     check_golden(golden, program, LinearModel.from_bytes(example("linear-model-1.json")))
+
+
+def read_heartbeat(name: str) -> None:
+    store, beat = MemoryStore(), Heartbeat.from_bytes(example(name))
+    assert beat.to_bytes() == example(name)
+    put(store, f"wealth/heartbeats/{heartbeat_key(beat.app, beat.host, beat.process, 1)}", name)
+    assert read_heartbeats(store, "wealth") == [beat]
+
+
+def read_seen(name: str) -> None:
+    store, said = MemoryStore(), record(name)
+    put(store, f"wealth/champion/{said['generation']:010d}.json", name)
+    seen = Ratchet("wealth", "champion", store).seen()
+    assert seen is not None
+    assert (seen.generation, seen.digest) == (said["generation"], said["digest"])
 
 
 def read_linear(name: str) -> None:
@@ -381,6 +398,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "feature-program-1": read_program,
     "followed-1": read_followed,
     "golden-1": read_golden,
+    "heartbeat-1": read_heartbeat,
     "kernels-1": read_kernels_of,
     "kernel-choice-1": read_kernel_choice,
     "linear-model-1": read_linear,
@@ -399,6 +417,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "policy-test-1": read_policy_tests,
     "reference-1": read_version,
     "run-1": read_run,
+    "seen-1": read_seen,
     "snapshot-1": read_snapshot_of,
     "survey-1": read_survey,
     "tombstone-1": read_tombstone,

@@ -45,6 +45,7 @@ from dataops.runs.promotion import promote_version
 from dataops.runs.replay import replay_quarantine
 from dataops.runs.retention import collect_garbage, expire_dataset
 from dataops.runs.workspace import Workspace, open_workspace, os_user
+from dataops.runtime import load
 from tests.line.people import CONTRACT, POLICY, give_roles, make_workspace
 
 HERE = Path(__file__).parent
@@ -132,6 +133,14 @@ def _fix_inputs(folder: Path, *, boosted: bool) -> None:
         os.utime(path, ns=(0, int(_BEGIN.timestamp()) * 10**9))
 
 
+def _serve(workspace: Workspace) -> None:
+    """An application serves the champion; it isn't closed, which would take its heartbeat away."""
+    settings = workspace.settings
+    state = settings.workspace / "state"
+    with patch("socket.gethostname", lambda: "web-1"):
+        load(settings.registry, "wealth", trust=workspace.registry.trust, every=None, state=state, app="shop")
+
+
 def _run_line(workspace: Workspace) -> None:
     options, folder = Options(cluster=ClusterFile()), workspace.settings.workspace
     with cluster_in_process() as connection, Progress(io.StringIO(), quiet=True) as progress:
@@ -167,6 +176,7 @@ def _run_line(workspace: Workspace) -> None:
     _tend_models(workspace)
     rotate_key(workspace, KeyKind.SIGNING)
     _let_go(workspace)
+    _serve(workspace)
 
 
 def _tend_models(workspace: Workspace) -> None:
