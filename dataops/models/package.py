@@ -20,6 +20,7 @@ from dataops.errors import Format, Integrity, InvalidInput, near_match
 from dataops.features.program import FeatureProgram
 from dataops.features.reference import Reference
 from dataops.models.golden import Golden
+from dataops.models.mlflow_folder import MLFLOW_FILES, mlflow_files
 from dataops.models.predictor import FORMATS
 from dataops.records import (
     Record,
@@ -35,7 +36,7 @@ from dataops.records import (
 MODEL_FILES: Mapping[str, str] = {name: known.file for name, known in FORMATS.items()}
 MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.json", "card.md"
 REFERENCE, GOLDEN = "reference.json", "golden.json"
-OPTIONAL = frozenset({REFERENCE, GOLDEN})
+OPTIONAL = frozenset({REFERENCE, GOLDEN}) | MLFLOW_FILES
 """Files that versions of older releases don't have."""
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
@@ -118,6 +119,7 @@ def files_of(package: Package) -> dict[str, bytes]:
         files[REFERENCE] = encode_record("reference", 1, package.reference.record())
     if package.golden is not None:
         files[GOLDEN] = encode_record("golden", 1, package.golden.record())
+        files |= mlflow_files(package.program, package.model_format, package.golden)
     return files
 
 
