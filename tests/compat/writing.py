@@ -276,6 +276,8 @@ def _collect(folder: Path) -> dict[str, bytes]:
             continue  # the other examples are of version 1
         if kind == "done" and not record["run"].startswith("people_scores-"):
             continue  # the run beside it is of this job
+        if kind == "verdict" and record["champion"] is not None:
+            continue  # the example is of the first promotion; which digest sorts first is chance
         variant = _NAMERS.get(kind, _plain)(record)
         found.setdefault(f"{kind}-{version}{f'.{variant}' if variant else ''}.json", data)
     (card,) = folder.glob("registry/*/versions/1/card.md")
