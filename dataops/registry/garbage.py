@@ -186,10 +186,10 @@ def _left(registry: Registry, model: str, version: int) -> list[str]:
 def _remove(registry: Registry, model: str, version: int) -> None:
     """No file of the version is left; a crash leaves one that is gone for readers and writers alike."""
     manifest, left = f"{model}/versions/{version}/{MANIFEST}", _left(registry, model, version)
+    spare(registry.store, model, version)  # before the files: as long as one is left, the next call comes here again
     if manifest in left:
         # first what leads a writer of the same package here, then what makes it a version
         registry.store.delete(content_key(model, registry.read_manifest(model, version).content))
         registry.store.delete(manifest)
     for key in left:
         registry.store.delete(key)
-    spare(registry.store, model, version)

@@ -201,9 +201,10 @@ class FaultyDisk:
 
         return self.fault.step(do) if flags & os.O_CREAT and self._below(path) else do()
 
-    def _fdopen(self, descriptor: int, *args: Any, **kwargs: Any) -> Any:
-        stream = self._real["fdopen"](descriptor, *args, **kwargs)
-        return _FaultyStream(stream, self.fault) if descriptor in self._paths else stream
+    def _fdopen(self, descriptor: int, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        stream = self._real["fdopen"](descriptor, mode, *args, **kwargs)
+        writes = descriptor in self._paths and not mode.startswith("r")
+        return _FaultyStream(stream, self.fault) if writes else stream
 
     def _fsync(self, descriptor: int) -> None:
         def do() -> None:
