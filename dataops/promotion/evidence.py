@@ -77,12 +77,14 @@ def beside_champion(
     """`evidence` with what is known of the champion that `last` names, and of both together."""
     if last is None:
         return evidence
-    if last.version_digest == candidate.version.digest:
+    if last.trusted and last.version_digest == candidate.version.digest:
         return replace(evidence, champion=evidence.candidate, is_champion=True)
     asked = dict.fromkeys(rule.impact for rule in promotion.rules if isinstance(rule, ImpactRule))
-    evidence = replace(evidence, impacts={limits: sources.impact(limits, candidate, last) for limits in asked})
     if not last.trusted:
-        return replace(evidence, champion_unreadable=f"generation {last.generation}, {last.words}")
+        why = f"generation {last.generation}, {last.words}"
+        nothing = f"the champion can't be read ({why})"
+        return replace(evidence, champion_unreadable=why, impacts=dict.fromkeys(asked, nothing))
+    evidence = replace(evidence, impacts={limits: sources.impact(limits, candidate, last) for limits in asked})
     try:
         version_of(registry, last)
         return replace(evidence, champion=sources.figures(registry.read(last.model, last.version)))

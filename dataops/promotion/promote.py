@@ -26,6 +26,7 @@ from dataops.promotion.verdict import tell, verdict_key, verdict_record, write_v
 from dataops.records import Record, format_time, now_utc
 from dataops.registry.aliases import CHAMPION, last_move, move, require_reason
 from dataops.registry.moves import AliasMove
+from dataops.registry.tombstones import require_kept
 from dataops.registry.versions import LoadedVersion, Registry
 
 
@@ -83,9 +84,9 @@ def promote(
 
     Raises
     ------
-    Conflict : refused; the message names each limit that failed, and the verdict's file.
+    Conflict : refused; the message names each limit that failed, and the verdict's file. Or it is marked to be deleted.
     InvalidInput : the rules of another model, nobody or no reason given, an override without a proper end.
-    NotFound, Integrity, Format : there is no such version, or it can't be read or trusted.
+    NotFound, Integrity, Format : there is no such version, or it can't be read or trusted, or it was exchanged meanwhile.
     """
     require_reason(actor, reason)
     if override is not None:
@@ -96,6 +97,7 @@ def promote(
     given = sources or Sources()
     of_itself = of_candidate(candidate, promotion, given)
     while True:
+        require_kept(registry.store, model, version)  # else the move is refused, whoever is champion
         last = last_move(registry, model, alias)
         evidence = beside_champion(of_itself, candidate, last, promotion, registry=registry, sources=given)
         verdict = judge(evidence, promotion)
@@ -120,6 +122,7 @@ def promote(
                 model,
                 alias,
                 version,
+                version_digest=candidate.version.digest,
                 actor=actor,
                 reason=_reason(reason, taken),
                 verdict_digest=verdict_digest,

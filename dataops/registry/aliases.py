@@ -104,6 +104,7 @@ def move(
     *,
     actor: str,
     reason: str,
+    version_digest: str | None = None,
     verdict_digest: str | None = None,
     kind: MoveKind = MoveKind.PROMOTED,
     key: SigningKey | None = None,
@@ -118,6 +119,8 @@ def move(
         What moves where.
     actor, reason
         Who moves it and why; neither may be empty.
+    version_digest
+        Of the version that was decided on. Default: whatever has that number now.
     verdict_digest
         Of the verdict that allowed it.
     kind
@@ -133,13 +136,16 @@ def move(
     ------
     NotFound : no such version.
     Conflict : `after` is no longer the last move, or the version is marked to be deleted.
-    Integrity : the version, or what the key signs, isn't trusted; or there is no key, and readers ask for signatures.
+    Integrity : the version, or what the key signs, isn't trusted; there is no key, and readers ask for signatures; or the
+        version was exchanged since the decision.
     """
     require_reason(actor, reason)
     moved_at = at or now_utc()
     _require_key(registry.trust, key, at=moved_at)
     journal = alias_journal(registry, model, alias)
     found = registry.find(model, version)
+    if version_digest not in (None, found.digest):
+        raise Integrity(f"{found.reference} is no longer what was decided on: its manifest has changed since")
     require_kept(registry.store, model, version)
     body = {
         "model": model,
@@ -183,6 +189,7 @@ def vouch(registry: Registry, last: AliasMove, *, actor: str, key: SigningKey, a
         last.model,
         last.alias,
         version.version,
+        version_digest=version.digest,
         actor=actor,
         reason=reason,
         verdict_digest=last.verdict_digest,

@@ -89,6 +89,7 @@ def rollback(
         model,
         alias,
         version.version,
+        version_digest=version.digest,
         actor=actor,
         reason=reason,
         kind=MoveKind.ROLLED_BACK,

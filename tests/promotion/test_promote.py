@@ -12,11 +12,13 @@ import pytest
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
 from dataops.promotion.evidence import Sources
+from dataops.promotion.findings import Measured
 from dataops.promotion.override import Override, override_of, parse_override
 from dataops.promotion.promote import promote
 from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
 from dataops.registry.aliases import current, history, move, resolve
+from dataops.registry.tombstones import Tombstone, condemn
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Journal
@@ -244,11 +246,61 @@ def test_a_champion_whose_move_nobody_signed_is_no_champion_to_compare_with(tmp_
     forged = move(Registry(registry.store), "income", "champion", 1, actor="eve", reason="mine")
     with pytest.raises(Conflict, match="the champion can't be read \\(generation 1"):
         promoted(registry, 2, key=key)
+    with pytest.raises(
+        Conflict, match="the champion can't be read"
+    ):  # nor is the version that it names its own champion
+        promoted(registry, 1, key=key)
+    impact = Promotion.model_validate({"model": "income", "rules": [{"impact": {"job": "compared", "max_flipped": 1}}]})
+    with pytest.raises(Conflict, match="the champion can't be read"):  # nor one that a run may be compared with
+        promoted(registry, 2, key=key, promotion=impact, sources=Sources(impact=impact_of_nothing))
     absolute = Promotion(model="income", rules=RULES.rules[:1])
     again = promoted(registry, 1, promotion=absolute, key=key)  # the very version that the forged move names
     assert again.moved
     assert (current(registry, "income"), again.move.trusted) == (again.move, True)
     assert again.move.generation == forged.generation + 1
+
+
+def impact_of_nothing(*_) -> Measured:
+    return Measured(run="compared-1", figures={"rows": 1000, "flipped_up": 0.0, "flipped_down": 0.0})
+
+
+def test_a_version_that_is_marked_to_be_deleted_is_not_promoted(registry):
+    version = register(registry, 0.9)
+    stone = Tombstone(model="income", version=version, digest="sha256:", at=AT, actor="bob")
+    condemn(registry.store, stone)
+    with pytest.raises(Conflict, match=r"income@1 is to be deleted since .*model pin income@1"):
+        promoted(registry, version)
+    assert verdicts(registry) == []
+
+
+def test_a_version_that_is_marked_while_it_is_judged_is_not_promoted(registry):
+    version = register(registry, 0.9)
+    stone = Tombstone(model="income", version=version, digest="sha256:", at=AT, actor="bob")
+    times = iter([AT])
+
+    def clock() -> datetime:
+        condemn(registry.store, stone)
+        return next(times)  # it is judged once: who tries for ever fails here
+
+    with pytest.raises(Conflict, match="income@1 is to be deleted since"):
+        promoted(registry, version, clock=clock)
+
+
+def test_a_version_that_was_exchanged_while_it_was_judged_is_not_promoted(registry):
+    register(registry, 0.9)
+    other = Registry(MemoryStore())
+    register(other, 0.1)
+
+    def figures(loaded):
+        for key in registry.store.list("income/versions/1"):
+            registry.store.delete(key)
+        for key in other.store.list("income/versions/1"):
+            registry.store.put_if_absent(key, other.store.get(key))
+        return loaded.package.metrics
+
+    with pytest.raises(Integrity, match="income@1 is no longer what was decided on"):
+        promoted(registry, 1, sources=Sources(figures=figures))
+    assert current(registry, "income") is None
 
 
 def test_without_a_key_nothing_is_promoted_where_readers_ask_for_signatures(tmp_path):
