@@ -29,6 +29,8 @@ from dataops.registry.versions import ModelVersion, Registry
 from dataops.storage.journal import ANY, After, Journal
 
 CHAMPION = DEFAULT_ALIAS
+MAX_MOVE_BYTES = 1 << 18
+"""What is larger is no move of an alias: applications refuse it before they parse it."""
 
 
 def current(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
@@ -136,8 +138,8 @@ def move(
     ------
     NotFound : no such version.
     Conflict : `after` is no longer the last move, or the version is marked to be deleted.
-    Integrity : the version, or what the key signs, isn't trusted; there is no key, and readers ask for signatures; or the
-        version was exchanged since the decision.
+    Integrity : the version, or what the key signs, isn't trusted; there is no key, and readers ask for signatures; or
+        the version was exchanged since the decision.
     """
     require_reason(actor, reason)
     moved_at = at or now_utc()
@@ -288,7 +290,8 @@ def _require_alias(alias: str) -> str:
 
 def alias_journal(registry: Registry, model: str, alias: str) -> Journal:
     """The journal that the alias is."""
-    return Journal(registry.store, f"{require_name(model, 'model')}/aliases/{_require_alias(alias)}", "alias")
+    prefix = f"{require_name(model, 'model')}/aliases/{_require_alias(alias)}"
+    return Journal(registry.store, prefix, "alias", max_bytes=MAX_MOVE_BYTES)
 
 
 def _unset(registry: Registry, model: str, alias: str) -> str:

@@ -78,8 +78,10 @@ class Examined:
 class Journal:
     """The journal of `kind` (``audit``, ``alias`` ...) below the key `prefix` of `store`. Cheap to make, pickles."""
 
-    def __init__(self, store: Store, prefix: str, kind: str) -> None:
+    def __init__(self, store: Store, prefix: str, kind: str, *, max_bytes: int | None = None) -> None:
+        """`max_bytes` is what a record has at most, for who can't trust what lies there."""
         self._store = store
+        self._max_bytes = max_bytes
         self._prefix = check_key(prefix)
         self._kind = require_name(kind, "kind of journal")
         self._seen = 0  # a number known to be taken: only saves look-ups
@@ -96,6 +98,7 @@ class Journal:
         Raises
         ------
         Conflict : another record directly follows `after`, or `after` is not in the journal.
+        InvalidInput : more bytes than a record may have.
         Integrity, Format : the journal is damaged; nothing was appended.
         """
         plain = json.loads(canonical_bytes(body))  # what a reader will see: text keys, lists
@@ -115,7 +118,7 @@ class Journal:
         NotFound : there is none.
         Integrity, Format : what is there is not the record that was written.
         """
-        return self._decode(number, self._store.get(self._key(number)))
+        return self._decode(number, self._get(number))
 
     def tail(self) -> Entry | None:
         """The last entry; None for an empty journal."""
@@ -177,7 +180,7 @@ class Journal:
 
     def _examined(self, number: int) -> Examined:
         try:
-            entry = self._parse(number, self._store.get(self._key(number)))
+            entry = self._parse(number, self._get(number))
         except (NotFound, Integrity, Format, InvalidInput) as error:  # a store that fails says nothing about the record
             return Examined(place=number, entry=None, fault=str(error))
         return Examined(place=number, entry=entry, fault=self._misplaced(number, entry))
@@ -215,6 +218,11 @@ class Journal:
         }
         entry = Entry(**fields, digest=digest(fields))
         record = encode_record(self._kind, _VERSION, {**fields, "digest": entry.digest})
+        if self._max_bytes is not None and len(record) > self._max_bytes:
+            raise InvalidInput(
+                f"{self._name(entry.number)} would have {len(record)} bytes, and at most {self._max_bytes} are read: "
+                "say it in fewer words"
+            )
         if not self._store.put_if_absent(self._key(entry.number), record):
             return None
         self._seen = max(self._seen, entry.number)
@@ -239,10 +247,14 @@ class Journal:
 
     def _taken(self, number: int) -> bool:
         try:
-            self._store.get(self._key(number))
+            self._get(number)
         except NotFound:
             return False
         return True
+
+    def _get(self, number: int) -> bytes:
+        key = self._key(number)
+        return self._store.get(key) if self._max_bytes is None else self._store.get_at_most(key, self._max_bytes)
 
     def _decode(self, number: int, data: bytes) -> Entry:
         entry = self._parse(number, data)

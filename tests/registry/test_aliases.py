@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import pytest
 
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
 from dataops.registry.aliases import (
+    MAX_MOVE_BYTES,
     current,
     history,
     list_aliases,
@@ -118,6 +120,24 @@ def test_a_version_swapped_under_an_alias_is_refused(registry):
     assert registry.read("income", 1).package == make_package("other")
     with pytest.raises(Integrity, match="its manifest has changed"):
         resolve(registry, "income")
+
+
+def test_a_move_that_is_larger_than_any_is_neither_read_nor_made(registry):
+    move_to(registry, 1)
+    with pytest.raises(InvalidInput, match="in fewer words"):
+        move(registry, "income", "champion", 2, actor="ada", reason="x" * MAX_MOVE_BYTES)
+    assert [m.version for m in history(registry, "income")] == [1]
+    registry.store.put_if_absent("income/aliases/champion/0000000002.json", b" " * (MAX_MOVE_BYTES + 1))
+    with pytest.raises(Integrity, match="has more than the"):
+        resolve(registry, "income")
+
+
+def test_a_pipe_where_a_move_should_be_holds_nobody_up(tmp_path):
+    registry = Registry(PosixStore(tmp_path))
+    registry.register("income", make_package(), at=AT)
+    move_to(registry, 1)
+    os.mkfifo(tmp_path / "income/aliases/champion/0000000002.json")
+    assert resolve(registry, "income").version == 1
 
 
 def test_a_history_copied_to_another_alias_is_refused(registry):
