@@ -46,7 +46,12 @@ def make_application(model: Handle) -> Callable[..., Iterable[bytes]]:
 
 
 def score(model: Handle, environment: Environment) -> Answer:
-    size = int(environment.get("CONTENT_LENGTH") or 0)
+    given = environment.get("CONTENT_LENGTH") or "0"
+    if not (
+        given.isascii() and given.isdigit() and len(given) < 20
+    ):  # -1 would be read to the end, whenever that comes
+        return HTTPStatus.BAD_REQUEST, {"error": "expected a Content-Length: how many bytes of rows there are"}
+    size = int(given)
     if size > MAX_BYTES:
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"at most {MAX_BYTES} bytes of rows at once"}
     try:
@@ -55,7 +60,7 @@ def score(model: Handle, environment: Environment) -> Answer:
         probabilities = serving.predict(rows)
     except InvalidInput as error:
         return HTTPStatus.BAD_REQUEST, {"error": str(error)}
-    except ValueError:
+    except (ValueError, RecursionError):
         return HTTPStatus.BAD_REQUEST, {"error": "expected rows as JSON: a list of objects"}
     known = [None if one != one else one for one in probabilities.tolist()]  # noqa: PLR0124 - JSON has no NaN
     return HTTPStatus.OK, {"version": serving.version.reference, "probabilities": known}

@@ -37,6 +37,9 @@ def test_the_application_says_what_is_wrong_with_a_request(models: Path) -> None
         assert (status, "'job' in 1 of 1 rows" in answer["error"]) == (400, True)
         assert client.ask("POST", "/score", b"no JSON")[0] == 400
         assert client.ask("POST", "/score", {"age": 1})[0] == 400
+        assert client.ask("POST", "/score", b"[" * 100_000)[0] == 400
+        for length in ("-1", "many"):  # no bytes follow: who waits for their end answers nothing
+            assert client.ask("POST", "/score", b"", {"Content-Length": length})[0] == 400
         assert client.ask("GET", "/nothing")[0] == 404
         client.score()
 
