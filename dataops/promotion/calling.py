@@ -21,7 +21,7 @@ from dataops.promotion.findings import Called
 from dataops.records import canonical_bytes
 from dataops.registry.versions import LoadedVersion
 
-COMMAND = (sys.executable, "-m", "dataops.promotion.caller")
+COMMAND = (sys.executable, "-P", "-m", "dataops.promotion.caller")  # -P: no module out of the folder it is called in
 LENGTH_BYTES = 8  # in front of what a caller is told
 START_SECONDS = 60.0  # for Python and the libraries, whatever the rule allows
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")

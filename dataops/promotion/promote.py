@@ -86,7 +86,7 @@ def promote(
     ------
     Conflict : refused; the message names each limit that failed, and the verdict's file. Or it is marked to be deleted.
     InvalidInput : the rules of another model, nobody or no reason given, an override without a proper end.
-    NotFound, Integrity, Format : there is no such version, or it can't be read or trusted, or it was exchanged meanwhile.
+    NotFound, Integrity, Format : there is no such version, it can't be read or trusted, or it was exchanged meanwhile.
     """
     require_reason(actor, reason)
     if override is not None:

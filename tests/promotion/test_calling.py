@@ -47,6 +47,12 @@ def test_a_version_is_loaded_and_answers_as_it_did_with_what_it_took():
     assert 0 < called.ms_per_row < 1000
 
 
+def test_no_module_is_taken_from_the_folder_that_it_is_called_in(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('taken from here')")
+    monkeypatch.chdir(tmp_path)
+    assert call_version(loaded(package()), limits()).failed == ""
+
+
 def test_a_version_that_answers_otherwise_is_refused():
     other = LinearModel(intercept=0.9, numeric=(0.2,), categorical=((0.0, 0.3, -0.3),)).to_bytes()
     assert "answers otherwise than when it was registered" in call_version(loaded(package(other)), limits()).failed
