@@ -278,7 +278,7 @@ def require_follows(registry: Registry, last: AliasMove, *, generation: int, dig
 def list_aliases(registry: Registry, model: str) -> list[str]:
     """The aliases of `model` that were ever set, sorted; folders of names that no alias has aren't any."""
     prefix = f"{require_name(model, 'model')}/aliases"
-    names = {key.removeprefix(f"{prefix}/").split("/")[0] for key in registry.store.list(prefix)}
+    names = {key.removeprefix(f"{prefix}/").split("/")[0] for key in registry.store.list_with_links(prefix)}
     return sorted(name for name in names if NAME_PATTERN.fullmatch(name) and not name.isdecimal())
 
 

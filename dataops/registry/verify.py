@@ -14,7 +14,7 @@ from typing import Any
 from dataops.errors import DataopsError, Format, Integrity, InvalidInput, NotFound
 from dataops.governance.signing import Worth
 from dataops.models.package import MANIFEST
-from dataops.records import digest_bytes, require_name
+from dataops.records import NAME_PATTERN, digest_bytes, require_name
 from dataops.registry.aliases import alias_journal, history, list_aliases
 from dataops.registry.moves import AliasMove
 from dataops.registry.signatures import Judged, Signed, explain_untrusted
@@ -73,6 +73,13 @@ class Verified:
         )
 
 
+def verify_registry(registry: Registry) -> Verified:
+    """All models of which anything is left: also one whose every manifest was taken away."""
+    names = {key.partition("/")[0] for key in registry.store.list_with_links("") if "/" in key}
+    models = sorted(name for name in names if NAME_PATTERN.fullmatch(name))
+    return sum((verify_model(registry, model) for model in models), Verified())
+
+
 def verify_model(registry: Registry, model: str) -> Verified:
     """All that is there of `model`: its versions, its aliases, and what was left behind.
 
@@ -81,7 +88,7 @@ def verify_model(registry: Registry, model: str) -> Verified:
     NotFound : no such model.
     """
     numbers = registry.numbers(model)
-    if not numbers and not list_aliases(registry, model):
+    if not numbers and not registry.store.list_with_links(model):
         registry.read_manifest(model, 1)  # says that there is no such model, and which one is near
     found = sum((verify_version(registry, model, number) for number in numbers), Verified())
     found += Verified(findings=tuple(_left_behind(registry, model, numbers)))
@@ -110,12 +117,11 @@ def verify_version(registry: Registry, model: str, version: int) -> Verified:
 def verify_alias(registry: Registry, model: str, alias: str) -> Verified:
     """Every move of an alias: that it follows the one before, who signed it, and what it points at."""
     place = f"{model}@{alias}"
-    broken = alias_journal(registry, model, alias).verify()
-    if broken:
-        return Verified(findings=tuple(ModelFinding(place=place, message=one) for one in broken))
     try:
+        if broken := alias_journal(registry, model, alias).verify():
+            return Verified(findings=tuple(ModelFinding(place=place, message=one) for one in broken))
         moves = list(history(registry, model, alias))
-    except (Integrity, Format) as error:
+    except (Integrity, Format, InvalidInput) as error:
         return Verified(findings=(ModelFinding(place=place, message=str(error)),))
     gone = {stone.version for stone in deletions(registry.store, model)}
     findings = [finding for one in moves for finding in _move(registry, one, gone, last=one is moves[-1])]

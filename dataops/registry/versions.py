@@ -238,7 +238,7 @@ class Registry:
 
     def list_models(self) -> list[str]:
         """The models that have a version, sorted."""
-        parts = (key.split("/") for key in self.store.list(""))
+        parts = (key.split("/") for key in self.store.list_with_links(""))
         return sorted({part[0] for part in parts if len(part) == 4 and part[1] == "versions" and part[3] == MANIFEST})
 
     def versions(self, model: str) -> list[ModelVersion]:
@@ -251,7 +251,7 @@ class Registry:
 
     def _numbers(self, model: str, name: str) -> list[int]:
         """The numbers of the version folders of `model` that hold the file `name`, ascending."""
-        parts = (key.split("/") for key in self.store.list(f"{model}/versions"))
+        parts = (key.split("/") for key in self.store.list_with_links(f"{model}/versions"))
         return sorted(int(part[2]) for part in parts if len(part) == 4 and part[3] == name and part[2].isdecimal())
 
     def _unknown(self, model: str, version: int) -> str:

@@ -19,7 +19,7 @@ from dataops.registry.garbage import Asked, Collection, collect, plan_collection
 from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.pins import Pin, pin, unpin
 from dataops.registry.rollback import rollback
-from dataops.registry.verify import Verified, verify_alias, verify_model, verify_version
+from dataops.registry.verify import Verified, verify_alias, verify_model, verify_registry, verify_version
 from dataops.registry.versions import ModelVersion
 from dataops.runs.audit import CameOfIt, announced, signed
 from dataops.runs.ledger import State
@@ -212,7 +212,7 @@ def verify_models(workspace: Workspace, reference: str | None) -> Verified:
     """
     registry = workspace.registry
     if reference is None:
-        return sum((verify_model(registry, model) for model in registry.list_models()), Verified())
+        return verify_registry(registry)
     if "@" not in reference:
         return verify_model(registry, parse_model_reference(reference).model)
     asked = parse_model_reference(reference)

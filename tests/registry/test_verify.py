@@ -14,9 +14,9 @@ from dataops.records import digest_bytes
 from dataops.registry.aliases import move
 from dataops.registry.garbage import Asked, collect
 from dataops.registry.trust import Trust
-from dataops.registry.verify import verify_alias, verify_model, verify_version
+from dataops.registry.verify import verify_alias, verify_model, verify_registry, verify_version
 from dataops.registry.versions import Registry
-from dataops.storage.objects import MemoryStore
+from dataops.storage.objects import MemoryStore, PosixStore
 from tests.registry.examples import AT, make_key, make_package
 
 DAY = timedelta(days=1)
@@ -150,6 +150,30 @@ def test_what_was_cut_off_or_marked_is_a_warning(signed):
         "income@8: marked to be deleted since 2026-03-02 12:00 UTC, by bob",
         "income/versions/7: its registration was cut off; registering the same package again finishes it",
     ]
+
+
+def test_a_model_whose_every_manifest_was_taken_away_is_not_forgotten(signed):
+    registry, _, _ = signed
+    for version in (1, 2, 3):
+        change(registry, f"income/versions/{version}/manifest.json", None)
+    said = [str(one) for one in verify_registry(registry).broken]
+    assert any(one.startswith("income@champion: generation 2") for one in said)
+
+
+def test_a_link_hides_no_other_damage(tmp_path):
+    registry = Registry(PosixStore(tmp_path / "registry"))
+    for run in ("a", "b"):
+        registry.register("income", make_package(run), at=AT)
+    move_to(registry, 2, None)
+    folder = tmp_path / "registry/income"
+    (folder / "versions/1/card.md").rename(tmp_path / "card.md")
+    (folder / "versions/1/card.md").symlink_to(tmp_path / "card.md")
+    (folder / "aliases/beta").symlink_to(folder / "aliases/champion")
+    (folder / "versions/2/model.json").unlink()
+    said = [str(one) for one in verify_registry(registry).broken]
+    assert [one.partition(":")[0] for one in said] == ["income@1", "income@2", "income@beta"]
+    assert all("symbolic link" in one for one in (said[0], said[2]))
+    assert registry.register("income", make_package("c"), at=AT).version == 3
 
 
 def test_a_model_that_is_not_there_is_named(signed):
