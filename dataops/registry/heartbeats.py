@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Self
 
-from dataops.errors import Format, Integrity, NotFound
+from dataops.errors import Format, Integrity, InvalidInput, NotFound
 from dataops.records import Record, decode_record, encode_record, format_time, parse_time, require_name
 from dataops.storage.objects import Store
 
@@ -28,6 +28,7 @@ MAX_HEARTBEAT_BYTES = 8192
 LATE = 3
 """A process is silent that did not beat for so many of its own intervals."""
 
+_LONGEST = 366 * 86_400  # seconds from one heartbeat to the next
 _PROCESS = re.compile(r"([0-9a-f]{12})-(\d{10})\.json")
 _NO_HOST = re.compile(r"[^a-z0-9.-]+")
 
@@ -82,7 +83,7 @@ class Heartbeat:
                 generation=int(record["generation"]),
                 since=parse_time(record["since"]),
                 at=parse_time(record["at"]),
-                every=float(record["every"]),
+                every=_seconds(record["every"]),
                 error=None if record["error"] is None else str(record["error"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -108,7 +109,7 @@ def read_heartbeats(store: Store, model: str) -> list[Heartbeat]:
     """
     folder = f"{require_name(model, 'model')}/{FOLDER}"
     newest: dict[tuple[str, str], tuple[int, str]] = {}
-    for key in store.list(folder):
+    for key in store.list_with_links(folder):
         place, _, name = key.removeprefix(f"{folder}/").rpartition("/")
         if (found := _PROCESS.fullmatch(name)) is not None:
             known = newest.get((place, found[1]), (0, ""))
@@ -128,10 +129,16 @@ def served_versions(beats: Iterable[Heartbeat], *, after: datetime) -> set[int]:
     return {beat.version for beat in beats if beat.at >= after}
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
+        raise ValueError("every")
+    return float(value)
+
+
 def _read(store: Store, key: str, model: str) -> Heartbeat | None:
     """The heartbeat under `key`; None for one that was deleted by now, or isn't one: its writer proves nothing."""
     try:
         beat = Heartbeat.from_bytes(store.get_at_most(key, MAX_HEARTBEAT_BYTES))
-    except (NotFound, Format, Integrity):
+    except (NotFound, Format, Integrity, InvalidInput):
         return None
     return beat if beat.model == model else None

@@ -14,7 +14,7 @@ from dataops.cli.main import main
 from dataops.errors import DataopsError, Format, Storage
 from dataops.records import now_utc
 from dataops.registry.heartbeats import Heartbeat, converged, heartbeat_key, read_heartbeats, served_versions
-from dataops.storage.objects import MemoryStore, Store
+from dataops.storage.objects import MemoryStore, PosixStore, Store
 from tests.runtime.examples import AT, ROWS, expected, make_registry, opened, promote, register
 
 
@@ -115,6 +115,19 @@ def test_the_last_heartbeat_of_each_process_holds_and_what_is_none_is_passed_ove
     assert [(beat.process[-1], beat.version) for beat in read_heartbeats(store, "income")] == [("1", 2), ("2", 3)]
     assert served_versions(read_heartbeats(store, "income"), after=AT) == {2, 3}
     assert served_versions(read_heartbeats(store, "income"), after=AT + timedelta(seconds=1)) == set()
+
+
+def test_what_an_application_may_write_keeps_nobody_from_the_others_heartbeats(tmp_path: Path) -> None:
+    store = PosixStore(tmp_path)
+    put_beat(store, make_beat())
+    for number, every in ((5, float("inf")), (6, float("nan")), (7, 1e300), (8, True)):
+        record = json.loads(make_beat(number).to_bytes()) | {"every": every}
+        store.put_if_absent(f"income/heartbeats/shop@web-2/{number:012x}-{1:010d}.json", json.dumps(record).encode())
+    folder = tmp_path / "income/heartbeats"
+    (folder / "elsewhere").symlink_to(tmp_path)
+    (folder / f"shop@web-1/{9:012x}-{1:010d}.json").symlink_to("/dev/zero")
+    (beat,) = read_heartbeats(store, "income")
+    assert (beat, beat.silent(AT)) == (make_beat(), False)
 
 
 def test_a_promotion_has_converged_when_all_who_are_heard_serve_it() -> None:
