@@ -48,6 +48,28 @@ UNSIGNED = Trust(signers=None)
 """Takes what nobody signed: for a registry that only those may write who are trusted."""
 
 
+class TrustFile:
+    """The trust that a file of signers says, read again where it changed: for a reader that goes on for long."""
+
+    __slots__ = ("_data", "_path", "_trust")
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._data: bytes | None = None
+        self._trust: Trust | None = None
+
+    def read(self) -> Trust:
+        """What it says now; raises as `read_trust`."""
+        try:
+            data = self._path.read_bytes()
+        except OSError:
+            return read_trust(self._path)  # says what is wrong
+        if self._trust is None or data != self._data:
+            self._trust = read_trust(self._path)  # of bytes that may be newer: then it is read once more next time
+            self._data = data
+        return self._trust
+
+
 def read_trust(path: str | Path, *, max_model_bytes: int = MAX_MODEL_BYTES) -> Trust:
     """The trust in the keys that a ``signers.yaml`` at `path` lists.
 

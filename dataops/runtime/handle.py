@@ -16,7 +16,6 @@ import os
 import random
 import threading
 import weakref
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,7 @@ from typing import Any, Self
 from dataops.errors import InvalidInput, NotFound
 from dataops.records import Record, now_utc
 from dataops.registry.aliases import CHAMPION, current, require_follows
-from dataops.registry.trust import Trust, read_trust
+from dataops.registry.trust import Trust, TrustFile, read_trust
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime.beating import Beating
 from dataops.runtime.ratchet import Ratchet
@@ -45,6 +44,7 @@ class Handle:
         model: str,
         alias: str,
         *,
+        signers: TrustFile | None,
         every: float | None,
         jitter: float,
         ratchet: Ratchet,
@@ -52,6 +52,7 @@ class Handle:
         threads: int,
     ) -> None:
         self._registry, self._model, self._alias = registry, model, alias
+        self._signers = signers
         self._every, self._jitter, self._threads = every, jitter, threads
         self._ratchet, self._beating = ratchet, beating
         self._looking, self._starting = threading.Lock(), threading.Lock()
@@ -155,6 +156,8 @@ class Handle:
 
     def _next(self, serving: Serving | None) -> Serving:
         """What is to be served: `serving` itself where the alias did not move."""
+        if self._signers is not None:  # a key that was revoked or added there counts from this look on
+            self._registry = Registry(self._registry.store, self._signers.read())
         move = current(self._registry, self._model, self._alias)
         if move is None:
             raise NotFound(f"{self._model}@{self._alias} names no version: promote one, or ask for another alias")
@@ -211,8 +214,8 @@ def load(
     registry
         The registry's folder or URL. It is only read, but for heartbeats.
     trust
-        What the application takes: a `Trust`, the path of a file of signers, or `UNSIGNED`. It must be given, and comes
-        from the application's own configuration.
+        What the application takes: a `Trust`, the path of a file of signers, which is read again where it changed, or
+        `UNSIGNED`. It must be given, and comes from the application's own configuration.
     every, jitter
         Seconds from one look to the next, and by what part of that it may come earlier, so that many processes don't
         look at once. None: it looks only when `refresh` is called.
@@ -238,10 +241,12 @@ def load(
         )
     if (every is not None and every <= 0) or not 0 <= jitter <= 1:
         raise InvalidInput(f"every={every}, jitter={jitter}: expected seconds above 0, and a part from 0 to 1")
+    signers = None if isinstance(trust, Trust) else TrustFile(trust)
     return Handle(
         Registry(open_store(url, read_only=True), trust if isinstance(trust, Trust) else read_trust(trust)),
         model,
         alias,
+        signers=signers,
         every=every,
         jitter=jitter,
         ratchet=Ratchet(model, alias, None if state is None else open_store(str(state))),
@@ -256,9 +261,17 @@ def _look_for_ever(handle: weakref.ref[Handle], stop: threading.Event, every: fl
         found = handle()
         if found is None:
             return
-        with suppress(Exception):  # it is the handle's last error, and the next look may go well
+        try:
             found.refresh()
+        except Exception as error:  # noqa: BLE001 - it is the handle's last error, and the next look may go well
+            _forget_frames(error)
         del found
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """What was read while `error` came about, and the handle itself, aren't held by it any more."""
+    while error is not None:
+        error.__traceback__, error = None, error.__context__
 
 
 @cache

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dataops.declarations.signers import add_signer
 from dataops.errors import DataopsError, Format, Integrity, InvalidInput, NotFound
 from dataops.models.golden import make_golden
 from dataops.registry.moves import MoveKind
@@ -253,6 +254,47 @@ def test_only_what_trusted_keys_signed_is_followed(tmp_path: Path) -> None:
     revoked = Trust(signers=(replace(signer, revoked=AT),))
     with pytest.raises(Integrity, match="revoked"):
         load(models, "income", trust=revoked)
+
+
+def test_a_key_that_is_added_or_revoked_counts_without_a_restart(tmp_path: Path) -> None:
+    old, signer = make_key(tmp_path / "keys")
+    new, added = make_key(tmp_path / "keys", at=AT + timedelta(minutes=1), number=2)
+    models, file = tmp_path / "models", tmp_path / "signers.yaml"
+    registry, at = make_registry(models), AT + timedelta(hours=1)
+    register(registry, 1.0, key=old, at=at)
+    register(registry, 2.0, key=new, at=at)
+    promote(registry, 1, key=old)
+    add_signer(tmp_path, signer)
+    with opened(models, trust=file) as model:
+        promote(registry, 2, key=new)
+        with pytest.raises(Integrity, match=r"not in signers\.yaml"):
+            model.refresh()
+        add_signer(tmp_path, added)
+        assert model.refresh()
+        assert model.predict(ROWS) == pytest.approx(expected(2.0), abs=1e-6)
+        whole = file.read_text()
+        file.write_text(whole.replace("}", ", revoked: 2026-01-01}"))
+        promote(registry, 1, key=old)
+        with pytest.raises(Integrity, match="revoked"):
+            model.refresh()
+        file.unlink()
+        with pytest.raises(NotFound):
+            model.refresh()
+        assert model.version.version == 2
+        file.write_text(whole)
+        assert model.refresh()
+        assert model.version.version == 1
+
+
+def test_an_error_that_is_kept_holds_nothing_of_what_was_read(models: Path) -> None:
+    registry = make_registry(models)
+    with opened(models, every=0.01) as model:
+        (models / "income/versions/3/model.json").unlink()
+        promote(registry, 3)
+        wait_until(lambda: isinstance(model.last_error, Integrity))
+        wait_until(
+            lambda: model.last_error.__traceback__ is None and model.last_error.__context__.__traceback__ is None
+        )
 
 
 def test_a_version_without_golden_rows_is_taken(tmp_path: Path) -> None:
