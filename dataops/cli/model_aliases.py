@@ -90,8 +90,8 @@ def rollback(name: str, *, reason: str, alias: str, workspace: str | None, as_js
     """Take NAME's last promotion back.
 
     The champion is the version again that was promoted before, as a new generation; a second rollback goes back by one
-    promotion more. No gates are asked: it passed them when it was promoted. It is read whole first. The audit says who
-    and why.
+    promotion more. No gates are asked; where it was promoted against its gates, that is shown again. It is read whole
+    first. The audit says who and why.
 
     \b
     Example:

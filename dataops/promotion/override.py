@@ -2,7 +2,8 @@
 
 1. What failed stays in the verdict as it was: an override adds who takes it upon themselves, why, and an end.
 2. It is about figures. Whether a version is whole, readable and signed is no gate, so nobody can override it.
-3. An alias doesn't move by itself: when an override has ended, whoever looks at the alias is told.
+3. An alias doesn't move by itself: when an override has ended, whoever looks at the alias is told, also where a
+   rollback brought the version back.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, Self
 from dataops.errors import DataopsError, InvalidInput
 from dataops.promotion.verdict import verdict_key
 from dataops.records import Record, digest_bytes, format_time, parse_time
-from dataops.registry.moves import AliasMove
+from dataops.registry.aliases import history
+from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.versions import Registry
 
 LONGEST = timedelta(days=366)
@@ -78,13 +80,29 @@ def parse_override(why: str | None, until: str | None, *, now: datetime) -> Over
 
 
 def override_of(registry: Registry, move: AliasMove) -> Override | None:
-    """The override by which `move` was made; None where its gates held, or where its verdict can't be read."""
-    if move.verdict_digest is None:
-        return None
+    """The override by which `move` was made, or that by which the version was promoted that it went back to; None where
+    the gates held, or where the verdict can't be read.
+    """
     try:
+        move = _promotion_behind(registry, move)
+        if move.verdict_digest is None:
+            return None
         data = registry.store.get(f"{verdict_key(move.model, move.verdict_digest)}.json")
         if digest_bytes(data) != move.verdict_digest:
             return None
         return Override.from_record(json.loads(data).get("override"))
     except (DataopsError, ValueError, KeyError, TypeError):
         return None
+
+
+def _promotion_behind(registry: Registry, move: AliasMove) -> AliasMove:
+    """`move`, or where it is a rollback the promotion that it went back to."""
+    if move.kind is not MoveKind.ROLLED_BACK:
+        return move
+    found = move
+    for one in history(registry, move.model, move.alias):
+        if one.generation >= move.generation:
+            break
+        if one.trusted and one.kind is MoveKind.PROMOTED and one.version_digest == move.version_digest:
+            found = one
+    return found

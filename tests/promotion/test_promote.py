@@ -18,6 +18,7 @@ from dataops.promotion.promote import promote
 from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
 from dataops.registry.aliases import current, history, move, resolve
+from dataops.registry.rollback import rollback
 from dataops.registry.tombstones import Tombstone, condemn
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
@@ -173,6 +174,17 @@ def test_a_person_promotes_against_the_gates_and_what_failed_stays_visible(regis
     assert "- **Overridden by:** ada, until 2026-03-02: the old one is unfair\n" in page
     assert "## What failed\n\n- rule 1, roc_auc on holdout: 0.84, at least 0.85\n" in page
     assert override_of(registry, moved) == against_the_gates()
+
+
+def test_a_rollback_to_a_version_that_was_promoted_against_its_gates_shows_that(registry):
+    promoted(registry, register(registry, 0.9))
+    promoted(registry, register(registry, 0.5), override=against_the_gates())
+    promoted(registry, register(registry, 0.95))
+    back = rollback(registry, "income", actor="bob", reason="slow")
+    assert (back.version, back.verdict_digest) == (2, None)
+    assert override_of(registry, back) == against_the_gates()
+    again = rollback(registry, "income", actor="bob", reason="worse")
+    assert (again.version, override_of(registry, again)) == (1, None)
 
 
 def test_an_override_that_nobody_needed_is_not_recorded(registry):
