@@ -29,6 +29,7 @@ from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime.beating import Beating
 from dataops.runtime.ratchet import Ratchet
 from dataops.runtime.serving import Probabilities, Serving, load_serving
+from dataops.storage.disk import local_folder
 from dataops.storage.objects import open_store
 
 _CLOSING = 5.0
@@ -229,7 +230,7 @@ def load(
 
     Raises
     ------
-    InvalidInput : no trust, or an interval that can't be.
+    InvalidInput : no trust, one that lies in the registry, or an interval that can't be.
     NotFound : no such registry, model or alias.
     Integrity, Format, Storage, Compute : the version can't be served; there is none before it.
     """
@@ -241,6 +242,7 @@ def load(
         )
     if (every is not None and every <= 0) or not 0 <= jitter <= 1:
         raise InvalidInput(f"every={every}, jitter={jitter}: expected seconds above 0, and a part from 0 to 1")
+    _require_outside(url, trust=None if isinstance(trust, Trust) else trust, state=state)
     signers = None if isinstance(trust, Trust) else TrustFile(trust)
     return Handle(
         Registry(open_store(url, read_only=True), trust if isinstance(trust, Trust) else read_trust(trust)),
@@ -253,6 +255,16 @@ def load(
         beating=None if app is None else Beating(url, model, alias, app, every=every or 0.0),
         threads=threads,
     )
+
+
+def _require_outside(registry: str, **given: str | Path | None) -> None:
+    folder = local_folder(registry)
+    for name, path in given.items():
+        place = None if path is None else local_folder(str(path))
+        if folder is not None and place is not None and place.resolve().is_relative_to(folder.resolve()):
+            raise InvalidInput(
+                f"{name}={path} lies in the registry, where its writers could change it: put it elsewhere"
+            )
 
 
 def _look_for_ever(handle: weakref.ref[Handle], stop: threading.Event, every: float, jitter: float) -> None:

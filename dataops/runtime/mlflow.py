@@ -54,11 +54,15 @@ def read_folder(folder: Path, trust: Trust) -> LoadedVersion:
     if not isinstance(version, int):
         raise Integrity(f"the manifest in {folder} names no version")
     left = trust.max_model_bytes + MAX_MANIFEST_BYTES
-    for key in source.list(""):
-        data = source.get_at_most(key, left)
-        left -= len(data)
-        copied.put_if_absent(f"{model}/versions/{version}/{key}", data)
-    return Registry(copied, trust).read(model, version)
+    try:
+        for key in source.list(""):
+            data = source.get_at_most(key, left)
+            left -= len(data)
+            copied.put_if_absent(f"{model}/versions/{version}/{key}", data)
+        return Registry(copied, trust).read(model, version)
+    finally:
+        for key in copied.list(""):  # the process would keep them as long as it lives
+            copied.delete(key)
 
 
 def _trust() -> Trust:

@@ -208,7 +208,12 @@ def test_trust_must_be_said(models: Path) -> None:
     with pytest.raises(InvalidInput, match="say whom this application trusts"):
         load(models, "income")
     with pytest.raises(NotFound):
-        load(models, "income", trust=models / "no-signers.yaml")
+        load(models, "income", trust=models.parent / "no-signers.yaml")
+    for inside in (models / "signers.yaml", models / "../models/income/signers.yaml"):
+        with pytest.raises(InvalidInput, match=r"trust=.* lies in the registry"):
+            load(models, "income", trust=inside)
+    with pytest.raises(InvalidInput, match=r"state=.* lies in the registry"):
+        load(models, "income", trust=UNSIGNED, state=models / "state")
 
 
 @pytest.mark.parametrize("arguments", [{"every": 0}, {"every": -1.0}, {"jitter": 2.0}])

@@ -12,6 +12,7 @@ import yaml
 from dataops.errors import Integrity, InvalidInput
 from dataops.registry.trust import UNSIGNED, Trust
 from dataops.runtime.mlflow import TRUST, _load_pyfunc, read_folder
+from dataops.storage import objects
 from tests.runtime.examples import ROWS, expected, make_registry, register
 
 
@@ -43,6 +44,12 @@ def test_trust_is_the_readers_and_must_be_said(folder: Path, monkeypatch: pytest
         _load_pyfunc(str(folder))
     with pytest.raises(Integrity, match="not signed"):
         read_folder(folder, Trust(signers=()))
+
+
+def test_no_bytes_of_a_version_stay_in_memory_once_it_is_read(folder: Path) -> None:
+    before = sum(map(len, objects._memory.values()))
+    read_folder(folder, UNSIGNED)
+    assert sum(map(len, objects._memory.values())) == before
 
 
 def test_a_changed_file_is_refused(folder: Path) -> None:
