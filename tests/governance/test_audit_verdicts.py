@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dataops.governance.audit import read_signed, record_intent, record_result, verify_audit
 from dataops.governance.audit_chain import AuditFinding, Kind
 from dataops.governance.checkpoints import ANCHORS_PREFIX, CHECKPOINTS_PREFIX, write_checkpoint
-from dataops.governance.signing import Signer, create_signing_key
+from dataops.governance.signing import Signer, SigningKey, create_signing_key
 from dataops.records import canonical_bytes, digest
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore, PosixStore
@@ -110,6 +110,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Maker:
     """Audits with checkpoints at the numbers that are asked for, copied from ones that were written once."""
     keys = tmp_path_factory.mktemp("keys") / "keys"
     signer = create_signing_key(keys, at=NOON, secret=bytes(range(1, 33)), owner="ana")
+    key = SigningKey(folder=keys, key_id=signer.id)
     written: dict[tuple[int, ...], tuple[dict[str, bytes], dict[str, bytes]]] = {}
 
     def write(at: tuple[int, ...]) -> tuple[dict[str, bytes], dict[str, bytes]]:
@@ -121,7 +122,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Maker:
             done = count
             if count in at:
                 moment = NOON + timedelta(hours=hours)
-                write_checkpoint(journal, store, anchors, keys=keys, key_id=signer.id, signers=[signer], at=moment)
+                write_checkpoint(journal, store, anchors, key=key, signers=[signer], at=moment)
         return tuple({name: one.get(name) for name in one.list("")} for one in (store, anchors))  # type: ignore[return-value]
 
     def audit(*at: int) -> Audit:
@@ -464,6 +465,6 @@ class TestCheckpoints:
         audit.rewrite(30)
         audit.store.delete(checkpoint_key(RECORDS))
         journal = Journal(audit.store, "audit", "audit")
-        made = {"keys": tmp_path / "keys", "key_id": thief.id, "signers": audit.signers, "at": NOON}
-        write_checkpoint(journal, audit.store, None, **made)
+        key = SigningKey(folder=tmp_path / "keys", key_id=thief.id)
+        write_checkpoint(journal, audit.store, None, key=key, signers=audit.signers, at=NOON)
         assert audit.kinds() == {Kind.ANCHOR_DIFFERS, Kind.FORKED}
