@@ -231,12 +231,21 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
     Raises
     ------
     Integrity : the files are not those of the manifest; the message lists all findings.
+    Format : they are, and don't hold what files of these names hold.
     """
     findings = check_files(manifest, files)
     if findings:
         raise Integrity(
             f"{manifest.model} version {manifest.version} is not what was registered: {'; '.join(findings)}"
         )
+    try:
+        return _unpacked(manifest, files)
+    except (KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
+        where = f"{manifest.model} version {manifest.version}"
+        raise Format(f"the files of {where} don't hold what they should: {type(error).__name__}") from None
+
+
+def _unpacked(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
     return Package(
         program=FeatureProgram.from_record(decode_record(files[PROGRAM], "feature-program", 1)["program"]),
         model_format=manifest.model_format,
