@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dataops.errors import Format, Integrity, InvalidInput, NotFound, near_match
-from dataops.governance.signing import Signer, SigningKey
+from dataops.governance.signing import Signer, SigningKey, Worth
 from dataops.models.package import (
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -124,12 +124,18 @@ class Registry:
 
         Raises
         ------
-        NotFound, Integrity, Format : as `read`, apart from signatures; or what the key signs counts for nobody here.
+        NotFound, Integrity, Format : as `read`, apart from signatures; or what the key signs, or signed before, counts
+            for nobody here.
         """
         require_signing(self.trust, key, at=at)
         found = Registry(self.store, replace(self.trust, signers=None)).read(model, version).version
         signed = Signed(model=model, version=version, manifest=found.digest)
         put_signature(self.store, signed, key, at=at)
+        own = tuple(one for one in self.trust.signers or () if one.id == key.key_id)
+        if any(one.worth is not Worth.GOOD for one in judge_signatures(self.store, signed, own)):
+            raise Integrity(
+                f"{signed.key(key.key_id)} is of a time at which the key doesn't count: delete it and sign again"
+            )
         return found
 
     def _claim(self, model: str, content: str, at: datetime) -> tuple[int, datetime]:

@@ -406,3 +406,15 @@ def test_a_trust_that_makes_no_sense_is_refused():
         Trust(signers=None, formats=frozenset({"pickle/1"}))
     with pytest.raises(InvalidInput, match="positive number"):
         Trust(signers=None, max_model_bytes=0)
+
+
+def test_signing_again_does_not_say_done_where_an_older_signature_of_the_key_does_not_count(keys):
+    key, signer = make_key(keys)
+    registry = Registry(MemoryStore(), Trust(signers=(signer,)))
+    Registry(registry.store).register("income", make_package(), at=AT - HOUR, key=key)  # a clock that is late
+    refused(registry, "outside of the time")
+    with pytest.raises(Integrity, match="delete it and sign again"):
+        registry.sign("income", 1, key, at=AT)
+    registry.store.delete(signature_at(key))
+    registry.sign("income", 1, key, at=AT)
+    assert registry.read("income", 1).signed_by == (key.key_id,)
