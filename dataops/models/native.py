@@ -24,8 +24,9 @@ import numpy.typing as npt
 
 from dataops.errors import Compute, Format
 from dataops.features.encoder import Encoded
-from dataops.models.boosted import OBJECTIVE, UBJ_START
+from dataops.models.boosted import UBJ_START
 from dataops.models.predictor import BOOSTED, Margins, Predictor, Probabilities, require_columns
+from dataops.models.ubj import require_sound
 
 _NAMES: Final = {"darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
 _VALUE, _MARGIN = 0, 1  # XGBoosterPredictFromDense: type
@@ -40,6 +41,7 @@ class NativeModel:
         unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
         if not data.startswith(UBJ_START):
             raise Format(unreadable)
+        require_sound(data)
         self._library, self._handle = library, ctypes.c_void_p()
         if library.XGBoosterCreate(None, ctypes.c_uint64(0), ctypes.byref(self._handle)):
             raise Compute("XGBoost could not make a model: is there memory left?")
@@ -47,13 +49,8 @@ class NativeModel:
         try:
             self._call("XGBoosterSetParam", b"nthread", str(threads).encode())
             self._call("XGBoosterLoadModelFromBuffer", data, ctypes.c_uint64(len(data)))
-            objective = self._config()["learner"]["objective"]["name"]
-        except (Compute, ValueError, KeyError):
+        except Compute:
             raise Format(unreadable) from None
-        if objective != OBJECTIVE:
-            raise Format(
-                f"the XGBoost model has objective {objective!r}; {OBJECTIVE} gives a probability and is expected"
-            )
         columns = ctypes.c_uint64()
         self._call("XGBoosterGetNumFeature", ctypes.byref(columns))
         self._columns = columns.value
@@ -90,11 +87,6 @@ class NativeModel:
         )
         # a copy: the memory is the thread's, and its next call writes there again
         return np.ctypeslib.as_array(result, shape=(len(matrix),)).copy()
-
-    def _config(self) -> Any:
-        length, text = ctypes.c_uint64(), ctypes.c_char_p()
-        self._call("XGBoosterSaveJsonConfig", ctypes.byref(length), ctypes.byref(text))
-        return json.loads(text.value or b"")
 
     def _call(self, name: str, *arguments: Any) -> None:
         if getattr(self._library, name)(self._handle, *arguments):
