@@ -87,6 +87,15 @@ def beside_champion(
     evidence = replace(evidence, impacts={limits: sources.impact(limits, candidate, last) for limits in asked})
     try:
         version_of(registry, last)
-        return replace(evidence, champion=sources.figures(registry.read(last.model, last.version)))
+        champion = registry.read(last.model, last.version)
+        return replace(evidence, champion=sources.figures(champion), incomparable=_other_target(candidate, champion))
     except (NotFound, Integrity, Format) as error:
         return replace(evidence, champion_unreadable=f"version {last.version}, {type(error).__name__}: {error}")
+
+
+def _other_target(candidate: LoadedVersion, champion: LoadedVersion) -> str:
+    """Why figures of the two say nothing of each other: they predict something else; "" where they don't."""
+    ours, theirs = (one.manifest.lineage.get("target") for one in (candidate, champion))
+    if ours is None or theirs is None or ours == theirs:
+        return ""
+    return f"the champion predicts something else ({theirs}, here {ours}): another target is a model of another name"

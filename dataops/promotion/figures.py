@@ -221,6 +221,8 @@ def _champions(dataset: str, group: _Group, evidence: Evidence) -> tuple[_Group 
         return None, f"the champion can't be read ({evidence.champion_unreadable})"
     if evidence.champion is None or group.missing or group.skipped:
         return None, ""
+    if evidence.incomparable:
+        return None, evidence.incomparable
     column, value = group.slice or (None, None)
     (theirs,) = _groups(column, value, 1, dataset, evidence.champion, who="the champion")
     if theirs.missing or theirs.skipped:

@@ -72,6 +72,7 @@ class Evidence:
     ----------
     candidate, champion : figures of both; None: there is no champion.
     champion_unreadable : why the figures of a champion that is there can't be had.
+    incomparable : why figures of both say nothing of each other, though both are there.
     is_champion : the candidate is the champion already.
     sources : columns and types that the candidate reads, as its feature program names them.
     classifications : classes that it carries.
@@ -83,6 +84,7 @@ class Evidence:
     candidate: Metrics
     champion: Metrics | None = None
     champion_unreadable: str = ""
+    incomparable: str = ""
     is_champion: bool = False
     sources: tuple[tuple[str, str], ...] = ()
     classifications: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -337,6 +338,18 @@ def test_figures_may_come_from_a_fresh_evaluation_of_both(registry):
     fresh = {1: make_metrics(roc_auc=0.86, rows=50), 2: make_metrics(roc_auc=0.87, rows=50)}
     promoted(registry, register(registry, 0.5), sources=Sources(figures=lambda loaded: fresh[loaded.version.version]))
     assert resolve(registry, "income").version == 2
+
+
+def test_a_version_of_another_target_is_not_better_than_the_champion(registry):
+    for figure, target in ((0.9, "income > 50"), (0.99, "income > 0")):
+        package = make_package("run", make_metrics(roc_auc=figure))
+        package = replace(package, lineage={**package.lineage, "target": target})
+        registry.register("income", package, at=AT)
+    promoted(registry, 1)
+    with pytest.raises(
+        Conflict, match=r"1 of 2 limits failed\n.*predicts something else \(income > 50, here income > 0"
+    ):
+        promoted(registry, 2)
 
 
 def test_a_champion_that_changed_in_between_is_judged_against_anew(registry):
