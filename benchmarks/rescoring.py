@@ -10,7 +10,8 @@
    cache; one that can't be built is left out and said so.
 2. What each wrote is compared row by row (1e-6; sorted where a peer doesn't keep the order) before any figure counts.
 3. Start-up (importing, also in workers; cluster, JVM) is apart from work, for everybody alike. CPU seconds and peak
-   memory of each process are taken from outside.
+   memory of each process are taken from outside. Where oneDAL is installed, the first run of a version measures what it
+   brings, once: that run is printed and not counted.
 4. Rounds are A B C ... A B C ...; a ratio is of two runs of one round. One contestant runs twice a round (``null``):
    what its ratio to itself strays from 1 is noise. Ratios of CPU seconds stand beside: other work
    on the machine touches them less.
@@ -198,6 +199,7 @@ def measure_set(
     everybody = contestants(environments, scored)
     runs: dict[str, list[Ran]] = {one.name: [] for one in everybody}
     failed: dict[str, str] = {}
+    measure_onedal(everybody, workspace)
     for turn in range(given.rounds):
         for one in [one for one in everybody if one.name not in failed]:
             kernel = {"kernel": _kernel(runs, one.name.replace(BARE, OURS))}  # the bare work's is ours
@@ -218,6 +220,14 @@ def measure_set(
     show_ratios(ratios, cpu, LIMITS.get(scored.name, {}))
     measured = {"ratios": plain_spreads(ratios), "cpu": plain_spreads(cpu), "failed": failed}
     return ratios, {**_recorded(runs, spec, given.rounds), **measured}
+
+
+def measure_onedal(everybody: Sequence[Contestant], workspace: Workspace) -> None:
+    """What oneDAL brings is measured in the first run of a version: seconds that no later run takes."""
+    for one in everybody:
+        if one.name == OURS and one.job is not None and f"{OURS}{WITHOUT}" in {other.name for other in everybody}:
+            ran = run_apart(workspace, one.job, "--again", python=one.python, env=one.env)
+            print(f"  first run of the version, not counted: {ran.phases['work'].seconds:.2f} s", flush=True)
 
 
 def run_one(one: Contestant, spec: Mapping[str, Any], workspace: Workspace, outputs: Path) -> Ran:
