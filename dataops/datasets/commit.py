@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -25,8 +26,8 @@ from dataops.datasets.row_groups import row_groups_of
 from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment
 from dataops.errors import Integrity, NotFound
 from dataops.records import Record, decode_record, encode_record, new_nonce
-from dataops.storage.files import DataFiles
-from dataops.storage.objects import Store
+from dataops.storage.files import DataFiles, open_files
+from dataops.storage.objects import Store, open_store
 from dataops.storage.side_by_side import side_by_side
 
 ROWS_PER_GROUP = 131_072
@@ -96,6 +97,16 @@ class UnitRecord:
             failed=body.get("failed", {}),
             linked=body.get("linked"),
         )
+
+
+@lru_cache(maxsize=8)
+def open_storage(url: str) -> tuple[Store, DataFiles]:
+    """Records and data files of the storage at `url`, for `commit_unit`.
+
+    Opened once per process: whoever opens them anew must sync every folder on the way to a part and a record again,
+    which takes longer than all else about a small unit.
+    """
+    return open_store(url), open_files(url)
 
 
 def run_folder(dataset: str, run: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.commit import UnitRecord, commit_unit, committed_units
+from dataops.datasets.commit import UnitRecord, commit_unit, committed_units, open_storage
 from dataops.datasets.publish import publish, require_within_thresholds
 from dataops.datasets.reading import Source
 from dataops.datasets.scan import read_unit
@@ -29,7 +29,6 @@ from dataops.governance.expressions import Expression, evaluate_predicate, parse
 from dataops.governance.marks import derived_marks, derived_origins, side_marks
 from dataops.preparation.split import SPLIT_COLUMN, assign_split
 from dataops.records import Record, digest
-from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
 
 
@@ -168,8 +167,7 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
             table = table.drop_columns([SPLIT_COLUMN])
         table = table.append_column(SPLIT_COLUMN, sides)
     return commit_unit(
-        open_store(context.storage),
-        open_files(context.storage),
+        *open_storage(context.storage),
         dataset=plan.job.output,
         run=context.run,
         input_dataset=context.source.dataset,

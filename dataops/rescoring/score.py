@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataops.datasets.commit import UnitRecord, commit_unit
+from dataops.datasets.commit import UnitRecord, commit_unit, open_storage
 from dataops.datasets.error_rows import key_columns
 from dataops.datasets.reading import Source
 from dataops.datasets.scan import GovernedRead, read_unit
@@ -39,7 +39,6 @@ from dataops.rescoring.outputs import Floats32, score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 from dataops.rescoring.row_errors import NO_ROW, Reasons
 from dataops.rescoring.unit_errors import error_rows, try_unit
-from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
 
 
@@ -101,8 +100,7 @@ def begin_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
     receipt = read.receipt.with_failed(len(failed))
     commit = partial(
         commit_unit,
-        open_store(context.storage),
-        open_files(context.storage),
+        *open_storage(context.storage),
         dataset=plan.job.output,
         run=context.run,
         input_dataset=context.source.dataset,
