@@ -26,6 +26,10 @@ _CHANGES = {
     "max_psi": "psi",
 }
 _NOT_CALLED = "it wasn't called"
+_UNKNOWN_RUN = (
+    "nobody here can judge that: the run that trained it isn't in this storage. Promote it where it was trained, or "
+    "override"
+)
 
 
 def judge_callable(rule: CallableRule, evidence: Evidence) -> Iterator[Finding]:
@@ -85,8 +89,8 @@ def judge_classifications(rule: ClassificationsRule, evidence: Evidence) -> Iter
     yield replace(
         _none_of("classes that it learned from and doesn't carry", "classifications", []),
         value=None,
-        outcome=Outcome.SKIPPED,
-        note="the run that trained it isn't in this workspace",
+        outcome=Outcome.FAILED,
+        note=_UNKNOWN_RUN,
     )
 
 

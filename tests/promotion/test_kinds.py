@@ -269,7 +269,7 @@ def test_a_float_takes_any_number():
         (("work",), {"work"}, ["passed", "passed"]),
         (("pii.direct", "work"), {"work"}, ["failed", "passed"]),
         (("work",), {"work", "health"}, ["passed", "failed"]),
-        (("work",), None, ["passed", "skipped"]),
+        (("work",), None, ["passed", "failed"]),
     ],
 )
 def test_a_version_carries_the_classes_that_are_allowed_and_all_that_it_learned_from(carried, learned, expected):
@@ -277,6 +277,15 @@ def test_a_version_carries_the_classes_that_are_allowed_and_all_that_it_learned_
     found = verdict(evidence, {"classifications": {"allowed": ["work", "finance"]}})
     assert [str(finding.outcome) for finding in found.findings] == expected
     assert all(finding.note for finding in found.findings if finding.outcome is not Outcome.PASSED)
+
+
+def test_where_nobody_knows_what_it_learned_from_it_is_refused_and_told_why():
+    evidence = Evidence(candidate=metrics(), classifications=("work",), learned_from=None)
+    found = verdict(evidence, {"metric": "roc_auc", "minimum": 0.5}, {"classifications": {"allowed": ["work"]}})
+    assert not found.passed
+    (failed,) = found.failed
+    assert (failed.rule, failed.value) == (2, None)
+    assert "the run that trained it isn't in this storage" in failed.note
 
 
 SHARES = ("rows", "flipped_up", "flipped_down", "positive_own", "positive_challenger")

@@ -70,13 +70,16 @@ def test_an_impact_is_that_of_a_run_that_scored_both(compared: Offline, tmp_path
         promote(town, 3, FLOOR, IMPACT)
 
 
-def test_what_nobody_here_trained_has_classes_that_nobody_can_check(compared: Offline, tmp_path: Path) -> None:
+def test_what_nobody_here_trained_is_not_promoted_where_its_classes_matter(compared: Offline, tmp_path: Path) -> None:
     town = compared.copied(tmp_path)
-    promoted = promote(town, 2, FLOOR, CLASSES)
+    with pytest.raises(Conflict, match="the run that trained it isn't in this storage"):
+        promote(town, 2, FLOOR, CLASSES)
+    taken = Override(why="trained elsewhere, looked at", until=now_utc() + timedelta(days=3))
+    promoted = promote(town, 2, FLOOR, CLASSES, override=taken)
     assert [finding["outcome"] for finding in findings(town, promoted.verdict_digest)] == [
         "passed",
         "passed",
-        "skipped",
+        "failed",
     ]
 
 
