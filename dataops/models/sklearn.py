@@ -56,6 +56,8 @@ TRUSTED = frozenset(
 MOST_BYTES = 1 << 30
 """Of all files in a skops file together, unpacked."""
 MOST_FILES = 1 << 17
+MOST_SCHEMA_BYTES = 32 << 20
+"""Of the schema, unpacked: it is parsed whole, into some ten times as much memory. A tree takes 16 KB of it."""
 
 _SCHEMA = "schema.json"
 _REFERENCE = "CachedNode"
@@ -112,7 +114,8 @@ def load(data: bytes, threads: int) -> SklearnModel:
     # what isn't trusted by skops itself is asked for by name; all else was compared with our list
     ours = sorted(name for node, name in TRUSTED if node in {"ObjectNode", "TreeNode"})
     try:
-        model = skops.io.loads(data, trusted=[name for name in ours if name in skops.io.get_untrusted_types(data=data)])
+        asked = set(skops.io.get_untrusted_types(data=data))
+        model = skops.io.loads(data, trusted=[name for name in ours if name in asked])
         _require_whole(model)
     except Exception as error:  # noqa: BLE001  # skops raises whatever its nodes do; its text may quote the file
         raise Format(f"{unreadable}: {type(error).__name__}") from None
@@ -126,6 +129,8 @@ def _schema(data: bytes) -> Any:
             files = archive.infolist()
             if len(files) > MOST_FILES or sum(file.file_size for file in files) > MOST_BYTES:
                 raise Format(f"a skops file that unpacks to more than {MOST_FILES} files or {MOST_BYTES} bytes")
+            if archive.getinfo(_SCHEMA).file_size > MOST_SCHEMA_BYTES:
+                raise Format(f"a skops file whose {_SCHEMA} unpacks to more than {MOST_SCHEMA_BYTES} bytes")
             return json.loads(archive.read(_SCHEMA))
     except (
         zipfile.BadZipFile,

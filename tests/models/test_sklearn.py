@@ -176,6 +176,24 @@ def test_a_file_that_unpacks_to_too_much_is_refused_unread(monkeypatch: pytest.M
         load_predictor(SKLEARN, data)
 
 
+def test_a_schema_that_unpacks_to_too_much_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b'{"content": "%s"}' % (b"x" * (module.MOST_SCHEMA_BYTES + 1)))
+    assert len(out.getvalue()) < 1 << 20
+    monkeypatch.setattr(module.json, "loads", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(Format, match=r"whose schema\.json unpacks to more than"):
+        load_predictor(SKLEARN, out.getvalue())
+
+
+def test_skops_looks_through_a_file_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+    look = skops.get_untrusted_types
+    monkeypatch.setattr(skops, "get_untrusted_types", lambda data: asked.append(data) or look(data=data))
+    load_predictor(SKLEARN, bytes_of(MODELS["forest"].fit(X, Y)))
+    assert len(asked) == 1
+
+
 def tree_with(change: Callable[[dict[str, Any]], None]) -> bytes:
     """A decision tree whose state is changed before it is written."""
     tree = DecisionTreeClassifier(max_depth=4, random_state=0).fit(X, Y)
