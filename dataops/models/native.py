@@ -4,7 +4,9 @@
    seconds of it): the library is loaded from inside the installed package, by its documented C interface.
 2. The answers are those of `boosted` to the bit: it is the same library, asked the same.
 3. One thread unless told: no pool of threads is started, so a process may fork after it has scored.
-4. Any number of threads may score with one model: XGBoost keeps what a call gives in the calling thread's own memory.
+4. Any number of threads may score with one model: XGBoost keeps what a call gives in the calling thread's own memory,
+   for each of its boosters, and for as long as the thread lives. So the booster of a model that nobody has any more is
+   given the next one: in an application that changes its model for years, that memory doesn't grow.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import json
 import math
 import sys
 import weakref
+from collections import deque
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,28 +35,63 @@ _NAMES: Final = {"darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
 _VALUE, _MARGIN = 0, 1  # XGBoosterPredictFromDense: type
 
 
+_MOST_IDLE = 4
+
+
+class _Library:
+    """XGBoost's library, with the boosters that wait for their next model."""
+
+    def __init__(self, functions: Any) -> None:
+        self._functions = functions
+        self._idle: deque[ctypes.c_void_p] = deque()
+
+    def booster(self) -> ctypes.c_void_p:
+        """One that nobody else has; a model that it had before is replaced by the next that is loaded."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            made = ctypes.c_void_p()
+            if self._functions.XGBoosterCreate(None, ctypes.c_uint64(0), ctypes.byref(made)):
+                raise Compute("XGBoost could not make a model: is there memory left?") from None
+            return made
+
+    def retire(self, booster: ctypes.c_void_p) -> None:
+        """`booster` waits for its next model."""
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(booster)
+        else:
+            self.free(booster)
+
+    def free(self, booster: ctypes.c_void_p) -> None:
+        """`booster` is gone, but for what threads keep of it."""
+        self._functions.XGBoosterFree(booster)
+
+    def call(self, name: str, booster: ctypes.c_void_p, *arguments: Any) -> None:
+        """Compute, where the function `name` fails: its message isn't passed on, since it quotes bytes of the model."""
+        if getattr(self._functions, name)(booster, *arguments):
+            raise Compute(f"{name} of XGBoost's library failed")
+
+
 class NativeModel:
     """Gradient-boosted trees for two classes; see `boosted.BoostedModel` for the same with XGBoost's own object."""
 
-    __slots__ = ("__weakref__", "_columns", "_handle", "_library")
+    __slots__ = ("__weakref__", "_booster", "_columns", "_library")
 
-    def __init__(self, library: Any, data: bytes, threads: int) -> None:
+    def __init__(self, library: _Library, data: bytes, threads: int) -> None:
         unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
         if not data.startswith(UBJ_START):
             raise Format(unreadable)
         require_sound(data)
-        self._library, self._handle = library, ctypes.c_void_p()
-        if library.XGBoosterCreate(None, ctypes.c_uint64(0), ctypes.byref(self._handle)):
-            raise Compute("XGBoost could not make a model: is there memory left?")
-        weakref.finalize(self, library.XGBoosterFree, self._handle).atexit = False
+        booster, columns = library.booster(), ctypes.c_uint64()
         try:
-            self._call("XGBoosterSetParam", b"nthread", str(threads).encode())
-            self._call("XGBoosterLoadModelFromBuffer", data, ctypes.c_uint64(len(data)))
+            library.call("XGBoosterSetParam", booster, b"nthread", str(threads).encode())
+            library.call("XGBoosterLoadModelFromBuffer", booster, data, ctypes.c_uint64(len(data)))
+            library.call("XGBoosterGetNumFeature", booster, ctypes.byref(columns))
         except Compute:
+            library.free(booster)
             raise Format(unreadable) from None
-        columns = ctypes.c_uint64()
-        self._call("XGBoosterGetNumFeature", ctypes.byref(columns))
-        self._columns = columns.value
+        self._library, self._booster, self._columns = library, booster, columns.value
+        weakref.finalize(self, library.retire, booster).atexit = False
 
     @property
     def format(self) -> str:
@@ -76,8 +114,9 @@ class NativeModel:
         config = json.dumps({**asked, "missing": math.nan, "cache_id": 0}).encode()
         shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
         result = ctypes.POINTER(ctypes.c_float)()
-        self._call(
+        self._library.call(
             "XGBoosterPredictFromDense",
+            self._booster,
             json.dumps(matrix.__array_interface__).encode(),
             config,
             ctypes.c_void_p(),
@@ -87,11 +126,6 @@ class NativeModel:
         )
         # a copy: the memory is the thread's, and its next call writes there again
         return np.ctypeslib.as_array(result, shape=(len(matrix),)).copy()
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        if getattr(self._library, name)(self._handle, *arguments):
-            # the library's message isn't passed on: it quotes bytes of the model
-            raise Compute(f"{name} of XGBoost's library failed")
 
 
 def load_native(data: bytes, threads: int = 1) -> Predictor | None:
@@ -106,14 +140,14 @@ def load_native(data: bytes, threads: int = 1) -> Predictor | None:
 
 
 @cache
-def _library() -> Any:
+def _library() -> _Library | None:
     """XGBoost's library; None where it lies elsewhere than in the installed package, or can't be loaded."""
     spec = find_spec("xgboost")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / "lib" / _NAMES.get(sys.platform, "libxgboost.so")
         if path.is_file():
             try:
-                return ctypes.CDLL(str(path))
+                return _Library(ctypes.CDLL(str(path)))
             except OSError:
                 return None
     return None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
+import xgboost
 
 from dataops.errors import Format, InvalidInput
 from dataops.features.encoder import Encoded
@@ -48,6 +50,49 @@ def test_threads_share_a_model(model: native.NativeModel) -> None:
     with ThreadPoolExecutor(8) as pool:
         for _ in range(5):
             assert [got.tobytes() for got in pool.map(model.predict, batches)] == want
+
+
+def test_models_that_follow_one_another_leave_no_memory_in_the_threads_that_scored(
+    model: native.NativeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = model._library._functions
+    made: list[str] = []
+
+    class Counted:
+        def __getattr__(self, name: str) -> Any:
+            if name in {"XGBoosterCreate", "XGBoosterFree"}:
+                made.append(name)
+            return getattr(functions, name)
+
+    library = native._Library(Counted())
+    monkeypatch.setattr(native, "_library", lambda: library)
+    serving = load_native(DATA)
+    for _ in range(20):
+        serving = load_native(DATA)
+        assert serving is not None
+        serving.predict(make_rows(3))
+    # each booster has memory in each thread that ever scored with it, until that thread ends
+    assert made == ["XGBoosterCreate"] * 2
+
+
+def test_a_model_that_comes_after_another_answers_as_if_it_were_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = native._library()
+    if found is None:
+        pytest.skip("XGBoost's library lies elsewhere here")
+    library = native._Library(found._functions)
+    monkeypatch.setattr(native, "_library", lambda: library)
+    random = np.random.default_rng(4)
+    kinds: list[dict[str, Any]] = [{}, {"max_depth": 8, "base_score": 0.3}, {"num_parallel_tree": 3}, {"gamma": 1e9}]
+    for columns in (5, 2, 7):
+        x = random.normal(size=(300, columns))
+        for kind in kinds:
+            params = {"objective": "binary:logistic", "nthread": 1, **kind}
+            data = bytes(xgboost.train(params, xgboost.DMatrix(x, x[:, 0] > x[:, 1]), 4).save_raw("ubj"))
+            got = load_native(data)
+            assert got is not None
+            rows = Encoded.of(x.astype(np.float32), np.empty((len(x), 0), np.int32))
+            assert got.predict(rows).tobytes() == BoostedModel.from_bytes(data).predict(rows).tobytes()
+            assert got.margins(rows).tobytes() == BoostedModel.from_bytes(data).margins(rows).tobytes()
 
 
 @pytest.mark.parametrize("data", [b"", b"{L", b"{L" + b"x" * 99, DATA[:500], DATA[:-10], b"pickle"])
