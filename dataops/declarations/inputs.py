@@ -16,3 +16,8 @@ SCORE_KEYS, LABEL_KEYS = "score_keys", "label_keys"
 def evaluation_name(dataset: str) -> str:
     """What a run calls `dataset` where it is read for evaluation."""
     return f"evaluate:{dataset}"
+
+
+def joined_name(place: int, dataset: str) -> str:
+    """What a run calls `dataset` where the join job's join number `place` (from 0) reads it."""
+    return f"join:{place + 1}:{dataset}"
