@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -75,6 +75,25 @@ class FeatureProgram:
         """The program for rows that went through the steps already: the encoder, over the columns that it reads."""
         schema = self.steps.output_schema(self.schema())
         return compose_program(schema, RowSteps(), self.encoder)
+
+    def to_sklearn(self, *, filtered: bool = False) -> Any:
+        """A fitted ``ColumnTransformer`` of scikit-learn that gives, for a DataFrame, the matrix that `run` encodes.
+
+        ``(n_rows, n_features)`` float32, to the bit; scikit-learn takes one row at least. See
+        `dataops.features.sklearn`.
+
+        Parameters
+        ----------
+        filtered : where the program has a `where`, say that the rows given are those that it is true for.
+
+        Raises
+        ------
+        InvalidInput : the program leaves rows out, which scikit-learn's transformers can't, and `filtered` isn't said.
+        Compute : scikit-learn or pandas isn't installed here.
+        """
+        from dataops.features.sklearn import column_transformer
+
+        return column_transformer(self, filtered=filtered)
 
     def record(self) -> Record:
         """The program as JSON."""
