@@ -14,10 +14,10 @@ from typing import Any
 
 import click
 
-from dataops import __version__
 from dataops.cli import audit, contract, dataset, demo, job, lineage, model, policy, quarantine, workspace
 from dataops.cli.output import print_error
 from dataops.errors import DataopsError, Storage
+from dataops.version import VERSION
 
 INTERRUPTED = 130
 EXIT_CODES = f"""Exit codes: 0 done, 1 unexpected, 2 wrong input or usage, 3 not found, 4 exists, 5 conflict or
@@ -112,7 +112,7 @@ def _place(error: BaseException) -> str:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=EXIT_CODES,
 )
-@click.version_option(__version__)
+@click.version_option(VERSION)
 def main() -> None:
     """Governed data, parallel training, batch rescoring and promotion as one line, on Dask.
 

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import dataops
+from dataops.version import VERSION
 
 LIBRARIES = (
     "lightgbm",
@@ -31,11 +31,11 @@ def code_identity() -> Mapping[str, str]:
     runs with the same digest ran the same code.
     """
     hasher = hashlib.sha256()
-    folder = Path(dataops.__file__).parent
+    folder = Path(__file__).parents[1]
     for path in sorted(folder.rglob("*.py")):
         hasher.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         hasher.update(path.read_bytes())
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             hasher.update(f"{name} {version(name)}\0".encode())
-    return {"version": dataops.__version__, "digest": f"sha256:{hasher.hexdigest()}"}
+    return {"version": VERSION, "digest": f"sha256:{hasher.hexdigest()}"}

@@ -22,14 +22,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from dataops import __version__
 from dataops.governance.column_types import spell_type
 from dataops.governance.contract import Action, Column, Rule
 from dataops.records import Record, format_time
+from dataops.version import VERSION
 
 SPEC = "https://openlineage.io/spec"
 CORE = f"{SPEC}/2-0-2/OpenLineage.json#/$defs"
-PRODUCER = f"urn:dataops:{__version__}"
+PRODUCER = f"urn:dataops:{VERSION}"
 FACETS: Mapping[str, str] = {
     "nominalTime": "1-0-1/NominalTimeRunFacet",
     "parent": "1-2-0/ParentRunFacet",
@@ -291,9 +291,7 @@ def _run_facets(run: RunFacts, error: str | None) -> Record:
     name, version = run.engine
     facets = {
         "nominalTime": _facet("nominalTime", nominalStartTime=format_time(run.nominal_time or run.created_at)),
-        "processing_engine": _facet(
-            "processing_engine", name=name, version=version, openlineageAdapterVersion=__version__
-        ),
+        "processing_engine": _facet("processing_engine", name=name, version=version, openlineageAdapterVersion=VERSION),
         "dataops_run": _own_facet("RunFacet", run=run.id, kind=run.kind),
         "dataops_policy": _own_facet("RunFacet", readings=[reading.record() for reading in run.readings]),
     }
