@@ -69,6 +69,11 @@ class LightGbmModel:
         """``lightgbm-text/1``."""
         return LIGHTGBM
 
+    @property
+    def booster(self) -> Any:
+        """LightGBM's own object."""
+        return self._booster
+
     def predict(self, encoded: Encoded) -> Probabilities:
         """``(n_rows,)`` float32, the probability of the positive class."""
         return self._scores(encoded, raw=False)

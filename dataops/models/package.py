@@ -77,6 +77,30 @@ class Package:
     reference: Reference | None = None
     golden: Golden | None = None
 
+    def to_sklearn(self, *, filtered: bool = False, threads: int = 1) -> Any:
+        """The version as a fitted ``Pipeline`` of scikit-learn: program, then classifier.
+
+        ``predict_proba(frame)[:, 1]`` are the version's probabilities within 1e-6, for a DataFrame of one row at least.
+        What may differ and why: docs/reference/models.md.
+
+        Parameters
+        ----------
+        filtered
+            Where the program has a `where`, say that the rows given are those that it is true for.
+        threads
+            Of the classifier.
+
+        Raises
+        ------
+        InvalidInput : the program leaves rows out, which scikit-learn can't, and `filtered` isn't said.
+        Format : not a model of its format.
+        Compute : scikit-learn, pandas or the model's library isn't installed here.
+        Integrity : it answers the version's golden rows otherwise than the version.
+        """
+        from dataops.models.pipeline import pipeline_of
+
+        return pipeline_of(self, filtered=filtered, threads=threads)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:

@@ -79,6 +79,11 @@ class SklearnModel:
         """``sklearn-skops/1``."""
         return SKLEARN
 
+    @property
+    def estimator(self) -> Any:
+        """scikit-learn's own object."""
+        return self._model
+
     def predict(self, encoded: Encoded) -> Probabilities:
         """``(n_rows,)`` float32, the probability of the positive class."""
         return self._by_block(encoded, lambda probabilities: probabilities)
