@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def sign(reference: str, *, workspace: str | None, as_json: bool) -> None:
     """Vouch for REFERENCE with this workspace's signing key.
 
-    REFERENCE is NAME@VERSION, NAME@ALIAS, or NAME alone for its champion. Every byte of the version is checked first,
-    whoever signed it. Of an alias whose last move isn't trusted (not signed, by a key that was revoked), the move is
-    vouched for as well, as a new generation: look at `dataops model history` before you do.
+    REFERENCE is NAME@VERSION, NAME@ALIAS, or NAME alone for its champion. Every byte of the version is checked first.
+    By its number a version is signed whoever signed it before. By an alias only one that is trusted already, together
+    with the alias's last move, as a new generation: for a new key, before the old one is revoked.
 
     \b
     Examples:

@@ -12,10 +12,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from dataops.declarations.references import DEFAULT_ALIAS, parse_model_reference
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound, near_match
@@ -26,7 +26,7 @@ from dataops.registry.signatures import require_signing
 from dataops.registry.tombstones import require_kept
 from dataops.registry.trust import Trust
 from dataops.registry.versions import ModelVersion, Registry
-from dataops.storage.journal import ANY, After, Journal
+from dataops.storage.journal import ANY, After, Entry, Journal
 
 CHAMPION = DEFAULT_ALIAS
 MAX_MOVE_BYTES = 1 << 18
@@ -41,12 +41,27 @@ def current(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove 
     Integrity : its signature isn't one that the reader trusts; the message says what to do.
     """
     last = last_move(registry, model, alias)
-    if last is not None and not last.trusted:
-        raise Integrity(
-            f"generation {last.generation} of {model}@{alias} is not to be trusted: {last.words}. Who may sign can "
-            f"look at it and vouch for it: `dataops model sign {model}@{alias}`"
-        )
-    return last
+    return last if last is None else require_trusted_move(last)
+
+
+def require_trusted_move(last: AliasMove) -> AliasMove:
+    """`last`, if its reader trusts it.
+
+    Raises
+    ------
+    Integrity : it doesn't; the message says what to do.
+    """
+    if last.trusted:
+        return last
+    model, named = last.model, "" if last.alias == CHAMPION else f" --alias {last.alias}"
+    keeps = (
+        f"promote {model}@{last.version}" if last.alias == CHAMPION else f"alias {model}@{last.version} {last.alias}"
+    )
+    raise Integrity(
+        f"generation {last.generation} of {model}@{last.alias} is not to be trusted: {last.words}. `dataops model "
+        f"history {model}{named}` shows who made it, `dataops model rollback {model}{named}` takes it back; `dataops "
+        f"model {keeps}` moves there anew, once that version is signed"
+    )
 
 
 def last_move(registry: Registry, model: str, alias: str = CHAMPION) -> AliasMove | None:
@@ -145,61 +160,42 @@ def move(
     moved_at = at or now_utc()
     _require_key(registry.trust, key, at=moved_at)
     journal = alias_journal(registry, model, alias)
-    found = registry.find(model, version)
-    if version_digest not in (None, found.digest):
-        raise Integrity(f"{found.reference} is no longer what was decided on: its manifest has changed since")
-    require_kept(registry.store, model, version)
     body = {
         "model": model,
         "alias": alias,
         "version": version,
-        "version_digest": found.digest,
+        "version_digest": _require_movable(registry, model, version, version_digest).digest,
         "actor": actor,
         "reason": reason,
         "verdict": verdict_digest,
         "kind": kind.value,
         "moved_at": format_time(moved_at),
     }
-    known = after.entry if isinstance(after, AliasMove) else None
+    entry = _append(journal, body, key, after=after.entry if isinstance(after, AliasMove) else after)
+    return parse_move(entry, model, alias, registry.trust)
+
+
+def _require_movable(registry: Registry, model: str, version: int, version_digest: str | None) -> ModelVersion:
+    """The version, if an alias may be moved to it; raises as `move`."""
+    found = registry.find(model, version)
+    if version_digest not in (None, found.digest):
+        raise Integrity(f"{found.reference} is no longer what was decided on: its manifest has changed since")
+    require_kept(registry.store, model, version)
+    return found
+
+
+def _append(
+    journal: Journal, body: Mapping[str, Any], key: SigningKey | None, *, after: Entry | Literal[After.ANY] | None
+) -> Entry:
+    """The entry that holds `body`, signed by `key` where it stands."""
+    if not isinstance(after, After):
+        return journal.append(signed_body(body, after, key), after=after)
     while True:
-        last = journal.tail() if isinstance(after, After) else known
+        last = journal.tail()
         try:
-            entry = journal.append(signed_body(body, last, key), after=last)
+            return journal.append(signed_body(body, last, key), after=last)
         except Conflict:
-            if not isinstance(after, After):
-                raise
             continue  # each round that loses is one that somebody else won
-        return parse_move(entry, model, alias, registry.trust)
-
-
-def vouch(registry: Registry, last: AliasMove, *, actor: str, key: SigningKey, at: datetime | None = None) -> AliasMove:
-    """The last move of an alias, as one that is trusted: `last` itself, or the same move again, signed by `key`.
-
-    It is of the kind that `last` was, so that a rollback finds its way as before.
-
-    Raises
-    ------
-    Conflict : the alias moved since.
-    Integrity : the version isn't trusted (sign that first), or the key doesn't count.
-    """
-    if last.trusted:
-        return last
-    version = version_of(registry, last)
-    reason = f"vouches for generation {last.generation}, of {last.actor}: {last.reason}"
-    return move(
-        registry,
-        last.model,
-        last.alias,
-        version.version,
-        version_digest=version.digest,
-        actor=actor,
-        reason=reason,
-        verdict_digest=last.verdict_digest,
-        kind=last.kind,
-        key=key,
-        at=at,
-        after=last,
-    )
 
 
 def _require_key(trust: Trust, key: SigningKey | None, *, at: datetime) -> None:

@@ -20,6 +20,7 @@ from dataops.errors import InvalidInput
 from dataops.models.package import MANIFEST
 from dataops.records import require_name
 from dataops.registry.aliases import history, list_aliases
+from dataops.registry.claims import CLAIM, content_key
 from dataops.registry.heartbeats import read_heartbeats
 from dataops.registry.pins import pins
 from dataops.registry.rollback import previous_promotion
@@ -32,7 +33,7 @@ from dataops.registry.tombstones import (
     deletions,
     spare,
 )
-from dataops.registry.versions import CLAIM, ModelVersion, Registry, content_key
+from dataops.registry.versions import ModelVersion, Registry
 
 Needed = Mapping[int, str]
 

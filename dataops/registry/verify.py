@@ -14,14 +14,14 @@ from typing import Any
 from dataops.errors import DataopsError, Format, Integrity, InvalidInput, NotFound
 from dataops.governance.signing import Worth
 from dataops.models.package import MANIFEST
-from dataops.records import NAME_PATTERN, digest_bytes, require_name
+from dataops.records import NAME_PATTERN, require_name
 from dataops.registry.aliases import alias_journal, history, list_aliases
+from dataops.registry.claims import CLAIM
 from dataops.registry.moves import AliasMove
 from dataops.registry.signatures import Judged, Signed, explain_untrusted
 from dataops.registry.tombstones import condemned, deletions
-from dataops.registry.versions import CLAIM, LoadedVersion, Registry
-
-MAX_VERDICT_BYTES = 1 << 24
+from dataops.registry.versions import LoadedVersion, Registry
+from dataops.registry.vouching import verdict_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +163,7 @@ def _move(registry: Registry, move: AliasMove, gone: set[int], *, last: bool) ->
     if not move.trusted:
         # an old one can't be signed any more; readers follow the last
         yield finding(move.words, warning=not last)
-    if move.verdict_digest is not None and (said := _verdict(registry, move.model, move.verdict_digest)):
+    if move.verdict_digest is not None and (said := verdict_fault(registry, move)):
         yield finding(said, warning=False)
     if move.version in gone and not last:
         return
@@ -172,18 +172,6 @@ def _move(registry: Registry, move: AliasMove, gone: set[int], *, last: bool) ->
             yield finding(f"version {move.version} is not the one that it was moved to", warning=False)
     except (NotFound, Integrity, Format) as error:
         yield finding(str(error), warning=False)
-
-
-def _verdict(registry: Registry, model: str, verdict_digest: str) -> str:
-    """What is wrong with a verdict's record; "" for nothing."""
-    try:
-        key = f"{model}/verdicts/{verdict_digest.removeprefix('sha256:')}.json"
-        data = registry.store.get_at_most(key, MAX_VERDICT_BYTES)
-    except NotFound:
-        return "the verdict that allowed it is missing"
-    except (Integrity, InvalidInput) as error:
-        return str(error)
-    return "" if digest_bytes(data) == verdict_digest else "the verdict that allowed it was changed"
 
 
 def _left_behind(registry: Registry, model: str, numbers: list[int]) -> Iterator[ModelFinding]:

@@ -8,7 +8,7 @@
     <model>/versions/<n>/signatures/    who vouches for the manifest, a record for each key
     <model>/versions/<n>/manifest.json  last: from now on the version exists
 
-1. A number belongs to whoever puts its claim. Numbers only go up; that of a writer that died is not used again.
+1. A number belongs to whoever puts its claim (see `claims`); that of a writer that died is not used again.
 2. A version without a manifest is invisible. Its manifest, once there, is never written again.
 3. Registering the same package again finishes what a crash left, or returns the version that is there.
 4. A reader judges the signature of a manifest before it parses it, and size and digest of every file before it parses
@@ -33,7 +33,8 @@ from dataops.models.package import (
     parse_manifest,
     unpack,
 )
-from dataops.records import decode_record, digest_bytes, encode_record, format_time, new_nonce, parse_time, require_name
+from dataops.records import digest_bytes, require_name
+from dataops.registry.claims import CLAIM, claim, numbers_with
 from dataops.registry.signatures import (
     Judged,
     Signed,
@@ -47,7 +48,6 @@ from dataops.registry.tombstones import explain_missing, require_kept
 from dataops.registry.trust import UNSIGNED, Trust
 from dataops.storage.objects import Store
 
-CLAIM = "claim.json"
 UNLISTED = frozenset({CLAIM, MANIFEST})
 """The files of a version's folder that its manifest can't list."""
 
@@ -109,7 +109,7 @@ class Registry:
         """
         require_signing(self.trust, key, at=at)
         files = files_of(package)
-        number, claimed_at = self._claim(require_name(model, "model"), content_digest(package, files), at)
+        number, claimed_at = claim(self.store, require_name(model, "model"), content_digest(package, files), at)
         require_kept(self.store, model, number)
         for name, data in files.items():
             self._put(_key(model, number, name), data)
@@ -137,29 +137,6 @@ class Registry:
                 f"{signed.key(key.key_id)} is of a time at which the key doesn't count: delete it and sign again"
             )
         return found
-
-    def _claim(self, model: str, content: str, at: datetime) -> tuple[int, datetime]:
-        """The number and time of the version that is to hold `content`, the same for every attempt."""
-        key = content_key(model, content)
-        try:
-            data = self.store.get(key)
-        except NotFound:
-            number = self._claim_number(model, content)
-            data = encode_record("model-content", 1, {"version": number, "claimed_at": format_time(at)})
-            if not self.store.put_if_absent(
-                key, data
-            ):  # somebody registers the same package now: go on with their number
-                data = self.store.get(key)
-        record = decode_record(data, "model-content", 1)
-        return int(record["version"]), parse_time(record["claimed_at"])
-
-    def _claim_number(self, model: str, content: str) -> int:
-        # The listing only says where to begin: a stale one costs a few attempts, never a number taken twice.
-        number = max(self._numbers(model, CLAIM), default=0) + 1
-        claim = encode_record("model-claim", 1, {"content": content, "nonce": new_nonce()})
-        while not self.store.put_if_absent(_key(model, number, CLAIM), claim):
-            number += 1
-        return number
 
     def _put(self, key: str, data: bytes) -> None:
         if not self.store.put_if_absent(key, data):
@@ -253,15 +230,10 @@ class Registry:
 
     def numbers(self, model: str) -> list[int]:
         """The numbers of the versions of `model`, ascending: what they hold isn't looked at."""
-        return self._numbers(require_name(model, "model"), MANIFEST)
-
-    def _numbers(self, model: str, name: str) -> list[int]:
-        """The numbers of the version folders of `model` that hold the file `name`, ascending."""
-        parts = (key.split("/") for key in self.store.list_with_links(f"{model}/versions"))
-        return sorted(int(part[2]) for part in parts if len(part) == 4 and part[3] == name and part[2].isdecimal())
+        return numbers_with(self.store, require_name(model, "model"), MANIFEST)
 
     def _unknown(self, model: str, version: int) -> str:
-        numbers = self._numbers(model, MANIFEST)
+        numbers = numbers_with(self.store, model, MANIFEST)
         if not numbers:
             return f"the registry has no model {model!r}.{near_match(model, self.list_models())}"
         gone = explain_missing(self.store, model, version)
@@ -271,11 +243,6 @@ class Registry:
             if gone
             else f"{model} has no version {version}; {known}"
         )
-
-
-def content_key(model: str, content: str) -> str:
-    """Where it stands which number a package of this content digest has."""
-    return f"{model}/contents/{content.removeprefix('sha256:')}.json"
 
 
 def _key(model: str, version: int, name: str) -> str:

@@ -14,13 +14,14 @@ from dataops.declarations.references import DEFAULT_ALIAS, parse_model_reference
 from dataops.errors import InvalidInput, NotFound
 from dataops.governance.signing import SigningKey
 from dataops.records import now_utc, parse_time
-from dataops.registry.aliases import last_move, move, require_move, resolve_reference, vouch
+from dataops.registry.aliases import last_move, move, require_move, resolve, resolve_reference
 from dataops.registry.garbage import Asked, Collection, collect, plan_collection
 from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.pins import Pin, pin, unpin
 from dataops.registry.rollback import rollback
 from dataops.registry.verify import Verified, verify_alias, verify_model, verify_registry, verify_version
 from dataops.registry.versions import ModelVersion
+from dataops.registry.vouching import vouch
 from dataops.runs.audit import CameOfIt, announced, signed
 from dataops.runs.ledger import State
 from dataops.runs.workspace import Workspace, os_user
@@ -67,24 +68,25 @@ class CollectedVersions:
 def sign_reference(workspace: Workspace, reference: str) -> SignedModel:
     """The version that `reference` means, signed by the workspace's key once every byte of it was checked.
 
-    Where it is named by an alias whose last move isn't trusted, that move is vouched for as well.
+    Where it is named by an alias, the alias and its version have to be trusted already, and its last move is vouched
+    for as well: who follows a name signs nothing that others put there.
 
     Raises
     ------
     NotFound : no such version or alias, or no signing key here.
-    Integrity, Format : the version isn't whole, or what the key signs counts for nobody here.
+    Integrity, Format : the version isn't whole, what the key signs counts for nobody here, or what the alias names
+        isn't trusted.
     """
     registry, key = workspace.registry, _require_key(workspace)
     asked = parse_model_reference(reference)
     last = require_move(registry, asked.model, asked.alias or DEFAULT_ALIAS) if asked.version is None else None
-    version = last.version if last else asked.version or 0
+    version = resolve(registry, last.model, last.alias).version if last else asked.version or 0
     facts = {"model": asked.model, "version": version, "alias": last.alias if last else None, "key": key.key_id}
     with signed(workspace) as signing, announced(workspace, "model_sign", facts) as came:
         found = registry.sign(asked.model, version, key, at=now_utc())
         came.facts["version_digest"] = found.digest
-        vouched = None
-        if last is not None and not last.trusted:
-            vouched = vouch(registry, last, actor=os_user(), key=key)
+        vouched = None if last is None else vouch(registry, last, actor=os_user(), key=key)
+        if vouched is not None:
             came.facts["generation"] = vouched.generation
     return SignedModel(version=found, key_id=key.key_id, move=vouched, note=signing.note)
 

@@ -11,9 +11,13 @@ from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
 from dataops.features.program import FeatureProgram
 from dataops.features.steps import RowSteps
 from dataops.governance.signing import Signer, SigningKey, create_signing_key
+from dataops.models.linear import LinearModel
 from dataops.models.package import Package
+from dataops.records import digest_bytes, encode_record
+from dataops.registry.versions import Registry
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+MODEL = LinearModel(intercept=0.5, numeric=(0.25,), categorical=((0.0, 0.75, -0.75),)).to_bytes()
 
 
 def make_program() -> FeatureProgram:
@@ -36,7 +40,7 @@ def make_package(run: str = "run-1", metrics: Mapping[str, Any] | None = None) -
     return Package(
         program=make_program(),
         model_format="linear-json/1",
-        model=b'{"intercept":0.5}',
+        model=MODEL,
         metrics=make_metrics() if metrics is None else metrics,
         card="# Model card: income\n",
         lineage={"run": run, "snapshot": "census_training@1", "seed": 0, "trainer": "logistic", "params": {"l2": 1.0}},
@@ -48,3 +52,12 @@ def make_key(folder: Path, at: datetime = AT, number: int = 1) -> tuple[SigningK
     """A new key, the `number`th of its folder, and its public side."""
     signer = create_signing_key(folder, at=at, secret=bytes([number] * 32), owner="ana")
     return SigningKey(folder=folder, key_id=signer.id), signer
+
+
+def put_verdict(registry: Registry, version: int) -> str:
+    """The digest of a verdict on `version` of income, with as much in it as a move is held against."""
+    body = {"model": "income", "version": version, "version_digest": registry.find("income", version).digest}
+    data = encode_record("verdict", 1, body)
+    digest = digest_bytes(data)
+    assert registry.store.put_if_absent(f"income/verdicts/{digest.removeprefix('sha256:')}.json", data)
+    return digest

@@ -20,8 +20,10 @@ import pytest
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Integrity, NotFound
 from dataops.governance.signing import SigningKey
+from dataops.promotion.evidence import Sources
+from dataops.promotion.findings import Called
 from dataops.promotion.promote import promote
-from dataops.registry.aliases import alias_journal, current, history, last_move, list_aliases, move, vouch
+from dataops.registry.aliases import alias_journal, current, history, last_move, list_aliases, move
 from dataops.registry.garbage import Asked, collect
 from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin, pins, unpin
@@ -30,6 +32,7 @@ from dataops.registry.tombstones import condemned, deletions
 from dataops.registry.trust import Trust
 from dataops.registry.verify import verify_model
 from dataops.registry.versions import Registry
+from dataops.registry.vouching import vouch
 from dataops.runtime.ratchet import Ratchet
 from dataops.storage.objects import MemoryStore, PosixStore, Store
 from tests.registry.examples import AT, make_key, make_package
@@ -110,6 +113,7 @@ def promote_once(registry: Registry, keys: Keys) -> None:
         actor="ada",
         reason="better",
         key=keys.key,
+        sources=Sources(call=lambda *_: Called(rows=16, seconds=0.1, memory_mb=1.0)),  # in this very process
         clock=lambda: LATER,
     )
 
@@ -120,15 +124,10 @@ def roll_back(registry: Registry, keys: Keys) -> None:
         rollback(registry, "income", actor="bob", reason="worse", key=keys.key, after=seen)
 
 
-def move_unsigned(registry: Registry, _keys: Keys) -> None:
-    options: Any = {"actor": "eve", "reason": "no key"}
-    move(Registry(registry.store), "income", "champion", 4, **options)
-
-
 def vouch_for_it(registry: Registry, keys: Keys) -> None:
     last = last_move(registry, "income")
     assert last is not None
-    vouch(registry, last, actor="ada", key=keys.key)
+    vouch(registry, last, actor="ada", key=keys.other)
 
 
 def pin_it(registry: Registry, _keys: Keys) -> None:
@@ -174,7 +173,7 @@ DEEDS = {
     "set the first": Deed(set_first),
     "promote": Deed(promote_once, at_least=12, on_disk=12),
     "roll back": Deed(roll_back, at_least=10),
-    "vouch": Deed(vouch_for_it, before=move_unsigned),
+    "vouch": Deed(vouch_for_it, before=promote_once),
     "pin": Deed(pin_it),
     "pin what is condemned": Deed(pin_it, before=condemn_it),
     "unpin": Deed(unpin_it, before=pin_it),

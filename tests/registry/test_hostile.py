@@ -27,10 +27,11 @@ from dataops.governance.signing import Signer, SigningKey
 from dataops.models.package import MANIFEST, MODEL_FILES, Package, files_of, manifest_of
 from dataops.models.predictor import BOOSTED, LINEAR, SKLEARN
 from dataops.records import digest, digest_bytes, encode_record
+from dataops.registry.claims import CLAIM
 from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.signatures import Signed, put_signature
 from dataops.registry.trust import Trust
-from dataops.registry.versions import CLAIM, Registry
+from dataops.registry.versions import Registry
 from dataops.runtime import Handle
 from tests.registry.examples import make_package
 from tests.runtime.examples import AT, ROWS, expected, make_key, make_registry, opened, promote, register

@@ -10,17 +10,15 @@ import pytest
 
 from dataops.errors import NotFound
 from dataops.governance.signing import Signer, SigningKey
-from dataops.records import digest_bytes
 from dataops.registry.aliases import move
 from dataops.registry.garbage import Asked, collect
 from dataops.registry.trust import Trust
 from dataops.registry.verify import verify_alias, verify_model, verify_registry, verify_version
 from dataops.registry.versions import Registry
 from dataops.storage.objects import MemoryStore, PosixStore
-from tests.registry.examples import AT, make_key, make_package
+from tests.registry.examples import AT, make_key, make_package, put_verdict
 
 DAY = timedelta(days=1)
-VERDICT = b"{}"
 
 
 @pytest.fixture
@@ -30,10 +28,8 @@ def signed(tmp_path: Path) -> tuple[Registry, SigningKey, Signer]:
     registry = Registry(MemoryStore(), Trust(signers=(signer,)))
     for run in ("a", "b", "c"):
         registry.register("income", make_package(run), at=AT, key=key)
-    verdict = digest_bytes(VERDICT)
-    registry.store.put_if_absent(f"income/verdicts/{verdict.removeprefix('sha256:')}.json", VERDICT)
     for version in (1, 2):
-        move_to(registry, version, key, verdict_digest=verdict)
+        move_to(registry, version, key, verdict_digest=put_verdict(registry, version))
     move_to(registry, 3, key, alias="challenger")
     return registry, key, signer
 
@@ -118,7 +114,8 @@ def test_a_history_that_was_edited_is_named(signed):
 @pytest.mark.parametrize(("data", "said"), [(None, "is missing"), (b"[]", "was changed")])
 def test_a_verdict_that_a_move_names_must_be_the_one(signed, data, said):
     registry, _, _ = signed
-    change(registry, f"income/verdicts/{digest_bytes(VERDICT).removeprefix('sha256:')}.json", data)
+    for name in registry.store.list("income/verdicts"):
+        change(registry, name, data)
     assert broken(registry) == [
         f"income@champion: generation {number}: the verdict that allowed it {said}" for number in (1, 2)
     ]
