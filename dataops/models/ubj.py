@@ -5,12 +5,14 @@
    parent, and asks for a column that there is), and all arrays of a tree have a value for each node.
 3. Only what XGBoost writes for gradient-boosted trees or a linear booster of numbers is taken; sets of categories and
    other boosters aren't.
+4. It is quick, and lets other threads go on: an application answers while its next model is looked through.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,11 +22,21 @@ from dataops.errors import Format
 
 OBJECTIVE = "binary:logistic"
 _DEPTH = 32
-_NUMBERS: Final[Mapping[str, str]] = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
-_CONSTANTS: Final[Mapping[str, Any]] = {"T": True, "F": False, "Z": None}
+_KINDS: Final[Mapping[str, str]] = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
+_NUMBERS: Final = {ord(mark): struct.Struct(">" + kind) for mark, kind in _KINDS.items()}
+_ARRAYS: Final = {ord(mark): np.dtype(kind).newbyteorder(">") for mark, kind in _KINDS.items()}
+_CONSTANTS: Final[Mapping[int, Any]] = {ord("T"): True, ord("F"): False, ord("Z"): None}
+_OBJECT, _END, _LIST, _TEXT, _COUNT, _TYPE, _SIZE = b"{}[SL$#"
+_LENGTH: Final = struct.Struct(">Bq")  # a text's, and how many values a list has
+_ARRAY: Final = struct.Struct(">BBBBq")
+_TREES, _BYTES = 32, 1 << 16
+_PAUSE = 50e-6
+"""Seconds after so many trees or bytes: a thread that waits for Python's lock gets it then, not only after the 5 ms
+that Python gives each. No less: who comes back at once has the lock again before another is awake."""
 _NO_PARENT = 2**31 - 1
 _INTEGERS = ("left_children", "right_children", "parents", "split_indices")
 _OTHERS = ("base_weights", "default_left", "loss_changes", "split_conditions", "split_type", "sum_hessian")
+_OF_NODES = (*_INTEGERS, *_OTHERS)
 _CATEGORIES = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
 _NO_TREES = frozenset({"enc", "feature_segments", "sorted_idx"})
 
@@ -61,61 +73,57 @@ class _Reader:
     """The values of a UBJ file; arrays of numbers are NumPy's, in the file's own memory."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self._data, self._paused = data, 0
 
     def value(self, at: int, depth: int) -> tuple[Any, int]:
         """The value whose mark stands at `at`, and where the next one begins."""
-        mark = chr(self._data[at])
+        mark = self._data[at]
         if depth > _DEPTH:
             raise ValueError("depth")
-        if mark == "{":
-            return self._object(at + 1, depth)
-        if mark == "[":
-            return self._array(at + 1, depth)
-        if mark == "S":
+        if mark == _LIST:
+            return self._list(at + 1, depth)
+        if mark == _TEXT:
             return self._text(at + 1)
+        if mark == _OBJECT:
+            return self._object(at + 1, depth)
         if mark in _CONSTANTS:
             return _CONSTANTS[mark], at + 1
-        kind = ">" + _NUMBERS[mark]
-        return struct.unpack_from(kind, self._data, at + 1)[0], at + 1 + struct.calcsize(kind)
-
-    def _count(self, at: int) -> tuple[int, int]:
-        if self._data[at] != ord("L"):
-            raise ValueError("count")
-        (count,) = struct.unpack_from(">q", self._data, at + 1)
-        if not 0 <= count <= len(self._data) - at:
-            raise ValueError("count")
-        return count, at + 9
+        kind = _NUMBERS[mark]
+        return kind.unpack_from(self._data, at + 1)[0], at + 1 + kind.size
 
     def _text(self, at: int) -> tuple[str, int]:
-        count, start = self._count(at)
-        if start + count > len(self._data):
+        mark, count = _LENGTH.unpack_from(self._data, at)
+        start = at + _LENGTH.size
+        if mark != _COUNT or not 0 <= count <= len(self._data) - start:
             raise ValueError("text")
         return self._data[start : start + count].decode("utf-8"), start + count
 
     def _object(self, at: int, depth: int) -> tuple[dict[str, Any], int]:
         found: dict[str, Any] = {}
-        while self._data[at] != ord("}"):
+        while self._data[at] != _END:
             name, at = self._text(at)
             if name in found:
                 raise ValueError("twice")
             found[name], at = self.value(at, depth + 1)
         return found, at + 1
 
-    def _array(self, at: int, depth: int) -> tuple[Any, int]:
-        if self._data[at] == ord("$"):
-            kind = np.dtype(_NUMBERS[chr(self._data[at + 1])]).newbyteorder(">")
-            if self._data[at + 2] != ord("#"):
+    def _list(self, at: int, depth: int) -> tuple[Any, int]:
+        if self._data[at] == _TYPE:
+            _, kind, size, count_mark, count = _ARRAY.unpack_from(self._data, at)
+            dtype, start = _ARRAYS[kind], at + _ARRAY.size
+            if size != _SIZE or count_mark != _COUNT or not 0 <= count <= len(self._data) - start:
                 raise ValueError("array")
-            count, start = self._count(at + 3)
-            return np.frombuffer(self._data, kind, count, start), start + count * kind.itemsize
-        if self._data[at] != ord("#"):
-            raise ValueError("array")
-        count, at = self._count(at + 1)
-        values = []
+            return np.frombuffer(self._data, dtype, count, start), start + count * dtype.itemsize
+        count_mark, count = _LENGTH.unpack_from(self._data, at + 1)
+        if self._data[at] != _SIZE or count_mark != _COUNT or not 0 <= count <= len(self._data) - at:
+            raise ValueError("list")
+        values, at = [], at + 1 + _LENGTH.size
         for _ in range(count):
             one, at = self.value(at, depth + 1)
             values.append(one)
+            if at - self._paused > _BYTES:
+                self._paused = at
+                time.sleep(_PAUSE)
         return values, at
 
 
@@ -141,38 +149,65 @@ def _require_learner(learner: Mapping[str, Any]) -> None:
     groups = np.asarray(model["tree_info"], np.int64)
     if len(groups) != len(trees) or groups.any() or _number(param["num_parallel_tree"]) < 1:
         raise ValueError("groups")
-    for place, tree in enumerate(trees):
-        if tree["id"] != place:
-            raise ValueError("place")
-        _require_tree(tree, columns)
+    for start in range(0, len(trees), _TREES):
+        _require_trees(trees[start : start + _TREES], start, columns)
+        time.sleep(_PAUSE)
 
 
-def _require_tree(tree: Mapping[str, Any], columns: int) -> None:
+def _require_trees(trees: Sequence[Mapping[str, Any]], first: int, columns: int) -> None:
+    """Nothing, if the trees that come after the `first` ones are trees: their arrays are looked at together."""
+    sizes = np.array([_size(tree, first + place) for place, tree in enumerate(trees)], np.int64)
+    left, right, parents, split = (_together(trees, name) for name in _INTEGERS)
+    _require_links(left, right, parents, sizes)
+    inner = left != -1
+    if (split[inner] < 0).any() or (split[inner] >= columns).any() or _together(trees, "split_type").any():
+        raise ValueError("columns")
+
+
+def _size(tree: Mapping[str, Any], place: int) -> int:
+    """How many nodes the tree has, each array a value for each."""
     param = tree["tree_param"]
     nodes = _number(param["num_nodes"])
     if (
-        nodes < 1
+        tree["id"] != place
+        or nodes < 1
         or _number(param["size_leaf_vector"]) not in (0, 1)
         or _number(param["num_deleted"]) not in range(nodes)
     ):
         raise ValueError("nodes")
-    if any(len(tree[name]) != nodes for name in (*_INTEGERS, *_OTHERS)) or any(len(tree[name]) for name in _CATEGORIES):
+    if any(len(tree[name]) != nodes for name in _OF_NODES) or any(len(tree[name]) for name in _CATEGORIES):
         raise ValueError("arrays")
-    left, right, parents, split = (np.asarray(tree[name], np.int64) for name in _INTEGERS)
-    _require_links(left, right, parents)
-    inner = left != -1
-    if (split[inner] < 0).any() or (split[inner] >= columns).any() or np.asarray(tree["split_type"]).any():
-        raise ValueError("columns")
+    return nodes
 
 
-def _require_links(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], parents: npt.NDArray[np.int64]) -> None:
-    """Nothing, if from the root on each node is reached from its one parent: then no way leads round, nor out."""
-    inner = left != -1
-    if ((right != -1) != inner).any() or parents[0] not in (_NO_PARENT, -1):
+def _together(trees: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.int64]:
+    """``(n_nodes of all trees,)``"""
+    found = np.concatenate([tree[name] for tree in trees], dtype=np.int64, casting="unsafe")
+    if found.ndim != 1:
+        raise ValueError("array")
+    return found
+
+
+def _require_links(
+    left: npt.NDArray[np.int64],
+    right: npt.NDArray[np.int64],
+    parents: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+) -> None:
+    """Nothing, if from each root on each node is reached from its one parent: no way leads round, nor out of its tree.
+
+    Parameters
+    ----------
+    left, right, parents : ``(n_nodes,)``: of one tree after the other, counted from its own root.
+    sizes : ``(n_trees,)``: how many nodes each tree has.
+    """
+    inner, roots = left != -1, np.cumsum(sizes) - sizes
+    if ((right != -1) != inner).any() or not np.isin(parents[roots], (_NO_PARENT, -1)).all():
         raise ValueError("links")
-    places = np.flatnonzero(inner)
+    root, size = np.repeat(roots, sizes)[inner], np.repeat(sizes, sizes)[inner]
+    places = np.flatnonzero(inner) - root
     for children in (left[inner], right[inner]):
-        if ((children < 1) | (children >= len(left))).any() or (parents[children] != places).any():
+        if ((children < 1) | (children >= size)).any() or (parents[root + children] != places).any():
             raise ValueError("links")
     if (left[inner] == right[inner]).any():
         raise ValueError("links")

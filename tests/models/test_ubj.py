@@ -88,3 +88,16 @@ def test_files_that_say_more_than_they_have_are_refused(old: bytes, new: bytes) 
 def test_bytes_that_are_no_whole_file_are_refused(data: bytes) -> None:
     with pytest.raises(Format):
         require_sound(data)
+
+
+def test_other_threads_may_go_on_while_a_large_model_is_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(
+        xgboost.train(
+            {"objective": "binary:logistic", "nthread": 1}, xgboost.DMatrix(RANDOM.normal(size=(400, 6)), Y), 200
+        ).save_raw("ubj")
+    )
+    pauses: list[float] = []
+    monkeypatch.setattr("dataops.models.ubj.time.sleep", pauses.append)
+    require_sound(data)
+    assert len(pauses) > 200 / 32 + len(data) / (1 << 17)
+    assert sum(pauses) < 0.01
