@@ -24,7 +24,7 @@ demo: setup  ## run the whole line on real data, in ./demo
 	$(RUN)/dataops demo
 
 test: setup  ## run the tests (not those that kill processes for minutes)
-	$(RUN)/python -m pytest -m "not faults"
+	$(RUN)/python -m pytest -m "not faults" -n auto --maxprocesses 4 --dist loadgroup
 
 test-faults: setup  ## run the tests that kill processes, minutes long
 	$(RUN)/python -m pytest -m faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
@@ -14,6 +15,17 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("short", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", settings.get_profile("short"), max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+
+# Rooms whose tests share something that takes long to make: they stay on one process when the suite runs on several.
+TOGETHER = ("cli", "line", "training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests, or those of a room in `TOGETHER`, go to one process (pytest-xdist, ``--dist loadgroup``)."""
+    for item in items:
+        room = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(room if room in TOGETHER else str(item.path)))
 
 
 @pytest.fixture(scope="session")
