@@ -98,7 +98,9 @@ class CallableLimits(Declaration):
 
 
 class CallableRule(Declaration):
-    """It loads and predicts its golden rows as it did when it was registered; if it kills its process, it fails."""
+    """It loads and predicts its golden rows as it did when it was registered, within limits; if it kills its process,
+    it fails. Without such a rule a version is called under the default limits, and only a call that fails is told.
+    """
 
     callable: CallableLimits
     """The limits; `{}` for the defaults."""

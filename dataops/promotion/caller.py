@@ -2,7 +2,8 @@
 
 1. Libraries are imported first. From then on memory and time are limited, so that the limits are about the version.
 2. Out of time it dies (SIGALRM), out of memory it says so or dies of it.
-3. Of an error of ours the message is told, which holds no value of a row; of any other its class.
+3. Without golden rows it predicts rows made up likewise: that shows that it can be called, not what it should answer.
+4. Of an error of ours the message is told, which holds no value of a row; of any other its class.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import pyarrow as pa
 
 from dataops.errors import DataopsError
 from dataops.features.program import FeatureProgram
-from dataops.models.golden import Golden, check_golden
+from dataops.models.golden import Golden, check_golden, make_golden
 from dataops.models.predictor import FORMATS, Predictor, load_predictor
 from dataops.models.scoring import score_table
 from dataops.promotion.calling import LENGTH_BYTES
@@ -59,7 +60,7 @@ def _called(told: dict[str, Any], model: bytes) -> Called:
     try:
         return _predict(told, model, before)
     except MemoryError:
-        return Called(failed=f"it takes more than the {told['memory_mb']} MB that it may")
+        return Called(missed=f"it takes more than the {told['memory_mb']} MB that it may")
     except DataopsError as error:
         return Called(failed=str(error))
     except Exception as error:  # noqa: BLE001  # whatever a library raises, it can't be called
@@ -68,13 +69,17 @@ def _called(told: dict[str, Any], model: bytes) -> Called:
 
 def _predict(told: dict[str, Any], model: bytes, before: float) -> Called:
     start = time.perf_counter()
-    program, golden = FeatureProgram.from_record(told["program"]), Golden.from_record(told["golden"])
+    program = FeatureProgram.from_record(told["program"])
+    given = None if told["golden"] is None else Golden.from_record(told["golden"])
     predictor = load_predictor(told["model_format"], model)
-    check_golden(golden, program, predictor)
+    golden = given or make_golden(program, predictor)
+    if given is not None:
+        check_golden(given, program, predictor)
     seconds = time.perf_counter() - start
     signal.setitimer(signal.ITIMER_REAL, 0)
     rows = golden.table(program)
     return Called(
+        compared=given is not None,
         rows=rows.num_rows,
         seconds=seconds,
         memory_mb=max(0.0, _memory_mb("VmHWM") - before),

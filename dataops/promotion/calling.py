@@ -3,16 +3,20 @@
 1. The process gets the bytes that were verified, no path and no secret of this one, and answers in JSON.
 2. It may take so much memory and so many seconds beside what the libraries take that read it; whatever goes beyond
    ends the process, and the answer says so. What it prints is thrown away.
-3. A version without golden rows can't be called: nobody knows what it should answer.
+3. An answer counts if the process ended well and the answer is short and of the types that one has.
+4. Without golden rows nobody knows what a version should answer: whether it can be called is seen all the same.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import selectors
 import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 from dataops.declarations.promotion import CallableLimits
@@ -24,6 +28,8 @@ from dataops.registry.versions import LoadedVersion
 COMMAND = (sys.executable, "-P", "-m", "dataops.promotion.caller")  # -P: no module out of the folder it is called in
 LENGTH_BYTES = 8  # in front of what a caller is told
 START_SECONDS = 60.0  # for Python and the libraries, whatever the rule allows
+LONGEST_ANSWER = 1 << 16  # bytes; an answer has a few hundred
+_CHUNK = 1 << 16
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
 _SINGLE = {
     "OMP_NUM_THREADS": "1",
@@ -31,38 +37,102 @@ _SINGLE = {
     "MKL_NUM_THREADS": "1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # others reserve more addresses than they use, and those are what is limited
 }
-_NO_GOLDEN = "it has no golden rows, since an earlier release registered it: train it anew"
 
 
 def call_version(candidate: LoadedVersion, limits: CallableLimits) -> Called:
     """What becomes of calling `candidate` under `limits`."""
-    if candidate.package.golden is None:
-        return Called(failed=_NO_GOLDEN)
     try:
-        done = subprocess.run(  # noqa: S603  # this very interpreter, with a module of ours
-            COMMAND,
-            input=_told(candidate.package, limits),
-            env=_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=START_SECONDS + limits.seconds,
-            check=False,
-        )
+        code, answer = _run(_told(candidate.package, limits), START_SECONDS + limits.seconds)
     except subprocess.TimeoutExpired:
-        return Called(failed=_too_slow(limits))
-    return _answer(done, limits)
+        return Called(missed=_too_slow(limits))
+    if len(answer) > LONGEST_ANSWER:
+        return Called(failed=f"the process that loaded it answered with more than {LONGEST_ANSWER} bytes")
+    if code in (-signal.SIGALRM, -signal.SIGXCPU):
+        return Called(missed=_too_slow(limits))
+    if code < 0:
+        return Called(failed=f"it killed the process that loaded it: {signal.Signals(-code).name}")
+    if code > 0 or (called := _parse(answer)) is None:
+        return Called(failed=f"the process that loaded it ended without an answer (exit {code})")
+    return called
 
 
-def _answer(done: subprocess.CompletedProcess[bytes], limits: CallableLimits) -> Called:
-    if done.returncode in (-signal.SIGALRM, -signal.SIGXCPU):
-        return Called(failed=_too_slow(limits))
-    if done.returncode < 0:
-        return Called(failed=f"it killed the process that loaded it: {signal.Signals(-done.returncode).name}")
+def _run(told: bytes, seconds: float) -> tuple[int, bytes]:
+    """The exit code of a caller and its answer, cut behind `LONGEST_ANSWER`; the process is gone afterwards.
+
+    Raises
+    ------
+    subprocess.TimeoutExpired : it took longer than that.
+    """
+    end = time.monotonic() + seconds
+    with subprocess.Popen(  # noqa: S603  # this very interpreter, with a module of ours
+        COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(),
+        start_new_session=True,  # what it starts ends with it
+    ) as process:
+        try:
+            answer = _exchange(process, told, end)
+            if len(answer) > LONGEST_ANSWER:
+                return 0, answer
+            return process.wait(max(0.0, end - time.monotonic())), answer
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _exchange(process: subprocess.Popen[bytes], told: bytes, end: float) -> bytes:
+    """What the process answers until it closes its output, or a little more than `LONGEST_ANSWER`; it is told
+    meanwhile.
+    """
+    stdin, stdout = process.stdin, process.stdout
+    if stdin is None or stdout is None:
+        raise AssertionError("both are pipes")
+    os.set_blocking(stdin.fileno(), False)
+    left, answer = memoryview(told), bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(stdin, selectors.EVENT_WRITE)
+        ready.register(stdout, selectors.EVENT_READ)
+        while len(answer) <= LONGEST_ANSWER:
+            events = ready.select(max(0.0, end - time.monotonic()))
+            if time.monotonic() >= end:
+                raise subprocess.TimeoutExpired(COMMAND, 0.0)
+            for key, _ in events:
+                if key.fileobj is stdin:
+                    left = _fed(stdin.fileno(), left)
+                    if not left:
+                        ready.unregister(stdin)
+                        stdin.close()
+                elif data := os.read(stdout.fileno(), _CHUNK):
+                    answer += data
+                else:
+                    return bytes(answer)
+    return bytes(answer)
+
+
+def _fed(pipe: int, left: memoryview) -> memoryview:
+    """What is left to tell once the pipe has taken what it can; nothing where nobody listens any more."""
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return Called(**answer)
-    except (ValueError, TypeError):
-        return Called(failed=f"the process that loaded it ended without an answer (exit {done.returncode})")
+        return left[os.write(pipe, left[:_CHUNK]) :]
+    except BrokenPipeError:
+        return left[:0]
+
+
+def _parse(answer: bytes) -> Called | None:
+    """The answer; None where it isn't one."""
+    try:
+        called = Called(**json.loads(answer))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    words = isinstance(called.failed, str) and isinstance(called.missed, str)
+    counted = isinstance(called.compared, bool) and type(called.rows) is int and called.rows >= 0
+    figures = (called.seconds, called.memory_mb, called.ms_per_row)
+    return called if words and counted and all(one is None or _is_figure(one) for one in figures) else None
+
+
+def _is_figure(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def _too_slow(limits: CallableLimits) -> str:

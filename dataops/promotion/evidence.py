@@ -2,7 +2,8 @@
 
 1. Gathering decides nothing: what can't be had is handed on with the reason.
 2. What concerns the candidate alone is gathered once, what concerns the champion each time that the champion changed.
-3. Only what a rule asks for is gathered: nobody waits for a call or a rescore that no rule looks at.
+3. A candidate is always called: under the limits of the rules, without one under the defaults. Of all else only what a
+   rule asks for is gathered: nobody waits for a rescore that no rule looks at.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def of_candidate(candidate: LoadedVersion, promotion: Promotion, sources: Source
         sources=candidate.package.program.sources,
         classifications=candidate.manifest.classifications,
         learned_from=sources.learned_from(candidate),
-        called={limits: sources.call(candidate, limits) for limits in asked},
+        called={limits: sources.call(candidate, limits) for limits in asked or (CallableLimits(),)},
     )
 
 

@@ -33,14 +33,18 @@ class Called:
 
     Attributes
     ----------
-    failed : why it can't be called, in words; "" if it can.
-    rows : golden rows that it predicted.
+    failed : why it can't be loaded or called, in words; "" if it can, or if `missed` says why nobody knows.
+    missed : which limit ended the call, in words; "" if none did.
+    compared : whether its answers were held against those that it gave when it was registered; False: it has none.
+    rows : golden rows that it predicted; without golden rows, rows made up likewise.
     seconds : until it had predicted them, from before it was loaded.
     memory_mb : what it took beside the libraries that read it.
     ms_per_row : of a call with one row, the median.
     """
 
     failed: str = ""
+    missed: str = ""
+    compared: bool = True
     rows: int = 0
     seconds: float | None = None
     memory_mb: float | None = None
@@ -100,7 +104,8 @@ class Finding:
     Attributes
     ----------
     rule, kind
-        The place of its rule in the promotion file, from 1, and the key that tells the rule's kind.
+        The place of its rule in the promotion file, from 1, and the key that tells the rule's kind; 0 for what every
+        version has to show, whatever the file says.
     metric, dataset
         What was measured, on what; None where that is the version itself.
     slice, rows
@@ -149,11 +154,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """May it be promoted: the findings, and in words what decided."""
+    """May it be promoted: the findings, and in words what decided; `unfit`: no person may promote it either."""
 
     passed: bool
     findings: tuple[Finding, ...]
     reasons: tuple[str, ...]
+    unfit: bool = False
 
     @property
     def failed(self) -> tuple[Finding, ...]:

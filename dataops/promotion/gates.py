@@ -7,25 +7,29 @@
 4. What can't be judged fails; only what there is too little of to judge (a small slice) is skipped, and the verdict
    says so.
 5. A limit that is tightened turns no refusal into a pass.
+6. Whatever the rules say, a version has to load and predict. One that can't is unfit: no person promotes it either. One
+   that was ended by a limit is refused, and a person may know better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from dataops.declarations.promotion import Promotion, Rule, kind_of
+from dataops.declarations.promotion import CallableRule, Promotion, Rule, kind_of
 from dataops.promotion.findings import Evidence, Finding, Outcome, Verdict
-from dataops.promotion.kinds import KINDS
+from dataops.promotion.kinds import KINDS, failed_call, uncalled
 
 
 def judge(evidence: Evidence, promotion: Promotion) -> Verdict:
     """The verdict on a candidate with this evidence, by these rules; one that names no dataset is about `HOLDOUT`."""
-    findings = tuple(
+    by_rules = [
         finding for index, rule in enumerate(promotion.rules, start=1) for finding in _judge(index, rule, evidence)
-    )
+    ]
+    findings = (*by_rules, *_uncalled(evidence, promotion))
     passed = any(f.passed for f in findings) and not any(f.outcome is Outcome.FAILED for f in findings)
-    return Verdict(passed=passed, findings=findings, reasons=tuple(_reasons(findings, evidence)))
+    unfit = any(called.failed for called in evidence.called.values())
+    return Verdict(passed=passed, findings=findings, reasons=tuple(_reasons(findings, evidence)), unfit=unfit)
 
 
 def _judge(index: int, rule: Rule, evidence: Evidence) -> Iterator[Finding]:
@@ -34,20 +38,34 @@ def _judge(index: int, rule: Rule, evidence: Evidence) -> Iterator[Finding]:
         yield replace(finding, rule=index, kind=kind)
 
 
-def _reasons(findings: tuple[Finding, ...], evidence: Evidence) -> Iterator[str]:
-    if not findings:
+def _uncalled(evidence: Evidence, promotion: Promotion) -> Iterator[Finding]:
+    """What calling it came to where no rule asks for that: nothing is said of one that can be called."""
+    asked = {rule.callable for rule in promotion.rules if isinstance(rule, CallableRule)}
+    for limits, called in evidence.called.items():
+        if limits not in asked and (why := uncalled(called)):
+            yield replace(failed_call(limits, why), kind="callable")
+
+
+def _reasons(findings: Sequence[Finding], evidence: Evidence) -> Iterator[str]:
+    if not any(finding.rule for finding in findings):
         yield "no rules: not gated, so not promoted"
-        return
-    if evidence.champion_unreadable:
+    elif evidence.champion_unreadable:
         yield f"the champion can't be read ({evidence.champion_unreadable}): limits relative to it fail"
     elif evidence.champion is None:
         yield "no champion yet: absolute limits decide"
+    if any(called.failed for called in evidence.called.values()):
+        yield "it can't be loaded and called, which no override changes"
+    if findings:
+        yield _counted(findings)
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    """How many limits failed or held, in words."""
     failed = sum(finding.outcome is Outcome.FAILED for finding in findings)
     held = sum(finding.passed for finding in findings)
     skipped = len(findings) - failed - held
     if failed:
-        yield f"{failed} of {len(findings)} limits failed"
-    elif held == 0:
-        yield "no limit could be judged: not gated, so not promoted; set a minimum or a maximum"
-    else:
-        yield f"{held} of {len(findings)} limits held{f', {skipped} could not be judged' if skipped else ''}"
+        return f"{failed} of {len(findings)} limits failed"
+    if held == 0:
+        return "no limit could be judged: not gated, so not promoted; set a minimum or a maximum"
+    return f"{held} of {len(findings)} limits held{f', {skipped} could not be judged' if skipped else ''}"

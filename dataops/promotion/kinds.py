@@ -11,11 +11,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from dataops.declarations.promotion import CallableRule, ClassificationsRule, ImpactRule, SchemaRule
+from dataops.declarations.promotion import (
+    CallableLimits,
+    CallableRule,
+    ClassificationsRule,
+    ImpactRule,
+    SchemaRule,
+)
 from dataops.errors import InvalidInput, near_match
 from dataops.governance.column_types import casts_losslessly, parse_type
 from dataops.promotion.figures import held, judge_metric
-from dataops.promotion.findings import Evidence, Finding, Measured, Outcome
+from dataops.promotion.findings import Called, Evidence, Finding, Measured, Outcome
 
 _MOVED = "0.1"  # a step of `dataops.rescoring.impact`
 _CHANGES = {
@@ -26,6 +32,7 @@ _CHANGES = {
     "max_psi": "psi",
 }
 _NOT_CALLED = "it wasn't called"
+_NO_GOLDEN = "it has no golden rows, since an earlier release registered it: train it anew"
 _UNKNOWN_RUN = (
     "nobody here can judge that: the run that trained it isn't in this storage. Promote it where it was trained, or "
     "override"
@@ -35,9 +42,9 @@ _UNKNOWN_RUN = (
 def judge_callable(rule: CallableRule, evidence: Evidence) -> Iterator[Finding]:
     """Whether it loads and predicts; if it does, one finding for each limit."""
     limits, called = rule.callable, evidence.called.get(rule.callable)
-    failed = _NOT_CALLED if called is None else called.failed
+    failed = _NOT_CALLED if called is None else uncalled(called) or ("" if called.compared else _NO_GOLDEN)
     if called is None or failed:
-        yield Finding(metric="call", limit="seconds", declared=limits.seconds, outcome=Outcome.FAILED, note=failed)
+        yield failed_call(limits, failed)
         return
     for limit, metric in (("seconds", "call"), ("memory_mb", "memory"), ("ms_per_row", "call with one row")):
         declared, value = getattr(limits, limit), getattr(called, limit)
@@ -54,6 +61,16 @@ def judge_callable(rule: CallableRule, evidence: Evidence) -> Iterator[Finding]:
             outcome=Outcome.FAILED if value is None else held(value, declared, at_least=False),
             note="it wasn't measured" if value is None else "",
         )
+
+
+def uncalled(called: Called) -> str:
+    """Why nobody knows what calling it takes: it can't be, or a limit ended it; "" if one does."""
+    return called.failed or called.missed
+
+
+def failed_call(limits: CallableLimits, why: str) -> Finding:
+    """The finding about a call that came to nothing."""
+    return Finding(metric="call", limit="seconds", declared=limits.seconds, outcome=Outcome.FAILED, note=why)
 
 
 def judge_schema(rule: SchemaRule, evidence: Evidence) -> Iterator[Finding]:

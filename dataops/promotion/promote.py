@@ -5,7 +5,8 @@
    judged anew against theirs: no promotion is lost, and none stands on a comparison that no longer holds.
 3. The candidate is read whole, every byte and signature checked, before it is judged. What is champion already isn't
    moved again.
-4. A person may take a refusal upon themselves (`override`); what failed stays in the verdict.
+4. A person may take a refusal upon themselves (`override`); what failed stays in the verdict. A version that can't be
+   loaded and called is promoted by nobody.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, InvalidInput
 from dataops.governance.signing import SigningKey
 from dataops.promotion.evidence import Sources, beside_champion, of_candidate
-from dataops.promotion.findings import Verdict
+from dataops.promotion.findings import Evidence, Verdict
 from dataops.promotion.gates import judge
 from dataops.promotion.override import Override
 from dataops.promotion.verdict import tell, verdict_key, verdict_record, write_verdict
@@ -93,45 +94,98 @@ def promote(
         override.require(clock())
     if promotion.model != model:
         raise InvalidInput(f"these are the promotion rules of {promotion.model!r}, not of {model!r}")
-    candidate = registry.read(model, version)
-    given = sources or Sources()
-    of_itself = of_candidate(candidate, promotion, given)
+    asked = _Asked(
+        registry=registry,
+        candidate=registry.read(model, version),
+        promotion=promotion,
+        alias=alias,
+        actor=actor,
+        reason=reason,
+        sources=sources or Sources(),
+        override=override,
+    )
+    of_itself = of_candidate(asked.candidate, promotion, asked.sources)
     while True:
         require_kept(registry.store, model, version)  # else the move is refused, whoever is champion
-        last = last_move(registry, model, alias)
-        evidence = beside_champion(of_itself, candidate, last, promotion, registry=registry, sources=given)
-        verdict = judge(evidence, promotion)
-        taken = None if verdict.passed else override
-        record = verdict_record(
-            verdict,
-            override=None if taken is None else taken.record(actor),
-            actor=actor,
-            reason=reason,
-            judged_at=format_time(clock()),
-            **_circumstances(candidate, last, promotion, alias=alias),
-        )
-        verdict_digest = write_verdict(registry, record)
-        if not verdict.passed and taken is None:
-            raise Conflict(_refusal(candidate, alias, verdict, verdict_digest))
-        done = partial(Promoted, verdict=verdict, verdict_digest=verdict_digest, overridden=taken is not None)
-        if last is not None and last.version_digest == candidate.version.digest and last.trusted:
-            return done(move=last, moved=False)
+        judged = _judge(asked, of_itself, last_move(registry, model, alias), clock())
+        _require_allowed(asked, judged)
         try:
-            moved = move(
-                registry,
-                model,
-                alias,
-                version,
-                version_digest=candidate.version.digest,
-                actor=actor,
-                reason=_reason(reason, taken),
-                verdict_digest=verdict_digest,
-                key=key,
-                after=last,
-            )
+            return _moved(asked, judged, key)
         except Conflict:
             continue  # somebody else moved it: each round lost is a promotion of theirs, so all come to an end
-        return done(move=moved, moved=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Who wants which version to become what, by which rules."""
+
+    registry: Registry
+    candidate: LoadedVersion
+    promotion: Promotion
+    alias: str
+    actor: str
+    reason: str
+    sources: Sources
+    override: Override | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """A verdict on file, the champion that it was made against, and the override where it takes one that there is."""
+
+    last: AliasMove | None
+    verdict: Verdict
+    digest: str
+    taken: Override | None
+
+
+def _judge(asked: _Asked, of_itself: Evidence, last: AliasMove | None, at: datetime) -> _Judged:
+    """The verdict against the champion that `last` names, once it is written."""
+    evidence = beside_champion(
+        of_itself, asked.candidate, last, asked.promotion, registry=asked.registry, sources=asked.sources
+    )
+    verdict = judge(evidence, asked.promotion)
+    taken = None if verdict.passed or verdict.unfit else asked.override
+    record = verdict_record(
+        verdict,
+        override=None if taken is None else taken.record(asked.actor),
+        actor=asked.actor,
+        reason=asked.reason,
+        judged_at=format_time(at),
+        **_circumstances(asked, last),
+    )
+    return _Judged(last=last, verdict=verdict, digest=write_verdict(asked.registry, record), taken=taken)
+
+
+def _require_allowed(asked: _Asked, judged: _Judged) -> None:
+    if not judged.verdict.passed and judged.taken is None:
+        raise Conflict(_refusal(asked.candidate, asked.alias, judged.verdict, judged.digest))
+
+
+def _moved(asked: _Asked, judged: _Judged, key: SigningKey | None) -> Promoted:
+    """The promotion; no move where the version is the champion already.
+
+    Raises
+    ------
+    Conflict : the champion is another than was judged against.
+    """
+    version, last = asked.candidate.version, judged.last
+    done = partial(Promoted, verdict=judged.verdict, verdict_digest=judged.digest, overridden=judged.taken is not None)
+    if last is not None and last.version_digest == version.digest and last.trusted:
+        return done(move=last, moved=False)
+    made = move(
+        asked.registry,
+        version.model,
+        asked.alias,
+        version.version,
+        version_digest=version.digest,
+        actor=asked.actor,
+        reason=_reason(asked.reason, judged.taken),
+        verdict_digest=judged.digest,
+        key=key,
+        after=last,
+    )
+    return done(move=made, moved=True)
 
 
 def _reason(reason: str, override: Override | None) -> str:
@@ -141,15 +195,15 @@ def _reason(reason: str, override: Override | None) -> str:
     return f"{reason} (against its gates until {override.until:%Y-%m-%d}: {override.why})"
 
 
-def _circumstances(candidate: LoadedVersion, last: AliasMove | None, promotion: Promotion, *, alias: str) -> Record:
-    champion = last and {"version": last.version, "digest": last.version_digest, "generation": last.generation}
+def _circumstances(asked: _Asked, last: AliasMove | None) -> Record:
+    version = asked.candidate.version
     return {
-        "model": candidate.version.model,
-        "version": candidate.version.version,
-        "version_digest": candidate.version.digest,
-        "alias": alias,
-        "champion": champion,
-        "promotion": promotion.model_dump(mode="json", by_alias=True),
+        "model": version.model,
+        "version": version.version,
+        "version_digest": version.digest,
+        "alias": asked.alias,
+        "champion": last and {"version": last.version, "digest": last.version_digest, "generation": last.generation},
+        "promotion": asked.promotion.model_dump(mode="json", by_alias=True),
     }
 
 

@@ -131,7 +131,7 @@ def _rules(findings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _row(finding: Mapping[str, Any]) -> list[str]:
     unit = _UNITS.get(finding["limit"], "")
     return [
-        number(finding["rule"]),
+        number(finding["rule"]) if finding["rule"] else "every version",
         plain(finding["metric"]),
         plain(_of(finding) or "the version"),
         "" if finding.get("rows") is None else number(finding["rows"]),
@@ -145,7 +145,8 @@ def _row(finding: Mapping[str, Any]) -> list[str]:
 def tell(finding: Mapping[str, Any]) -> str:
     """One line that says how a finding went and why, for someone who sees nothing else of it."""
     of = _of(finding)
-    where = f"rule {finding['rule']}, {finding['metric']}{f' on {of}' if of else ''}"
+    rule = f"rule {finding['rule']}" if finding["rule"] else "every version"
+    where = f"{rule}, {finding['metric']}{f' on {of}' if of else ''}"
     if finding["value"] is None:
         return f"{where}: {finding['note'] or finding['outcome']}"
     rows = f" ({number(finding['rows'])} rows)" if finding.get("slice") and finding.get("rows") else ""

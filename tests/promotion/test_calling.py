@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -62,8 +64,10 @@ def test_a_model_that_cannot_be_read_says_why():
     assert "model" in call_version(loaded(package(b"{}")), limits()).failed
 
 
-def test_without_golden_rows_nobody_knows_what_to_expect():
-    assert "no golden rows" in call_version(loaded(package(golden=None)), limits()).failed
+def test_without_golden_rows_it_is_called_and_nobody_knows_what_to_expect():
+    called = call_version(loaded(package(golden=None)), limits())
+    assert (called.failed, called.missed, called.compared, called.rows) == ("", "", False, 16)
+    assert "model" in call_version(loaded(package(b"{}", golden=None)), limits()).failed
 
 
 DEATHS = {
@@ -88,7 +92,8 @@ def test_a_version_that_kills_overstays_or_swells_ends_its_own_process_alone(dee
     monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", code))
     overstays = "seconds" in DEATHS[deed]
     called = call_version(loaded(package()), limits(seconds=0.2 if overstays else 60, memory_mb=64))
-    assert DEATHS[deed] in called.failed
+    assert DEATHS[deed] in called.failed + called.missed
+    assert bool(called.missed) is (overstays or deed.startswith("held"))  # the limits are missed, all else is its own
 
 
 def test_the_process_knows_no_secret_of_this_one(monkeypatch):
@@ -98,6 +103,53 @@ sys.stdin.buffer.read()
 print(json.dumps({"failed": str(os.environ.get("AWS_SECRET_ACCESS_KEY"))}))"""
     monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", told))
     assert call_version(loaded(package()), limits()).failed == "None"
+
+
+def answering(code: str, monkeypatch):
+    """A version whose process does `code` once it was told, instead of being loaded."""
+    lines = f"import json, os, sys, time\nsys.stdin.buffer.read()\n{code}"
+    monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", lines))
+    return call_version(loaded(package()), limits())
+
+
+GOOD = '{"rows": 16, "seconds": 0.1, "memory_mb": 1.0, "ms_per_row": 0.1}'
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (f"print('{GOOD}')", ""),
+        (f"print('{GOOD}', flush=True); os._exit(3)", "ended without an answer (exit 3)"),
+        (f"print('{GOOD}', flush=True); os.abort()", "killed the process that loaded it: SIGABRT"),
+        ("print('[' * 60000)", "ended without an answer"),
+        ('print(\'{"rows": "16"}\')', "ended without an answer"),
+        ("print('{\"seconds\": true}')", "ended without an answer"),
+        ("print('{\"seconds\": NaN}')", "ended without an answer"),
+        ("print('{\"compared\": 1}')", "ended without an answer"),
+        ("print('{\"more\": 1}')", "ended without an answer"),
+        ("while True: os.write(1, b'x' * 4096)", "more than 65536 bytes"),
+    ],
+)
+def test_an_answer_counts_if_it_is_one_and_the_process_ended_well(code, why, monkeypatch):
+    failed = answering(code, monkeypatch).failed
+    assert why in failed
+    assert bool(failed) is bool(why)
+
+
+def test_one_that_answers_and_lingers_is_out_of_time_and_leaves_no_process(monkeypatch):
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(real(*arguments, **options))
+        return started[-1]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(calling, "START_SECONDS", 0.0)
+    lines = f"import os, signal\nprint('{GOOD}', flush=True)\nos.close(1)\nsignal.pause()"
+    monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", lines))
+    assert "after 1 seconds" in call_version(loaded(package()), limits(seconds=1)).missed
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 def test_one_that_kills_is_refused_and_the_one_that_judges_lives(monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
 from dataops.promotion.evidence import Sources
-from dataops.promotion.findings import Measured
+from dataops.promotion.findings import Called, Measured
 from dataops.promotion.override import Override, override_of, parse_override
 from dataops.promotion.promote import promote
 from dataops.promotion.verdict import verdict_key
@@ -41,8 +41,18 @@ def register(registry: Registry, roc_auc: float, run: str = "run") -> int:
     return registry.register("income", package, at=AT).version
 
 
+def callable_(*_) -> Called:
+    """What a version in these tests says, whose model is made up, instead of being loaded."""
+    return Called(rows=16, seconds=0.1, memory_mb=1.0)
+
+
+def unread(**sources) -> Sources:
+    return Sources(**{"call": callable_, **sources})
+
+
 def promoted(registry: Registry, version: int, **options):
     options = {"promotion": RULES, "actor": "ada", "reason": "spring data", "clock": lambda: AT, **options}
+    options.setdefault("sources", unread())
     return promote(registry, "income", version, **options)
 
 
@@ -265,7 +275,7 @@ def test_a_champion_whose_move_nobody_signed_is_no_champion_to_compare_with(tmp_
         promoted(registry, 1, key=key)
     impact = Promotion.model_validate({"model": "income", "rules": [{"impact": {"job": "compared", "max_flipped": 1}}]})
     with pytest.raises(Conflict, match="the champion can't be read"):  # nor one that a run may be compared with
-        promoted(registry, 2, key=key, promotion=impact, sources=Sources(impact=impact_of_nothing))
+        promoted(registry, 2, key=key, promotion=impact, sources=unread(impact=impact_of_nothing))
     absolute = Promotion(model="income", rules=RULES.rules[:1])
     again = promoted(registry, 1, promotion=absolute, key=key)  # the very version that the forged move names
     assert again.moved
@@ -312,7 +322,7 @@ def test_a_version_that_was_exchanged_while_it_was_judged_is_not_promoted(regist
         return loaded.package.metrics
 
     with pytest.raises(Integrity, match="income@1 is no longer what was decided on"):
-        promoted(registry, 1, sources=Sources(figures=figures))
+        promoted(registry, 1, sources=unread(figures=figures))
     assert current(registry, "income") is None
 
 
@@ -325,18 +335,71 @@ def test_without_a_key_nothing_is_promoted_where_readers_ask_for_signatures(tmp_
     assert current(registry, "income") is None
 
 
-def test_nobody_is_called_and_no_run_looked_at_unless_a_rule_asks(registry):
+def test_no_run_is_looked_at_unless_a_rule_asks(registry):
     def never(*_):
         raise AssertionError("nobody asked")
 
-    promoted(registry, register(registry, 0.9), sources=Sources(call=never, impact=never))
-    promoted(registry, register(registry, 0.91), sources=Sources(call=never, impact=never))
+    promoted(registry, register(registry, 0.9), sources=unread(impact=never))
+    promoted(registry, register(registry, 0.91), sources=unread(impact=never))
+
+
+def test_a_version_is_called_under_the_limits_of_the_rules_or_else_under_the_defaults(registry):
+    asked = []
+
+    def call(_, limits):
+        asked.append(limits.seconds)
+        return callable_()
+
+    promoted(registry, register(registry, 0.9), sources=unread(call=call))
+    limited = Promotion.model_validate(
+        {"model": "income", "rules": [{"metric": "roc_auc", "minimum": 0.5}, {"callable": {"seconds": 7}}]},
+        strict=False,
+    )
+    promoted(registry, register(registry, 0.91), sources=unread(call=call), promotion=limited)
+    assert asked == [30, 7]
+
+
+GATED = [[{"metric": "roc_auc", "minimum": 0.5}], [{"metric": "roc_auc", "minimum": 0.5}, {"callable": {}}], []]
+
+
+@pytest.mark.parametrize("rules", GATED, ids=["no callable rule", "a callable rule", "no rule"])
+def test_nobody_promotes_a_version_that_cannot_be_called(registry, rules):
+    promotion = Promotion.model_validate({"model": "income", "rules": rules}, strict=False)
+    killed = unread(call=lambda *_: Called(failed="it killed the process that loaded it: SIGSEGV"))
+    version = register(registry, 0.9)
+    for override in (None, against_the_gates()):
+        with pytest.raises(Conflict, match=r"(?s)can't be loaded and called, which no override changes.*SIGSEGV"):
+            promoted(registry, version, promotion=promotion, sources=killed, override=override)
+    assert current(registry, "income") is None
+    assert {record["override"] for record in verdicts(registry)} == {None}
+
+
+@pytest.mark.parametrize("rules", GATED, ids=["no callable rule", "a callable rule", "no rule"])
+def test_a_limit_that_a_call_missed_refuses_and_a_person_may_know_better(registry, rules):
+    promotion = Promotion.model_validate({"model": "income", "rules": rules}, strict=False)
+    slow = unread(call=lambda *_: Called(missed="it hadn't predicted its golden rows after 30 seconds"))
+    version = register(registry, 0.9)
+    with pytest.raises(Conflict, match="after 30 seconds"):
+        promoted(registry, version, promotion=promotion, sources=slow)
+    result = promoted(registry, version, promotion=promotion, sources=slow, override=against_the_gates())
+    assert (result.moved, result.overridden) == (True, True)
+    page = registry.store.get(f"{verdict_key('income', result.verdict_digest)}.md").decode()
+    assert "after 30 seconds" in page
+
+
+def test_a_version_of_an_earlier_release_has_no_golden_rows_and_a_rule_about_calling_says_so(registry):
+    older = unread(call=lambda *_: Called(rows=16, seconds=0.1, memory_mb=1.0, compared=False))
+    version = register(registry, 0.9)
+    ruled = Promotion.model_validate({"model": "income", "rules": GATED[1]}, strict=False)
+    with pytest.raises(Conflict, match="no golden rows"):
+        promoted(registry, version, promotion=ruled, sources=older)
+    assert promoted(registry, version, sources=older).moved
 
 
 def test_figures_may_come_from_a_fresh_evaluation_of_both(registry):
     promoted(registry, register(registry, 0.9))
     fresh = {1: make_metrics(roc_auc=0.86, rows=50), 2: make_metrics(roc_auc=0.87, rows=50)}
-    promoted(registry, register(registry, 0.5), sources=Sources(figures=lambda loaded: fresh[loaded.version.version]))
+    promoted(registry, register(registry, 0.5), sources=unread(figures=lambda loaded: fresh[loaded.version.version]))
     assert resolve(registry, "income").version == 2
 
 
@@ -365,7 +428,7 @@ def test_a_champion_that_changed_in_between_is_judged_against_anew(registry):
         return loaded.package.metrics
 
     with pytest.raises(Conflict, match="may lose"):
-        promoted(registry, 3, sources=Sources(figures=figures))
+        promoted(registry, 3, sources=unread(figures=figures))
     assert [m.version for m in history(registry, "income")] == [1, 2]
     passed_then_failed = [(r["champion"]["version"], r["passed"]) for r in verdicts(registry) if r["version"] == 3]
     assert sorted(passed_then_failed) == [(1, True), (2, False)]
