@@ -23,7 +23,7 @@ from dataops.registry.aliases import history, list_aliases
 from dataops.registry.claims import CLAIM, content_key
 from dataops.registry.heartbeats import read_heartbeats
 from dataops.registry.pins import pins
-from dataops.registry.rollback import previous_promotion
+from dataops.registry.rollback import way_back
 from dataops.registry.tombstones import (
     Tombstone,
     begin_deletion,
@@ -169,7 +169,8 @@ def _named(registry: Registry, model: str, alias: str, keep: int) -> dict[int, s
     """What an alias points at, did lately, and would after a rollback; trusted or not, it counts."""
     moves = list(history(registry, model, alias))
     named = {one.version: f"{alias}: of its last {keep} generations" for one in moves[-keep:]}
-    if (back := previous_promotion(moves)) is not None:
+    back, _ = way_back(moves, {stone.version for stone in deletions(registry.store, model)})
+    if back is not None:
         named[back.version] = f"{alias}: a rollback goes there"
     return named | {one.version: f"{alias}: points at it" for one in moves[-1:]}
 

@@ -14,7 +14,8 @@ from dataops.registry.garbage import Asked, Collection, collect, plan_collection
 from dataops.registry.heartbeats import FOLDER, Heartbeat, heartbeat_key
 from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin, pin_history, pins, unpin
-from dataops.registry.tombstones import condemned, deleted, deletions
+from dataops.registry.rollback import rollback
+from dataops.registry.tombstones import Tombstone, begin_deletion, condemned, deleted, deletions
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
@@ -97,6 +98,18 @@ def test_what_may_be_needed_stays_and_says_why():
         9: "of the newest 2",
     }
     assert [number for number in range(1, 10) if condemned(registry.store, "income", number)] == [1, 2, 7]
+
+
+def test_where_the_next_rollback_goes_stays_also_after_others_were_deleted():
+    registry = filled(6)
+    for version in (1, 2, 3, 4):
+        move_to(registry, version)
+    stone = Tombstone(model="income", version=3, digest=registry.find("income", 3).digest, at=AT, actor="bob")
+    begin_deletion(registry.store, stone)
+    registry.store.delete("income/versions/3/manifest.json")
+    assert gc(registry).kept[2] == "champion: a rollback goes there"
+    assert rollback(registry, "income", actor="ada", reason="worse").version == 2
+    assert gc(registry).kept[1] == "champion: a rollback goes there"
 
 
 def test_what_an_alias_pointed_at_in_its_last_generations_stays():

@@ -56,10 +56,10 @@ class Alias:
     moves: list[int] = field(default_factory=list)
     stack: list[int] = field(default_factory=list)
 
-    def target(self) -> int | None:
+    def target(self, deleted: set[int]) -> int | None:
         """Where a rollback goes."""
         left = [*self.stack]
-        while left and left[-1] == self.moves[-1]:
+        while left and (left[-1] == self.moves[-1] or left[-1] in deleted):
             left.pop()
         return left[-1] if left else None
 
@@ -86,7 +86,7 @@ class World:
         found |= set(sorted(self.there)[-keep:]) | self.pinned
         for alias in self.aliases.values():
             found |= set(alias.moves[-keep:])
-            if alias.moves and (back := alias.target()):
+            if alias.moves and (back := alias.target(self.deleted)):
                 found.add(back)
         return found & self.there.keys()
 
@@ -183,13 +183,13 @@ class People(RuleBasedStateMachine):
     @rule(actor=ACTORS, alias=ALIASES)
     def roll_back(self, actor: str, alias: str) -> None:
         known = self.world.aliases[alias]
-        target = known.target() if known.moves else None
+        target = known.target(self.world.deleted) if known.moves else None
         with refused(NotFound if target is None else self.world.refusal(target)):
             options: Any = {"actor": actor, "reason": "worse", "key": self.key, "at": self.now}
             made = rollback(self.registry, "income", alias, **options)
-            while known.stack[-1] == known.moves[-1]:
-                known.stack.pop()
             assert target is not None
+            while known.stack[-1] != target:
+                known.stack.pop()
             known.moves.append(target)
             assert (made.version, made.generation) == (target, len(known.moves))
             self.looked[actor, alias] = made

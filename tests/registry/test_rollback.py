@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
+from dataops.governance.signing import Signer, SigningKey
 from dataops.registry.aliases import current, history, last_move, move, resolve
 from dataops.registry.moves import MoveKind
-from dataops.registry.rollback import previous_promotion, rollback, standing_promotions
+from dataops.registry.rollback import rollback, standing_promotions, way_back
+from dataops.registry.tombstones import Tombstone, begin_deletion
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
 from dataops.storage.objects import MemoryStore
@@ -26,6 +28,17 @@ def filled(versions: int = 4) -> Registry:
     for run in range(versions):
         registry.register("income", make_package(f"run-{run}"), at=AT)
     return registry
+
+
+def signed_by(key: SigningKey, *signers: Signer) -> Registry:
+    registry = Registry(MemoryStore(), Trust(signers=signers))
+    for run in range(4):
+        registry.register("income", make_package(f"run-{run}"), at=AT, key=key)
+    return registry
+
+
+def trusting(registry: Registry, *signers: Signer) -> Registry:
+    return Registry(registry.store, Trust(signers=signers))
 
 
 def promote(registry: Registry, *versions: int, kind: MoveKind = MoveKind.PROMOTED, **options: Any) -> None:
@@ -134,17 +147,72 @@ def test_a_version_that_is_gone_is_not_rolled_back_to():
 
 def test_promotions_that_nobody_trusts_are_passed_over_and_what_they_did_is_taken_back(tmp_path):
     key, signer = make_key(tmp_path / "keys")
-    registry = Registry(MemoryStore(), Trust(signers=(signer,)))
-    for run in range(3):
-        registry.register("income", make_package(f"run-{run}"), at=AT, key=key)
+    registry = signed_by(key, signer)
     promote(registry, 1, 2, key=key)
-    promote(Registry(registry.store), 3)
+    promote(Registry(registry.store), 3, 4)
     assert not last_move(registry, "income").trusted
-    assert back(registry, key=key).version == 2
-    assert back(registry, key=key).version == 1
-    revoked = Registry(registry.store, Trust(signers=(replace(signer, revoked=AT),)))
+    made = back(registry, key=key)
+    assert (made.version, made.reason) == (2, "worse (passed over: generation 3, it is not signed)")
+    made = back(registry, key=key)
+    assert (made.version, made.reason) == (1, "worse")
+    revoked = trusting(registry, replace(signer, revoked=AT))
     with pytest.raises(NotFound, match="still stands and is trusted"):
         back(revoked, key=key)
+
+
+def test_a_rollback_to_a_promotion_that_is_not_trusted_any_more_stands_and_so_do_those_before(tmp_path):
+    lost, lost_signer = make_key(tmp_path / "keys")
+    kept, signer = make_key(tmp_path / "kept", number=2)
+    registry = signed_by(kept, lost_signer, signer)
+    promote(registry, 1, key=kept)
+    promote(registry, 2, key=lost, at=AT)
+    promote(registry, 3, key=kept)
+    assert back(registry, key=kept).version == 2
+    reader = trusting(registry, replace(lost_signer, revoked=AT), signer)
+    assert [one.version for one in standing_promotions(history(reader, "income"))] == [1, 2]
+    promote(reader, 4, key=kept)
+    assert back(reader, key=kept).version == 2
+    assert back(reader, key=kept).version == 1
+
+
+def test_a_rollback_that_nobody_trusts_takes_nothing_off(tmp_path):
+    key, signer = make_key(tmp_path / "keys")
+    registry = signed_by(key, signer)
+    promote(registry, 1, 2, 3, key=key)
+    promote(Registry(registry.store), 1, kind=MoveKind.ROLLED_BACK)
+    assert back(registry, key=key).version == 3
+
+
+def test_promotions_of_versions_that_were_deleted_are_passed_over_and_named():
+    registry = filled()
+    promote(registry, 1, 2, 3, 4)
+    for version in (2, 3):
+        digest = registry.find("income", version).digest
+        begin_deletion(registry.store, Tombstone(model="income", version=version, digest=digest, at=AT, actor="bob"))
+    registry.store.delete("income/versions/2/manifest.json")
+    made = back(registry)
+    assert made.version == 1
+    assert made.reason == (
+        "worse (passed over: generation 3, of a version that was deleted; generation 2, of a version that was deleted)"
+    )
+
+
+def test_where_all_that_was_promoted_before_is_gone_it_says_so():
+    registry = filled()
+    promote(registry, 1, 2)
+    digest = registry.find("income", 1).digest
+    begin_deletion(registry.store, Tombstone(model="income", version=1, digest=digest, at=AT, actor="bob"))
+    with pytest.raises(NotFound, match=r"passed over: generation 1, of a version that was deleted\); see"):
+        back(registry)
+    assert resolve(registry, "income").version == 2
+
+
+def test_a_reason_names_few_of_many_that_were_passed_over(tmp_path):
+    key, signer = make_key(tmp_path / "keys")
+    registry = signed_by(key, signer)
+    promote(registry, 1, key=key)
+    promote(Registry(registry.store), *[2, 3] * 4)
+    assert back(registry, key=key).reason.endswith("; and 4 more)")
 
 
 @given(
@@ -177,7 +245,9 @@ def test_rollbacks_follow_a_stack_of_promotions(steps):
     moves = list(history(registry, "income"))
     assert [one.version for one in standing_promotions(moves)] == stack
     assert (moves[-1].version if moves else None) == points
-    assert previous_promotion(moves) is None or previous_promotion(moves).version != points
+    target, passed = way_back(moves, ())
+    assert target is None or target.version != points
+    assert passed == []
 
 
 @pytest.mark.parametrize("mode", MODES)
