@@ -4,7 +4,7 @@
    that, and each is answered by one version.
 2. Whatever fails (the registry is away, a signature, a golden row), the last good version goes on serving, and
    `last_error` says why.
-3. Generations only go up (`ratchet`).
+3. What the alias names is decided by `following`: generations only go up, and what was refused isn't read at each look.
 4. Threads may share a handle. After a fork the child looks for new versions by itself, from its first call on.
 5. Nothing is written but heartbeats, where an application's name is given, and what was seen, where a folder is.
 """
@@ -16,19 +16,21 @@ import os
 import random
 import threading
 import weakref
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dataops.errors import InvalidInput, NotFound
+from dataops.errors import InvalidInput
 from dataops.records import Record, now_utc
-from dataops.registry.aliases import CHAMPION, current, require_follows
+from dataops.registry.aliases import CHAMPION
 from dataops.registry.trust import Trust, TrustFile, read_trust
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime.beating import Beating
+from dataops.runtime.following import Following
 from dataops.runtime.ratchet import Ratchet
-from dataops.runtime.serving import Probabilities, Serving, load_serving
+from dataops.runtime.serving import Probabilities, Serving
 from dataops.storage.disk import local_folder
 from dataops.storage.objects import open_store
 
@@ -40,27 +42,16 @@ class Handle:
     """The version that an alias names; made by `load`."""
 
     def __init__(
-        self,
-        registry: Registry,
-        model: str,
-        alias: str,
-        *,
-        signers: TrustFile | None,
-        every: float | None,
-        jitter: float,
-        ratchet: Ratchet,
-        beating: Beating | None,
-        threads: int,
+        self, following: Following, *, name: str, every: float | None, jitter: float, beating: Beating | None
     ) -> None:
-        self._registry, self._model, self._alias = registry, model, alias
-        self._signers = signers
-        self._every, self._jitter, self._threads = every, jitter, threads
-        self._ratchet, self._beating = ratchet, beating
+        self._following, self._name, self._beating = following, name, beating
+        self._every, self._jitter = every, jitter
         self._looking, self._starting = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         self._error: Exception | None = None
-        self._serving = self._next(None)
+        self._serving = following.next(None)
+        self._looked_at = now_utc()
         self._beat()
         _revived_after_fork().add(self)
         self._watch()
@@ -107,6 +98,11 @@ class Handle:
         return self._error
 
     @property
+    def looked_at(self) -> datetime:
+        """When the last look ended, well or not: much longer ago than it looks every so often, the registry hangs."""
+        return self._looked_at
+
+    @property
     def heartbeat_error(self) -> Exception | None:
         """Why no heartbeat is written; None where they are, or none is asked for."""
         return None if self._beating is None else self._beating.failure
@@ -126,24 +122,18 @@ class Handle:
         ------
         NotFound, Integrity, Format, Storage, Compute : what is named now can't be served; the one before goes on.
         """
-        with self._looking:
-            try:
-                found = self._next(self._serving)
-            except Exception as error:
-                self._error = error
-                raise
-            else:
-                self._error = None
-                changed, self._serving = found is not self._serving, found
-            finally:
-                self._beat()
-        return changed
+        return self._look()
 
     def close(self) -> None:
-        """Looks no more, and takes its heartbeat away. What serves goes on answering."""
+        """Looks no more, and takes its heartbeat away: after the look that is under way, if that takes long.
+
+        What serves goes on answering.
+        """
         self._stop.set()
         if self._watcher is not None and self._watcher is not threading.current_thread():
             self._watcher.join(_CLOSING)
+            if self._watcher.is_alive():  # a registry that hangs would hang here too; the look ends with it
+                return
         if self._beating is not None:
             self._beating.end()
 
@@ -155,24 +145,29 @@ class Handle:
     ) -> None:
         self.close()
 
-    def _next(self, serving: Serving | None) -> Serving:
-        """What is to be served: `serving` itself where the alias did not move."""
-        if self._signers is not None:  # a key that was revoked or added there counts from this look on
-            self._registry = Registry(self._registry.store, self._signers.read())
-        move = current(self._registry, self._model, self._alias)
-        if move is None:
-            raise NotFound(f"{self._model}@{self._alias} names no version: promote one, or ask for another alias")
-        seen = self._ratchet.seen()
-        if seen is not None and move.generation > seen.generation:
-            require_follows(self._registry, move, generation=seen.generation, digest=seen.digest)
-        self._ratchet.advance(move)
-        if serving is not None and serving.move.entry.digest == move.entry.digest:
-            return serving
-        return load_serving(self._registry, move, since=now_utc(), threads=self._threads)
+    def _look(self, *, patient: bool = False) -> bool:
+        """As `refresh`; with `patient`, a version that was refused isn't read again at each look (`following`)."""
+        with self._looking:
+            try:
+                found = self._following.next(self._serving, patient=patient)
+            except Exception as error:
+                self._error = error
+                raise
+            else:
+                self._error = None
+                changed, self._serving = found is not self._serving, found
+            finally:
+                self._looked_at = now_utc()
+                self._beat()
+        return changed
 
     def _beat(self) -> None:
-        if self._beating is not None and not self._stop.is_set():
-            self._beating.beat(self._serving, self._error, now=now_utc())
+        if self._beating is None:
+            return
+        if self._stop.is_set():  # closed while it looked
+            self._beating.end()
+        else:
+            self._beating.beat(self._serving, self._error, now=self._looked_at)
 
     def _watch(self) -> None:
         """From now on a thread looks every so often; one for each process."""
@@ -181,7 +176,7 @@ class Handle:
         with self._starting:
             if self._watcher is None:
                 arguments = (weakref.ref(self), self._stop, self._every, self._jitter)
-                name = f"dataops-{self._model}@{self._alias}"
+                name = f"dataops-{self._name}"
                 self._watcher = threading.Thread(target=_look_for_ever, args=arguments, name=name, daemon=True)
                 self._watcher.start()
 
@@ -243,18 +238,16 @@ def load(
     if (every is not None and every <= 0) or not 0 <= jitter <= 1:
         raise InvalidInput(f"every={every}, jitter={jitter}: expected seconds above 0, and a part from 0 to 1")
     _require_outside(url, trust=None if isinstance(trust, Trust) else trust, state=state)
-    signers = None if isinstance(trust, Trust) else TrustFile(trust)
-    return Handle(
+    following = Following(
         Registry(open_store(url, read_only=True), trust if isinstance(trust, Trust) else read_trust(trust)),
         model,
         alias,
-        signers=signers,
-        every=every,
-        jitter=jitter,
+        signers=None if isinstance(trust, Trust) else TrustFile(trust),
         ratchet=Ratchet(model, alias, None if state is None else open_store(str(state))),
-        beating=None if app is None else Beating(url, model, alias, app, every=every or 0.0),
         threads=threads,
     )
+    beating = None if app is None else Beating(url, model, alias, app, every=every or 0.0)
+    return Handle(following, name=f"{model}@{alias}", every=every, jitter=jitter, beating=beating)
 
 
 def _require_outside(registry: str, **given: str | Path | None) -> None:
@@ -274,7 +267,7 @@ def _look_for_ever(handle: weakref.ref[Handle], stop: threading.Event, every: fl
         if found is None:
             return
         try:
-            found.refresh()
+            found._look(patient=True)  # noqa: SLF001 - of this module
         except Exception as error:  # noqa: BLE001 - it is the handle's last error, and the next look may go well
             _forget_frames(error)
         del found

@@ -247,7 +247,7 @@ def test_only_what_trusted_keys_signed_is_followed(tmp_path: Path) -> None:
     with opened(models, trust=trust) as model:
         unsigned = register(written_by_anyone, 2.0, at=at)
         promote(written_by_anyone, unsigned.version, key=stranger)
-        with pytest.raises(Integrity, match=r"not to be trusted.*`dataops model sign income@champion`"):
+        with pytest.raises(Integrity, match=r"not to be trusted.*`dataops model history income`"):
             model.refresh()
         promote(written_by_anyone, unsigned.version, key=key)  # the move is good, the version is not
         with pytest.raises(Integrity, match=r"it is not signed.*`dataops model sign income@2`"):
