@@ -5,7 +5,8 @@
 - ``POST /score`` with rows as JSON, ``[{"age": 40, "job": "clerk"}, ...]``: their probabilities, and which version gave
   them. A row that lacks a column is answered with 400 and what is missing.
 - ``GET /signature``: the columns that the model reads.
-- ``GET /health``: which version serves, since when, and why a newer one doesn't.
+- ``GET /health``: which version serves, since when, how long ago it last looked for a newer one, and of what kind the
+  error is that keeps that one from serving. What it says, which may name paths, is in the application's heartbeat.
 
 The application is a plain WSGI callable: any server takes it (``gunicorn 'app:application_from_environment()'``).
 """
@@ -17,6 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -72,7 +74,8 @@ def health(model: Handle, _environment: Environment) -> Answer:
         "version": serving.version.reference,
         "generation": serving.move.generation,
         "since": serving.since.isoformat(),
-        "error": None if error is None else str(error),
+        "looked_seconds_ago": round((datetime.now(UTC) - model.looked_at).total_seconds(), 1),  # grows where it hangs
+        "error": None if error is None else type(error).__name__,
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.runtime.examples import make_registry, promote, register, wait_until
+from tests.runtime.examples import make_registry, opened, promote, register, wait_until
 from tests.runtime.traffic import APP, EVERY, Client, Traffic, change_versions, serving
 
 
@@ -51,7 +53,17 @@ def test_the_application_goes_on_with_its_last_good_version(models: Path) -> Non
         promote(make_registry(models), 2)
         wait_until(lambda: client.ask("GET", "/health")[1]["error"] is not None)
         assert client.score() == "income@1"
-        assert "missing" in client.ask("GET", "/health")[1]["error"]
+        said = client.ask("GET", "/health")[1]
+        assert said["error"] == "Integrity"  # what kind, and nothing that the error quotes
+        assert 0 <= said["looked_seconds_ago"] < 20
+
+
+def test_health_shows_that_the_registry_hangs(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(models) as model:
+        monkeypatch.setattr(model, "_looked_at", model.looked_at - timedelta(hours=1))
+        said = runpy.run_path(str(APP))["health"](model, {})[1]
+    assert 3600 <= said["looked_seconds_ago"] < 3700
+    assert said["error"] is None
 
 
 @pytest.mark.faults
