@@ -27,6 +27,7 @@ def impact(run: str, *, challenger: str | None, movers: int | None, workspace: s
       dataops model impact income_scores-20260102t030405-a1b2c3
       dataops model impact income_scores-20260102t030405-a1b2c3 --challenger next --movers 10
     """
+    from dataops.promotion.impact import untold_rows
     from dataops.runs.impact import show_impact
     from dataops.runs.workspace import open_workspace
 
@@ -58,7 +59,9 @@ def impact(run: str, *, challenger: str | None, movers: int | None, workspace: s
         rows = [
             [value, one["rows"], _told(one["flipped_up"]), _told(one["flipped_down"])] for value, one in values.items()
         ]
-        print_table([column, "rows", "turn positive", "turn negative"], rows, empty="too few rows")
+        if rest := untold_rows(figures, column):
+            rows.append([f"({_TOO_FEW} each)", rest, _TOO_FEW, _TOO_FEW])
+        print_table([column, "rows", "turn positive", "turn negative"], rows, empty=_TOO_FEW)
     if shown.movers is not None:
         click.echo()
         rows = [[_mover(value) for value in row.values()] for row in shown.movers]

@@ -131,6 +131,10 @@ class ImpactLimits(Declaration):
     """The very run. This or `job`."""
     challenger: ChallengerName | None = None
     """What the job calls the version. Default: whichever of its challengers is this version."""
+    max_age_days: Annotated[float, Field(gt=0)] | None = None
+    """How many days ago the run may have begun; what is measured by an older one fails. Default: any number."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    """How many rows the run has to have scored at least; what is measured by one of fewer fails. Default: 100."""
     max_flipped: Share | None = None
     """Share of rows whose decision may flip, 0 to 1, either way; of each slice, where the rule has one.
     Default: any."""

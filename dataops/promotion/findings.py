@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -58,12 +59,14 @@ class Measured:
     Attributes
     ----------
     figures : see `dataops.rescoring.impact.impact_figures`.
+    age : since the run began; None: nobody knows.
     psi : population stability index by column, the score's among them; None where drift wasn't told.
     unknown : why it wasn't.
     """
 
     run: str
     figures: Mapping[str, Any]
+    age: timedelta | None = None
     psi: Mapping[str, float] | None = None
     unknown: str = ""
 

@@ -15,22 +15,14 @@ from dataops.declarations.promotion import (
     CallableLimits,
     CallableRule,
     ClassificationsRule,
-    ImpactRule,
     SchemaRule,
 )
 from dataops.errors import InvalidInput, near_match
 from dataops.governance.column_types import casts_losslessly, parse_type
 from dataops.promotion.figures import held, judge_metric
-from dataops.promotion.findings import Called, Evidence, Finding, Measured, Outcome
+from dataops.promotion.findings import Called, Evidence, Finding, Outcome
+from dataops.promotion.impact import judge_impact
 
-_MOVED = "0.1"  # a step of `dataops.rescoring.impact`
-_CHANGES = {
-    "max_flipped": "decisions that flip",
-    "max_positive_change": "positive decisions",
-    "min_rank_correlation": "rank correlation",
-    "max_moved": f"probabilities that move by over {_MOVED}",
-    "max_psi": "psi",
-}
 _NOT_CALLED = "it wasn't called"
 _NO_GOLDEN = "it has no golden rows, since an earlier release registered it: train it anew"
 _UNKNOWN_RUN = (
@@ -116,90 +108,6 @@ def _none_of(what: str, limit: str, found: list[str]) -> Finding:
     outcome = Outcome.FAILED if found else Outcome.PASSED
     note = (" " if limit == "schema" else ", ").join(found)
     return Finding(metric=what, limit=limit, declared=0, bound=0, value=len(found), outcome=outcome, note=note)
-
-
-def judge_impact(rule: ImpactRule, evidence: Evidence) -> Iterator[Finding]:
-    """A finding for each limit, of each slice where the rule has one."""
-    measured = evidence.impacts.get(rule.impact, "no rescore was looked for")
-    limits = rule.impact.limits
-    if isinstance(measured, str):
-        outcome, note = Outcome.FAILED, measured
-        if evidence.champion is None and not evidence.champion_unreadable:
-            outcome, note = Outcome.SKIPPED, "no champion yet, whose decisions could change"
-        elif evidence.is_champion:
-            outcome, note = Outcome.SKIPPED, "it is the champion itself"
-        for limit, declared in limits.items():
-            yield Finding(metric=_CHANGES[limit], limit=limit, declared=declared, outcome=outcome, note=note)
-        return
-    for part, figures, missing, skipped in _parts(rule, measured):
-        for limit, declared in limits.items():
-            found = Finding(
-                metric=_CHANGES[limit],
-                dataset=measured.run,
-                slice=part,
-                rows=figures.get("rows"),
-                limit=limit,
-                declared=declared,
-                outcome=Outcome.FAILED,
-                note=missing,
-            )
-            if skipped:
-                yield replace(found, outcome=Outcome.SKIPPED, note=skipped)
-            else:
-                yield found if missing else _within(found, figures, measured)
-
-
-_Part = tuple[tuple[str, str] | None, Mapping[str, Any], str, str]
-
-
-def _parts(rule: ImpactRule, measured: Measured) -> Iterator[_Part]:
-    """The slice (None: all rows), its figures, why there are none, and why they aren't judged."""
-    asked = rule.slice
-    if asked is None:
-        yield None, measured.figures, "", ""
-        return
-    slices = measured.figures.get("slices", {})
-    by_value = slices.get(asked.column, {})
-    if not by_value:
-        yield None, {}, f"{measured.run} counted no slices by {asked.column}.{near_match(asked.column, slices)}", ""
-        return
-    if asked.value is not None and asked.value not in by_value:
-        known = near_match(asked.value, by_value)
-        yield None, {}, f"{measured.run} has no slice where {asked.column} is {asked.value}.{known}", ""
-        return
-    for value in sorted(by_value) if asked.value is None else [asked.value]:
-        rows = by_value[value]["rows"]
-        small = f"{rows} rows, and fewer than {asked.min_rows} aren't judged" if rows < asked.min_rows else ""
-        yield (asked.column, value), by_value[value], "", small
-
-
-def _within(found: Finding, figures: Mapping[str, Any], measured: Measured) -> Finding:
-    """`found`, judged."""
-    champion: float | None = None
-    match found.limit:
-        case "max_flipped":
-            value = _sum(figures.get("flipped_up"), figures.get("flipped_down"))
-        case "max_positive_change":
-            champion, value = figures.get("positive_own"), figures.get("positive_challenger")
-            value = None if champion is None else value
-        case "min_rank_correlation":
-            value = figures.get("rank_correlation")
-        case "max_moved":
-            value = figures.get("moved", {}).get(_MOVED)
-        case _:
-            if measured.psi is None:
-                return replace(found, note=measured.unknown)
-            value, worst = max(((psi, name) for name, psi in measured.psi.items()), default=(None, ""))
-            found = replace(found, metric=f"psi of {worst}, the largest" if worst else found.metric)
-    if value is None:
-        return replace(found, note="not told: it stands for too few rows")
-    judged = value if champion is None else abs(value - champion)
-    outcome = held(judged, found.declared, at_least=found.limit.startswith("min_"))
-    return replace(found, bound=found.declared, value=value, champion=champion, outcome=outcome, note="")
-
-
-def _sum(*parts: float | None) -> float | None:
-    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 KINDS: Mapping[str, Callable[[Any, Evidence], Iterator[Finding]]] = {

@@ -16,7 +16,7 @@ from dataops.promotion.evidence import Sources
 from dataops.promotion.findings import Metrics
 from dataops.promotion.override import Override
 from dataops.promotion.promote import Promoted, promote
-from dataops.records import format_time
+from dataops.records import format_time, now_utc
 from dataops.registry.aliases import resolve, resolve_reference
 from dataops.registry.versions import Registry
 from dataops.runs.audit import announced, signed
@@ -75,7 +75,7 @@ def promote_version(
         actor=os_user(),
         reason=reason,
         sources=Sources(
-            impact=lambda limits, candidate, champion: find_impact(workspace.ledger, limits, candidate, champion),
+            impact=partial(find_impact, workspace.ledger, now=now_utc()),
             learned_from=lambda candidate: learned_from(workspace.ledger, candidate),
         ),
         key=workspace.signing_key(),

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from dataops.declarations.inputs import INPUT
@@ -14,15 +16,22 @@ from dataops.declarations.promotion import ImpactLimits
 from dataops.declarations.train import TrainJob
 from dataops.errors import NotFound
 from dataops.promotion.findings import Measured
+from dataops.records import parse_time
 from dataops.registry.moves import AliasMove
 from dataops.registry.versions import LoadedVersion
 from dataops.runs.ledger import Ledger, Run, RunState, State, job_of
 from dataops.runs.planning import job_of_run
 
 
-def find_impact(ledger: Ledger, limits: ImpactLimits, candidate: LoadedVersion, champion: AliasMove) -> Measured | str:
+def find_impact(
+    ledger: Ledger, limits: ImpactLimits, candidate: LoadedVersion, champion: AliasMove, *, now: datetime
+) -> Measured | str:
     """What the run that `limits` ask for, or the newest of their job, counted of `candidate` beside `champion`; or why
     there is none.
+
+    Parameters
+    ----------
+    now : what its age is counted to.
     """
     compared: list[str] = []
     for run in _runs(ledger, limits):
@@ -32,7 +41,7 @@ def find_impact(ledger: Ledger, limits: ImpactLimits, candidate: LoadedVersion, 
             continue
         state = ledger.state(run.id)
         if state.state is State.DONE:
-            return _measured(state, name)
+            return _measured(state, name, now)
         compared.append(f"{run.id} is {state.state}")
     asked = f"job '{limits.job}'" if limits.job else f"'{limits.run}'"
     wanted = f"{candidate.version.reference} beside {champion.model}@{champion.version}"
@@ -71,15 +80,13 @@ def _reference(pinned: Mapping[str, Any]) -> str:
     return f"{pinned['model']}@{pinned['version']}"
 
 
-def _measured(state: RunState, name: str) -> Measured:
+def _measured(state: RunState, name: str, now: datetime) -> Measured:
     found = state.result["challengers"][name]
     drift = found.get("drift", {})
+    known = Measured(run=state.run.id, figures=found["impact"], age=now - parse_time(state.run.created_at))
     if "columns" not in drift:
-        return Measured(
-            run=state.run.id, figures=found["impact"], unknown=drift.get("unknown", "the run didn't count drift")
-        )
-    psi = {one["column"]: one["psi"] for one in drift["columns"] if "psi" in one}
-    return Measured(run=state.run.id, figures=found["impact"], psi=psi)
+        return replace(known, unknown=drift.get("unknown", "the run didn't count drift"))
+    return replace(known, psi={one["column"]: one["psi"] for one in drift["columns"] if "psi" in one})
 
 
 def learned_from(ledger: Ledger, candidate: LoadedVersion) -> frozenset[str] | None:

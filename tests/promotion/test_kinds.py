@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from datetime import timedelta
 from typing import Any, get_args
 
 import pytest
@@ -341,8 +342,8 @@ def test_each_bound_of_an_impact_refuses_by_itself(limit):
 
 def test_an_impact_by_slice_refuses_for_one_slice_skips_small_ones_and_fails_what_is_not_told():
     found = impact({"max_flipped": 0.05, "slice": {"column": "hub"}})
-    assert outcomes(found) == {"north": "failed", "south": "skipped", "west": "failed"}
-    assert "too few rows" in {one.slice[1]: one.note for one in found.findings}["west"]
+    assert outcomes(found) == {"north": "failed", "south": "skipped", "west": "failed", None: "skipped"}
+    assert "too few rows" in {one.slice and one.slice[1]: one.note for one in found.findings}["west"]
     unknown = impact({"max_flipped": 0.05, "slice": {"column": "hubs"}})
     assert "compared-1 counted no slices by hubs. Did you mean 'hub'?" in unknown.findings[0].note
 
@@ -362,12 +363,73 @@ def test_without_a_rescore_of_both_an_impact_fails_unless_there_is_nothing_to_ch
     assert not found.passed
 
 
-def test_an_impact_of_too_few_rows_or_without_drift_fails():
+def test_an_impact_of_too_few_rows_fails():
     hidden = dict.fromkeys(FIGURES) | {"moved": {"0.1": None}, "slices": {}}
-    measured = Measured(run="compared-1", figures=hidden, unknown="the model version holds no reference")
-    found = impact(ALL_LIMITS, measured)
+    found = impact(ALL_LIMITS, Measured(run="compared-1", figures=hidden, psi={"score": 0.0}))
     assert len(found.failed) == len(ALL_LIMITS)
-    assert found.findings[-1].note == "the model version holds no reference"
+    assert {finding.note for finding in found.failed} == {
+        "compared-1 scored too few rows for the policies to show anything of"
+    }
+
+
+def test_an_impact_without_drift_fails_where_a_rule_asks_for_it():
+    measured = Measured(run="compared-1", figures=FIGURES, unknown="the model version holds no reference")
+    found = impact(ALL_LIMITS, measured)
+    assert [(one.limit, one.note) for one in found.failed] == [("max_psi", "the model version holds no reference")]
+
+
+@pytest.mark.parametrize(
+    ("rule", "age", "why"),
+    [
+        ({}, timedelta(days=999), ""),
+        ({"min_rows": 10_000}, None, ""),
+        ({"min_rows": 10_001}, None, "compared-1 scored 10,000 rows, and fewer than 10,001 aren't judged"),
+        ({"max_age_days": 7}, timedelta(days=7), ""),
+        ({"max_age_days": 7}, timedelta(days=7.5), "compared-1 is 7.5 days old, and one of more than 7 isn't judged"),
+        ({"max_age_days": 7}, None, "nobody knows how old compared-1 is"),
+    ],
+)
+def test_an_impact_rests_on_a_rescore_that_is_new_and_large_enough(rule, age, why):
+    measured = Measured(run="compared-1", figures=FIGURES, age=age, psi={"score": 0.0})
+    found = impact({**ALL_LIMITS, **rule}, measured)
+    assert found.passed is not bool(why)
+    assert all(why in finding.note for finding in found.findings)
+    sliced = impact({"max_flipped": 1, **rule, "slice": {"column": "hub", "value": "north"}}, measured)
+    assert sliced.passed is not bool(why)
+
+
+def test_a_rescore_of_a_handful_of_rows_is_no_proof_even_where_no_rule_says_how_many():
+    few = Measured(run="compared-1", figures={**FIGURES, "rows": 99})
+    assert "99 rows, and fewer than 100 aren't judged" in impact({"max_flipped": 1}, few).failed[0].note
+
+
+def hubs(*names: str, rows: int) -> Measured:
+    """Only these hubs are told of, of so many rows in all."""
+    told = {"hub": {name: FIGURES["slices"]["hub"][name] for name in names}}
+    return Measured(run="compared-1", figures={**FIGURES, "rows": rows, "slices": told})
+
+
+def test_slices_that_the_policies_hide_are_said_to_be_there_and_how_many_rows_they_have():
+    rule = {"max_flipped": 0.1, "slice": {"column": "hub"}}
+    found = impact(rule, hubs("north", rows=961))
+    assert found.passed
+    north, rest = found.findings
+    assert (north.slice, north.outcome) == (("hub", "north"), Outcome.PASSED)
+    assert (rest.slice, rest.rows, rest.outcome) == (None, 61, Outcome.SKIPPED)
+    assert "values of hub of so few rows (61 in all)" in rest.note
+    assert len(impact(rule, hubs("north", rows=900)).findings) == 1
+    named = impact({**rule, "slice": {"column": "hub", "value": "east"}}, hubs("north", rows=961))
+    assert "61 rows have values that the policies show no figures of" in named.failed[0].note
+
+
+def test_where_every_slice_is_hidden_nothing_was_gated_and_that_is_why():
+    found = impact({"max_flipped": 0.1, "slice": {"column": "hub"}}, hubs(rows=500))
+    assert not found.passed
+    assert [(one.rows, str(one.outcome)) for one in found.findings] == [(500, "skipped")]
+    assert (
+        "counted no slices by hubs"
+        in impact({"max_flipped": 0.1, "slice": {"column": "hubs"}}, hubs(rows=500)).failed[0].note
+    )
 
 
 RULES = [

@@ -70,6 +70,14 @@ def test_an_impact_is_that_of_a_run_that_scored_both(compared: Offline, tmp_path
         promote(town, 3, FLOOR, IMPACT)
 
 
+def test_an_impact_has_the_age_of_its_run(compared: Offline, tmp_path: Path) -> None:
+    town = compared.copied(tmp_path)
+    run = town.run().state.run.id
+    with pytest.raises(Conflict, match=rf"{run} is [0-9.]+ days old, and one of more than 1e-09 isn't judged"):
+        promote(town, 2, FLOOR, "- {impact: {job: people_scores, max_age_days: 0.000000001, max_flipped: 1}}")
+    assert promote(town, 2, FLOOR, "- {impact: {job: people_scores, max_age_days: 1, max_flipped: 1}}").moved
+
+
 def test_what_nobody_here_trained_is_not_promoted_where_its_classes_matter(compared: Offline, tmp_path: Path) -> None:
     town = compared.copied(tmp_path)
     with pytest.raises(Conflict, match="the run that trained it isn't in this storage"):
