@@ -2,7 +2,8 @@
 
 1. It beats when something changed, and otherwise once in `EVERY` seconds.
 2. Where nothing can be written (a mount that can only be read) it doesn't, and that is no error.
-3. A process that closes its model takes its heartbeat away; one that is forked beats under a name of its own.
+3. It writes in the registry, and nowhere else where a symbolic link leads out of it.
+4. A process that closes its model takes its heartbeat away; one that is forked beats under a name of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataops.errors import DataopsError
 from dataops.records import new_nonce, require_name
 from dataops.registry.heartbeats import FOLDER, MAX_HEARTBEAT_BYTES, Heartbeat, heartbeat_key, host_name
 from dataops.runtime.serving import Serving
+from dataops.storage.disk import Disk, local_folder
 from dataops.storage.objects import Store, open_store
 
 EVERY = 60.0
@@ -75,8 +77,7 @@ class Beating:
 
     def _put(self, beat: Heartbeat) -> None:
         if self._store is None:
-            # the folder of heartbeats alone: an application need not be able to write anything else
-            self._store = open_store(f"{self._url.rstrip('/')}/{self._model}/{FOLDER}")
+            self._store = _open_folder(self._url, f"{self._model}/{FOLDER}")
         number = self._number + 1
         self._store.put_if_absent(self._key(number), beat.to_bytes())
         if self._number:
@@ -85,6 +86,14 @@ class Beating:
 
     def _key(self, number: int) -> str:
         return heartbeat_key(self._app, socket.gethostname(), self._process, number)
+
+
+def _open_folder(url: str, place: str) -> Store:
+    """The folder of heartbeats alone: an application need not be able to write anything else."""
+    root = local_folder(url)
+    if root is not None:
+        Disk(root).locate(place)  # the registry's writers could else have it write, and delete, where they may not
+    return open_store(f"{url.rstrip('/')}/{place}")
 
 
 def _words(error: Exception) -> str:

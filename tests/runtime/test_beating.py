@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from dataops.cli.main import main
-from dataops.errors import DataopsError, Format, Storage
+from dataops.errors import DataopsError, Format, InvalidInput, Storage
 from dataops.records import now_utc
 from dataops.registry.heartbeats import Heartbeat, converged, heartbeat_key, read_heartbeats, served_versions
+from dataops.runtime.beating import Beating
 from dataops.storage.objects import MemoryStore, PosixStore, Store
 from tests.runtime.examples import AT, ROWS, expected, make_registry, opened, promote, register
 
@@ -95,6 +96,23 @@ def test_where_nothing_can_be_written_the_application_serves_without_a_heartbeat
         assert model.predict(ROWS) == pytest.approx(expected(1.0), abs=1e-6)
         assert isinstance(model.heartbeat_error, Storage)
         assert model.last_error is None
+
+
+@pytest.mark.parametrize("link", ["income/heartbeats", "income"])
+def test_heartbeats_are_not_written_where_a_link_leads_out_of_the_registry(
+    models: Path, tmp_path: Path, link: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with opened(models) as model:
+        beating = Beating(str(models), "income", "champion", "shop", every=60.0)
+        if (models / link).exists():
+            (models / link).rename(tmp_path / "before")
+        (models / link).symlink_to(elsewhere)
+        beating.beat(model.serving, None, now=AT)
+    assert isinstance(beating.failure, InvalidInput)
+    assert "symbolic link" in str(beating.failure)
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_heartbeat_comes_back_as_it_was_written() -> None:
