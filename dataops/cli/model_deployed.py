@@ -19,7 +19,8 @@ def deployed(name: str, *, alias: str, workspace: str | None, as_json: bool) -> 
     """Show which applications serve which version of NAME.
 
     As they say themselves, each process on its own: since when, when it was last heard, and why it doesn't serve what
-    the alias names. A process that is late is silent: gone, cut off, or stuck.
+    the alias names. A process that is late is silent, and shown with for how long: gone, cut off, or stuck. `dataops
+    model gc` takes those away that are silent for 30 days.
 
     \b
     Example:
@@ -45,6 +46,7 @@ def deployed(name: str, *, alias: str, workspace: str | None, as_json: bool) -> 
             "generation": beat.generation,
             "since": format_time(beat.since),
             "heard": format_time(beat.at),
+            "silent_seconds": int((now - beat.at).total_seconds()) if beat.silent(now) else None,
             "state": _state(silent=beat.silent(now), behind=beat.generation != last.generation, error=beat.error),
             "error": beat.error,
         }
@@ -56,7 +58,7 @@ def deployed(name: str, *, alias: str, workspace: str | None, as_json: bool) -> 
         print_json({**named, "converged": everywhere, "applications": rows})
         return
     shown = [[row[key] for key in ("application", "host", "version", "generation")] for row in rows]
-    seen = [[row["since"][:19].replace("T", " "), row["heard"][:19].replace("T", " "), row["state"]] for row in rows]
+    seen = [[row["since"][:19].replace("T", " "), row["heard"][:19].replace("T", " "), _spell(row)] for row in rows]
     columns = ["application", "host", "version", "generation", "since", "heard", "state"]
     lines = [left + right for left, right in zip(shown, seen, strict=True)]
     print_table(columns, lines, empty="no application says that it serves it: load(..., app=NAME) does")
@@ -75,3 +77,14 @@ def _state(*, silent: bool, behind: bool, error: str | None) -> str:
     if error is not None:
         return "error"
     return "behind" if behind else "serves it"
+
+
+def _spell(row: dict[str, Any]) -> str:
+    """The state of a process; of one that is silent also for how long, in its largest unit."""
+    from dataops.datasets.retention import spell_seconds
+
+    seconds = row["silent_seconds"]
+    if seconds is None:
+        return str(row["state"])
+    unit = next((size for size in (86_400, 3_600, 60) if seconds >= size), 1)
+    return f"silent for {spell_seconds(seconds - seconds % unit)}"

@@ -165,7 +165,7 @@ def gc(name: str, *, keep: int, grace: timedelta, do: bool, workspace: str | Non
     What stays: the newest N versions, what any alias pointed at in its last N generations, where a rollback would go,
     what is pinned, what an application ran within a day, what a run is scoring with, what was registered within the
     grace. The first call marks the others, one that comes a grace later deletes them; in between no alias moves to
-    them, and `dataops model pin` keeps one.
+    them, and `dataops model pin` keeps one. Heartbeats of processes that are silent for 30 days go as well.
 
     \b
     Examples:
@@ -173,6 +173,7 @@ def gc(name: str, *, keep: int, grace: timedelta, do: bool, workspace: str | Non
       dataops model gc income --keep 5 --grace 30d --yes
     """
     from dataops.records import now_utc
+    from dataops.registry.heartbeats import FORGOTTEN
     from dataops.runs.models import collect_versions
     from dataops.runs.workspace import open_workspace
 
@@ -184,11 +185,14 @@ def gc(name: str, *, keep: int, grace: timedelta, do: bool, workspace: str | Non
         return
     rows: list[list[str | None]] = [[f"{name}@{one}", "stays", why] for one, why in found.kept.items()]
     marked = f"{'marked' if do else 'would be marked'}, to be deleted after {_days(grace)}"
-    rows += [[f"{name}@{one.version}", marked, None] for one in found.condemned]
+    rows += [[f"{name}@{one.version}", marked, None] for one in found.marked]
     rows += [[f"{name}@{one.version}", "waits", f"marked {one.at:%Y-%m-%d %H:%M}"] for one in found.waiting]
     rows += [[f"{name}@{one.version}", "deleted" if do else "would be deleted", None] for one in found.deleted]
     print_table(["version", "what", "why"], sorted(rows, key=lambda row: int(str(row[0]).rpartition("@")[2])))
-    if not do and (found.condemned or found.deleted):
+    if found.forgotten:
+        went = "deleted" if do else "would be deleted"
+        click.echo(f"{len(found.forgotten)} heartbeats of processes that are silent for {_days(FORGOTTEN)} {went}")
+    if not do and (found.marked or found.deleted or found.forgotten):
         click.echo("Dry run: --yes does it.")
 
 
@@ -199,6 +203,7 @@ def _days(grace: timedelta) -> str:
 
 
 def _collection(found: Collection) -> dict[str, Any]:
-    names = ("condemned", "waiting", "deleted", "spared")
+    names = ("marked", "waiting", "deleted", "spared")
     listed = {name: [stone.version for stone in getattr(found, name)] for name in names}
-    return {"kept": {str(number): why for number, why in found.kept.items()}, **listed}
+    kept = {str(number): why for number, why in found.kept.items()}
+    return {"kept": kept, **listed, "heartbeats": len(found.forgotten)}

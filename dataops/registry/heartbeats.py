@@ -8,7 +8,9 @@
    ever overwritten, and the highest number is what holds. Who reads between the two sees the newer one.
 2. A heartbeat is a claim of whoever may write there, for people and for what may be deleted. Nothing is loaded, and
    nothing promoted, because of one.
-3. A process says how often it beats. One that is late is silent: gone, cut off, or stuck.
+3. A process says how often it beats. One that is late is silent: gone, cut off, or stuck. One that was killed takes
+   nothing away: `forgotten_keys` says what is left of it once nobody asks any more.
+4. Where a heartbeat lies says whose it is. One that says otherwise in it isn't one.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ FOLDER = "heartbeats"
 MAX_HEARTBEAT_BYTES = 8192
 LATE = 3
 """A process is silent that did not beat for so many of its own intervals."""
+FORGOTTEN = timedelta(days=30)
+"""How long after its last heartbeat a silent process is forgotten."""
 
 _LONGEST = 366 * 86_400  # seconds from one heartbeat to the next
 _PROCESS = re.compile(r"([0-9a-f]{12})-(\d{10})\.json")
@@ -107,15 +111,29 @@ def read_heartbeats(store: Store, model: str) -> list[Heartbeat]:
     ----------
     store : that of the registry.
     """
-    folder = f"{require_name(model, 'model')}/{FOLDER}"
-    newest: dict[tuple[str, str], tuple[int, str]] = {}
-    for key in store.list_with_links(folder):
-        place, _, name = key.removeprefix(f"{folder}/").rpartition("/")
-        if (found := _PROCESS.fullmatch(name)) is not None:
-            known = newest.get((place, found[1]), (0, ""))
-            newest[place, found[1]] = max(known, (int(found[2]), key))
-    beats = [_read(store, key, model) for _, key in newest.values()]
+    beats = [_read(store, keys[-1], model) for keys in _processes(store, model)]
     return sorted((beat for beat in beats if beat is not None), key=lambda beat: (beat.app, beat.host, beat.process))
+
+
+def forgotten_keys(store: Store, model: str, *, now: datetime) -> list[str]:
+    """Where all heartbeats lie of the processes that are silent for longer than `FORGOTTEN`."""
+    found: list[str] = []
+    for keys in _processes(store, model):
+        beat = _read(store, keys[-1], model)
+        if beat is not None and beat.silent(now) and now - beat.at >= FORGOTTEN:
+            found += keys
+    return found
+
+
+def _processes(store: Store, model: str) -> list[list[str]]:
+    """Where the heartbeats of each process that served `model` lie, the newest last."""
+    folder = f"{require_name(model, 'model')}/{FOLDER}"
+    found: dict[tuple[str, str], list[str]] = {}
+    for key in sorted(store.list_with_links(folder)):  # numbers have ten digits
+        place, _, name = key.removeprefix(f"{folder}/").rpartition("/")
+        if (process := _PROCESS.fullmatch(name)) is not None:
+            found.setdefault((place, process[1]), []).append(key)
+    return list(found.values())
 
 
 def converged(beats: Iterable[Heartbeat], *, alias: str, generation: int, now: datetime) -> bool:
@@ -136,9 +154,13 @@ def _seconds(value: object) -> float:
 
 
 def _read(store: Store, key: str, model: str) -> Heartbeat | None:
-    """The heartbeat under `key`; None for one that was deleted by now, or isn't one: its writer proves nothing."""
+    """The heartbeat under `key`; None for one that was deleted by now, or isn't one, or isn't of this place: its writer
+    proves nothing.
+    """
     try:
         beat = Heartbeat.from_bytes(store.get_at_most(key, MAX_HEARTBEAT_BYTES))
+        number = int(key.removesuffix(".json").rpartition("-")[2])
+        place = f"{model}/{FOLDER}/{heartbeat_key(beat.app, beat.host, beat.process, number)}"
     except (NotFound, Format, Integrity, InvalidInput):
         return None
-    return beat if beat.model == model else None
+    return beat if (beat.model, place) == (model, key) else None

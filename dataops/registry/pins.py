@@ -13,7 +13,7 @@ from datetime import datetime
 
 from dataops.errors import Integrity, InvalidInput, NotFound
 from dataops.records import parse_time, require_name
-from dataops.registry.tombstones import require_undeleted, spare
+from dataops.registry.tombstones import require_undeleted, unmark
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Entry, Journal
 
@@ -50,7 +50,7 @@ def pin(registry: Registry, model: str, version: int, *, actor: str, reason: str
     last = _last(registry, model, version)
     made = last if last is not None and last.pinned else _say(registry, model, version, actor, reason, pinned=True)
     require_undeleted(registry.store, model, version)
-    spare(registry.store, model, version)
+    unmark(registry.store, model, version)
     return made
 
 

@@ -1,10 +1,12 @@
 """Tombstones of model versions: what will be deleted is named before it is, and what was deleted stays named.
 
-1. A version that nobody needs is *condemned*: a record says when and by whom. It can be read as before, and `pin` takes
-   the record away; no alias moves to it.
-2. A grace later it is *deleted*: a second record is put first, which stays for ever. From then on the version is gone,
-   and whoever finds files of it left takes them away.
-3. The number stays taken, by its claim.
+1. A version that nobody needs is *marked*: a tombstone says when and by whom. It can be read as before, and `pin` takes
+   the mark away; no alias moves to it.
+2. A grace later it is *deleted*: a second record is put first. It is of one process, which goes on only while the mark
+   is there that it decided upon; who takes a mark away looks for that record after. So of two who decide otherwise at
+   the same time, the one that deletes gives way, or the other one is told.
+3. Once the first file is gone that record stays for ever, and whoever finds files left takes them away. The number
+   stays taken, by its claim.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ _MAX_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
-    """A version that is condemned, or deleted: which one, since when, by whom."""
+    """A version that is marked, or deleted: which one, since when, by whom."""
 
     model: str
     version: int
@@ -31,16 +33,16 @@ class Tombstone:
     actor: str
 
 
-def condemn(store: Store, stone: Tombstone) -> Tombstone:
-    """The record that says that the version will be deleted: this one, or the one that was there first."""
-    key = _condemned_key(stone.model, stone.version)
+def mark(store: Store, stone: Tombstone) -> Tombstone:
+    """The mark that the version will be deleted: this one, or the one that was there first."""
+    key = _marked_key(stone.model, stone.version)
     store.put_if_absent(key, encode_record("model-tombstone", 1, _body(stone)))
-    return condemned(store, stone.model, stone.version) or stone
+    return marked(store, stone.model, stone.version) or stone
 
 
-def condemned(store: Store, model: str, version: int) -> Tombstone | None:
-    """Since when the version is condemned, and by whom; None where it isn't."""
-    return _read(store, _condemned_key(model, version), "model-tombstone", model, version)
+def marked(store: Store, model: str, version: int) -> Tombstone | None:
+    """Since when the version is marked, and by whom; None where it isn't."""
+    return _read(store, _marked_key(model, version), "model-tombstone", model, version)
 
 
 def deleted(store: Store, model: str, version: int) -> Tombstone | None:
@@ -48,20 +50,20 @@ def deleted(store: Store, model: str, version: int) -> Tombstone | None:
     return _read(store, _deleted_key(model, version), "model-deletion", model, version)
 
 
-def spare(store: Store, model: str, version: int) -> None:
-    """The version isn't condemned any more."""
-    store.delete(_condemned_key(model, version))
+def unmark(store: Store, model: str, version: int) -> None:
+    """The version isn't marked any more; whoever needs it looks for its deletion after."""
+    store.delete(_marked_key(model, version))
 
 
-def begin_deletion(store: Store, stone: Tombstone) -> None:
-    """The record that says that the version is deleted."""
-    store.put_if_absent(_deleted_key(stone.model, stone.version), encode_record("model-deletion", 1, _body(stone)))
+def begin_deletion(store: Store, stone: Tombstone) -> bool:
+    """Whether the record is there that says that the version is deleted, and is this one; False: another one is."""
+    key = _deleted_key(stone.model, stone.version)
+    return store.put_if_absent(key, encode_record("model-deletion", 1, _body(stone)))
 
 
 def call_off_deletion(store: Store, model: str, version: int) -> None:
-    """The version is neither deleted nor condemned: for who finds, before any file went, that somebody needs it."""
+    """The version isn't deleted: for who began that, or whose beginner died, before any file went."""
     store.delete(_deleted_key(model, version))
-    spare(store, model, version)
 
 
 def require_undeleted(store: Store, model: str, version: int) -> None:
@@ -83,7 +85,7 @@ def require_kept(store: Store, model: str, version: int) -> None:
     Conflict : it is; the message says what to do.
     """
     require_undeleted(store, model, version)
-    if (stone := condemned(store, model, version)) is not None:
+    if (stone := marked(store, model, version)) is not None:
         raise Conflict(
             f"{model}@{version} is to be deleted since {stone.at:%Y-%m-%d %H:%M} UTC, as {stone.actor} marked it: "
             f'`dataops model pin {model}@{version} --reason "..."` keeps it'
@@ -104,7 +106,7 @@ def explain_missing(store: Store, model: str, version: int) -> str:
     return f" It was deleted at {gone.at:%Y-%m-%d %H:%M} UTC, by {gone.actor}." if gone else ""
 
 
-def _condemned_key(model: str, version: int) -> str:
+def _marked_key(model: str, version: int) -> str:
     return f"{model}/{FOLDER}/{version}.json"
 
 

@@ -19,7 +19,7 @@ from dataops.registry.aliases import alias_journal, history, list_aliases
 from dataops.registry.claims import CLAIM
 from dataops.registry.moves import AliasMove
 from dataops.registry.signatures import Judged, Signed, explain_untrusted
-from dataops.registry.tombstones import condemned, deletions
+from dataops.registry.tombstones import deletions, marked
 from dataops.registry.versions import LoadedVersion, Registry
 from dataops.registry.vouching import verdict_fault
 
@@ -108,7 +108,7 @@ def verify_version(registry: Registry, model: str, version: int) -> Verified:
     except (Integrity, Format, InvalidInput) as error:
         findings.append(ModelFinding(place=place, message=str(error)))
     findings += _signatures(registry, model, version)
-    if (stone := condemned(registry.store, model, version)) is not None:
+    if (stone := marked(registry.store, model, version)) is not None:
         said = f"marked to be deleted since {stone.at:%Y-%m-%d %H:%M} UTC, by {stone.actor}"
         findings.append(ModelFinding(place=place, message=said, warning=True))
     return Verified(versions=1, bytes_read=size, findings=tuple(findings))

@@ -188,20 +188,25 @@ def collect_versions(
         registry.read_manifest(model, 1)  # says that there is no such model, and which one is near
     asked = Asked(keep=keep, grace=grace, used=_used_by_runs(workspace, model, since=at - _ALIVE))
     plan = plan_collection(registry, model, asked, actor=actor, at=at)
-    if not (do and (plan.condemned or plan.deleted or plan.spared)):
+    if not (do and (plan.marked or plan.deleted or plan.spared or plan.forgotten)):
         return CollectedVersions(collection=plan)
     facts = {
         "model": model,
         "keep": keep,
         "grace_seconds": int(grace.total_seconds()),
-        **{name: [stone.version for stone in getattr(plan, name)] for name in ("condemned", "deleted", "spared")},
+        **_told(plan),
     }
     with signed(workspace) as signing, announced(workspace, "model_gc", facts) as came:
         done = collect(registry, model, asked, actor=actor, at=at)
-        came.facts |= {
-            name: [one.version for one in getattr(done, name)] for name in ("condemned", "deleted", "spared")
-        }
+        came.facts |= _told(done)
     return CollectedVersions(collection=done, note=signing.note)
+
+
+def _told(collection: Collection) -> dict[str, object]:
+    """What the audit is told of a collection."""
+    names = ("marked", "deleted", "spared")
+    numbers = {name: [stone.version for stone in getattr(collection, name)] for name in names}
+    return {**numbers, "heartbeats": len(collection.forgotten)}
 
 
 def verify_models(workspace: Workspace, reference: str | None) -> Verified:

@@ -13,6 +13,7 @@ import pytest
 
 from dataops.records import now_utc
 from dataops.registry.aliases import move
+from dataops.registry.heartbeats import Heartbeat, heartbeat_key
 from dataops.registry.moves import MoveKind
 from dataops.registry.versions import Registry
 from dataops.runs import models
@@ -256,7 +257,7 @@ def test_pins_keep_and_gc_takes_what_nobody_needs_in_two_calls(opened, promote, 
     call = ("model", "gc", "wealth", "--keep", "1", "--json")
     dry = dataops(*call)
     assert dry.code == 0, dry.err
-    assert (dry.json["done"], dry.json["condemned"]) == (False, [3])
+    assert (dry.json["done"], dry.json["marked"]) == (False, [3])
     said = dataops("model", "gc", "wealth", "--keep", "1").out
     assert "wealth@3  would be marked, to be deleted after 7 days" in said
     assert said.endswith("Dry run: --yes does it.\n")
@@ -269,7 +270,7 @@ def test_pins_keep_and_gc_takes_what_nobody_needs_in_two_calls(opened, promote, 
     first = models.collect_versions(
         opened, "wealth", keep=1, grace=timedelta(days=7), at=now_utc() + timedelta(days=10), do=True
     )
-    assert [one.version for one in first.collection.condemned] == [3]
+    assert [one.version for one in first.collection.marked] == [3]
     late = dataops("model", "alias", "wealth@3", "shadow", *WHY)
     assert late.code == 5
     assert "to be deleted" in late.err
@@ -293,6 +294,41 @@ def test_pins_keep_and_gc_takes_what_nobody_needs_in_two_calls(opened, promote, 
         "model_unpin",
         "model_unpin_result",
     ]
+
+
+def test_processes_that_are_silent_are_shown_with_for_how_long_and_go_in_the_end(opened, promote, dataops):
+    promote(1)
+    now, digest = now_utc(), opened.registry.find("wealth", 1).digest
+    for number, age in enumerate((timedelta(0), timedelta(hours=5, minutes=7), timedelta(days=31, hours=1))):
+        beat = Heartbeat(
+            app="shop",
+            host="web-1",
+            process=f"{number:012x}",
+            model="wealth",
+            alias="champion",
+            version=1,
+            version_digest=digest,
+            generation=1,
+            since=now - age,
+            at=now - age,
+            every=60.0,
+            error=None,
+        )
+        key = f"wealth/heartbeats/{heartbeat_key(beat.app, beat.host, beat.process, 1)}"
+        assert opened.registry.store.put_if_absent(key, beat.to_bytes())
+    shown = dataops("model", "deployed", "wealth").out
+    assert "serves it" in shown
+    assert "silent for 5 hours" in shown
+    assert "silent for 31 days" in shown
+    listed = dataops("model", "deployed", "wealth", "--json").json["applications"]
+    assert [one["silent_seconds"] and one["silent_seconds"] // 3600 for one in listed] == [None, 5, 745]
+    give_roles(opened.settings.workspace, "data_science", "steward")
+    said = dataops("model", "gc", "wealth", "--keep", "4").out
+    assert "1 heartbeats of processes that are silent for 30 days would be deleted\nDry run" in said
+    done = dataops("model", "gc", "wealth", "--keep", "4", "--yes", "--json")
+    assert (done.json["heartbeats"], done.json["deleted"]) == (1, [])
+    assert "31 days" not in dataops("model", "deployed", "wealth").out
+    assert audited(opened, "model_gc_result")[0]["heartbeats"] == 1
 
 
 def test_a_run_that_is_not_done_keeps_the_version_that_it_scores_with(opened, promote, monkeypatch):

@@ -47,7 +47,7 @@ from dataops.registry.heartbeats import Heartbeat, heartbeat_key, read_heartbeat
 from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin_history
 from dataops.registry.signatures import VersionSignature, judge_signatures
-from dataops.registry.tombstones import condemned, deleted
+from dataops.registry.tombstones import deleted, marked
 from dataops.registry.versions import Registry
 from dataops.rescoring.kernels import read_choice, read_kernels
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
@@ -65,8 +65,11 @@ ADDED: Mapping[str, set[str]] = {
         *(f".body.signature.{key}" for key in ("context", "key_id", "value")),
     },
     "metrics-1.json": {
-        f".datasets.*.replicates{key}"
-        for key in ("", ".scheme", ".overall", ".slices", ".slices.*", ".slices.*.north", ".slices.*.south")
+        *(
+            f".datasets.*.replicates{key}"
+            for key in ("", ".scheme", ".overall", ".slices", ".slices.*", ".slices.*.north", ".slices.*.south")
+        ),
+        *(f".datasets.*.selection{key}" for key in ("", ".rows", ".slices", ".slices.*")),
     },
     "verdict-1.json": {
         ".override",
@@ -139,7 +142,7 @@ def read_model_tombstone(name: str) -> None:
     store, version = MemoryStore(), record(name)["version"]
     gone = name == "model-deletion-1.json"
     put(store, f"wealth/tombstones/{version}{'-deleted' if gone else ''}.json", name)
-    stone = (deleted if gone else condemned)(store, "wealth", version)
+    stone = (deleted if gone else marked)(store, "wealth", version)
     assert stone is not None
     assert stone.actor == "ana"
 

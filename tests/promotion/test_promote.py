@@ -20,7 +20,7 @@ from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
 from dataops.registry.aliases import current, history, move, resolve
 from dataops.registry.rollback import rollback
-from dataops.registry.tombstones import Tombstone, condemn
+from dataops.registry.tombstones import Tombstone, mark
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Journal
@@ -290,7 +290,7 @@ def impact_of_nothing(*_) -> Measured:
 def test_a_version_that_is_marked_to_be_deleted_is_not_promoted(registry):
     version = register(registry, 0.9)
     stone = Tombstone(model="income", version=version, digest="sha256:", at=AT, actor="bob")
-    condemn(registry.store, stone)
+    mark(registry.store, stone)
     with pytest.raises(Conflict, match=r"income@1 is to be deleted since .*model pin income@1"):
         promoted(registry, version)
     assert verdicts(registry) == []
@@ -302,7 +302,7 @@ def test_a_version_that_is_marked_while_it_is_judged_is_not_promoted(registry):
     times = iter([AT])
 
     def clock() -> datetime:
-        condemn(registry.store, stone)
+        mark(registry.store, stone)
         return next(times)  # it is judged once: who tries for ever fails here
 
     with pytest.raises(Conflict, match="income@1 is to be deleted since"):

@@ -24,11 +24,11 @@ from dataops.promotion.evidence import Sources
 from dataops.promotion.findings import Called
 from dataops.promotion.promote import promote
 from dataops.registry.aliases import alias_journal, current, history, last_move, list_aliases, move
-from dataops.registry.garbage import Asked, collect
+from dataops.registry.garbage import LEAST_GRACE, Asked, collect
 from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin, pins, unpin
 from dataops.registry.rollback import rollback
-from dataops.registry.tombstones import condemned, deletions
+from dataops.registry.tombstones import deletions, marked
 from dataops.registry.trust import Trust
 from dataops.registry.verify import verify_model
 from dataops.registry.versions import Registry
@@ -139,20 +139,22 @@ def unpin_it(registry: Registry, _keys: Keys) -> None:
         unpin(registry, "income", 1, actor="ana", reason="it is out")
 
 
-def condemn_it(registry: Registry, _keys: Keys) -> None:
+def mark_it(registry: Registry, _keys: Keys) -> None:
     collect(registry, "income", ASKED, actor="bob", at=LATER)
 
 
 def delete_it(registry: Registry, _keys: Keys) -> None:
-    collect(registry, "income", ASKED, actor="bob", at=DUE)
+    """A second call ends what a first one left that died."""
+    for at in (DUE, DUE + LEAST_GRACE):
+        collect(registry, "income", ASKED, actor="bob", at=at)
 
 
-def condemn_and_pin(registry: Registry, keys: Keys) -> None:
-    condemn_it(registry, keys)
+def mark_and_pin(registry: Registry, keys: Keys) -> None:
+    mark_it(registry, keys)
     pin_it(registry, keys)
 
 
-def condemn_and_use(registry: Registry, keys: Keys) -> None:
+def mark_and_use(registry: Registry, keys: Keys) -> None:
     """Marked, and then moved to by somebody who looked before the mark came."""
     move(registry, "income", "shadow", 1, actor="ada", reason="x", key=keys.key, kind=MoveKind.SET)
     stones = registry.store
@@ -160,7 +162,7 @@ def condemn_and_use(registry: Registry, keys: Keys) -> None:
     kept = {key: stones.get(key) for key in moved}
     for key in moved:
         stones.delete(key)
-    condemn_it(registry, keys)
+    mark_it(registry, keys)
     for key, data in kept.items():
         stones.put_if_absent(key, data)
 
@@ -175,11 +177,11 @@ DEEDS = {
     "roll back": Deed(roll_back, at_least=10),
     "vouch": Deed(vouch_for_it, before=promote_once),
     "pin": Deed(pin_it),
-    "pin what is condemned": Deed(pin_it, before=condemn_it),
+    "pin what is marked": Deed(pin_it, before=mark_it),
     "unpin": Deed(unpin_it, before=pin_it),
-    "condemn": Deed(condemn_it, at_least=15),
-    "delete": Deed(delete_it, before=condemn_it, at_least=30, on_disk=20),
-    "spare": Deed(delete_it, before=condemn_and_use, at_least=20, on_disk=1),
+    "mark": Deed(mark_it, at_least=15),
+    "delete": Deed(delete_it, before=mark_it, at_least=30, on_disk=20),
+    "spare": Deed(delete_it, before=mark_and_use, at_least=20, on_disk=1),
 }
 
 
@@ -203,7 +205,7 @@ def seen_by_readers(store: Store, keys: Keys) -> Any:
 
 def marks(store: Store) -> Any:
     """What is to be deleted, or was."""
-    stones = [number for number in range(1, 7) if condemned(store, "income", number)]
+    stones = [number for number in range(1, 7) if marked(store, "income", number)]
     return stones, [one.version for one in deletions(store, "income")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -10,15 +11,15 @@ import pytest
 
 from dataops.errors import Conflict, Format, Integrity, InvalidInput, NotFound
 from dataops.registry.aliases import move
-from dataops.registry.garbage import Asked, Collection, collect, plan_collection
+from dataops.registry.garbage import LEAST_GRACE, Asked, Collection, collect, plan_collection
 from dataops.registry.heartbeats import FOLDER, Heartbeat, heartbeat_key
 from dataops.registry.moves import MoveKind
 from dataops.registry.pins import pin, pin_history, pins, unpin
 from dataops.registry.rollback import rollback
-from dataops.registry.tombstones import Tombstone, begin_deletion, condemned, deleted, deletions
+from dataops.registry.tombstones import Tombstone, begin_deletion, deleted, deletions, marked
 from dataops.registry.versions import Registry
 from dataops.storage.journal import Journal
-from dataops.storage.objects import MemoryStore
+from dataops.storage.objects import MemoryStore, PosixStore
 from tests.registry.examples import AT, make_package
 from tests.storage.faulty import MODES, Crash, FaultyStore, Mode, crash_points
 
@@ -39,8 +40,8 @@ def move_to(registry: Registry, version: int, alias: str = "champion", kind: Mov
     move(registry, "income", alias, version, actor="ada", reason="better", kind=kind)
 
 
-def gc(registry: Registry, at=LATER, **asked: Any) -> Collection:
-    return collect(registry, "income", Asked(**({"keep": 1, "grace": 7 * DAY} | asked)), actor="bob", at=at)
+def gc(registry: Registry, at=LATER, actor: str = "bob", **asked: Any) -> Collection:
+    return collect(registry, "income", Asked(**({"keep": 1, "grace": 7 * DAY} | asked)), actor=actor, at=at)
 
 
 def numbers(stones) -> list[int]:
@@ -50,7 +51,7 @@ def numbers(stones) -> list[int]:
 def test_what_nobody_needs_is_marked_first_and_deleted_a_grace_later():
     registry = filled(3)
     first = gc(registry)
-    assert (numbers(first.condemned), list(first.kept), first.deleted) == ([1, 2], [3], ())
+    assert (numbers(first.marked), list(first.kept), first.deleted) == ([1, 2], [3], ())
     assert registry.numbers("income") == [1, 2, 3]
     waiting = gc(registry, LATER + 6 * DAY)
     assert (numbers(waiting.waiting), waiting.deleted) == ([1, 2], ())
@@ -79,7 +80,7 @@ def test_a_dry_run_changes_nothing_and_says_the_same():
     keys = registry.store.list("")
     plan = plan_collection(registry, "income", ASKED, actor="bob", at=LATER)
     assert registry.store.list("") == keys
-    assert numbers(plan.condemned) == numbers(gc(registry).condemned) == [1, 2]
+    assert numbers(plan.marked) == numbers(gc(registry).marked) == [1, 2]
 
 
 def test_what_may_be_needed_stays_and_says_why():
@@ -97,7 +98,7 @@ def test_what_may_be_needed_stays_and_says_why():
         8: "of the newest 2",
         9: "of the newest 2",
     }
-    assert [number for number in range(1, 10) if condemned(registry.store, "income", number)] == [1, 2, 7]
+    assert [number for number in range(1, 10) if marked(registry.store, "income", number)] == [1, 2, 7]
 
 
 def test_where_the_next_rollback_goes_stays_also_after_others_were_deleted():
@@ -128,14 +129,14 @@ def test_what_an_alias_pointed_at_in_its_last_generations_stays():
 def test_a_young_version_stays():
     registry = filled(3)
     assert list(gc(registry, AT + 6 * DAY).kept) == [1, 2, 3]
-    assert numbers(gc(registry, AT + 7 * DAY).condemned) == [1, 2]
+    assert numbers(gc(registry, AT + 7 * DAY).marked) == [1, 2]
 
 
-def beat(registry: Registry, version: int, at) -> None:
+def beat(registry: Registry, version: int, at, process: str = "0123456789ab", number: int = 1) -> str:
     said = Heartbeat(
         app="desk",
         host="h1",
-        process="0123456789ab",
+        process=process,
         model="income",
         alias="champion",
         version=version,
@@ -146,15 +147,16 @@ def beat(registry: Registry, version: int, at) -> None:
         every=30.0,
         error=None,
     )
-    key = f"income/{FOLDER}/{heartbeat_key('desk', 'h1', '0123456789ab', 1)}"
+    key = f"income/{FOLDER}/{heartbeat_key('desk', 'h1', process, number)}"
     assert registry.store.put_if_absent(key, said.to_bytes())
+    return key
 
 
 def test_what_an_application_ran_within_a_day_stays():
     registry = filled(3)
     beat(registry, 1, LATER)
     assert gc(registry, LATER + timedelta(hours=23)).kept == {1: "desk on h1 runs it", 3: "of the newest 1"}
-    assert numbers(gc(registry, LATER + DAY).condemned) == [1]
+    assert numbers(gc(registry, LATER + DAY).marked) == [1]
 
 
 def test_what_the_caller_knows_to_be_used_stays():
@@ -172,14 +174,14 @@ def test_what_came_to_be_needed_after_it_was_marked_is_spared(need):
     due = LATER + 7 * DAY
     if need == "pin":
         pin(registry, "income", 1, actor="ana", reason="keep")
-        assert condemned(registry.store, "income", 1) is None
+        assert marked(registry.store, "income", 1) is None
     else:
         beat(registry, 1, due)
     done = gc(registry, due)
     assert numbers(done.deleted) == [2]
     assert 1 in done.kept
     assert registry.read("income", 1).package == make_package("run-0")
-    assert condemned(registry.store, "income", 1) is None
+    assert marked(registry.store, "income", 1) is None
 
 
 def test_no_alias_moves_to_what_is_marked_and_a_pin_saves_it():
@@ -220,6 +222,117 @@ def test_a_pin_that_comes_while_a_version_is_being_deleted_is_seen():
     assert list(pins(registry, "income")) == [1]
 
 
+class Meanwhile(MemoryStore):
+    """The store of `registry`, on which `do` happens once: before it makes, or takes away, the key that ends with
+    `name`.
+    """
+
+    def __init__(self, registry: Registry, name: str, do: Callable[[], Any]) -> None:
+        super().__init__(registry.store.url.removeprefix("memory://"))
+        self.name, self.do = name, do
+
+    def _happen(self, key: str) -> None:
+        if key.endswith(self.name):
+            self.name = "\0"
+            self.do()
+
+    def _create(self, key: str, data: bytes) -> bool:
+        self._happen(key)
+        return super()._create(key, data)
+
+    def delete(self, key: str) -> None:
+        self._happen(key)
+        super().delete(key)
+
+
+def test_what_a_call_spares_that_keeps_more_another_that_was_about_to_delete_it_leaves():
+    registry = filled(3)
+    gc(registry)
+    due = LATER + 7 * DAY
+    told = []
+    racing = Meanwhile(registry, "1-deleted.json", lambda: told.append(gc(registry, due, keep=3, actor="ana")))
+    done = gc(Registry(racing), due)
+    assert numbers(told[0].spared) == [1, 2]
+    assert (numbers(done.deleted), numbers(done.spared)) == ([], [1, 2])
+    assert done.kept[1] == "another call spared it"
+    for number in (1, 2, 3):
+        assert registry.read("income", number).package == make_package(f"run-{number - 1}")
+    assert deletions(registry.store, "income") == []
+
+
+def test_who_spares_what_another_call_deletes_is_told_so_and_calls_nothing_off():
+    registry = filled(2)
+    gc(registry)
+    due = LATER + 7 * DAY
+    deleting = []
+    racing = Meanwhile(registry, "tombstones/1.json", lambda: deleting.append(gc(registry, due, actor="ana")))
+    done = gc(Registry(racing), due, keep=2)
+    assert numbers(deleting[0].deleted) == [1]
+    assert (numbers(done.spared), numbers(done.waiting), list(done.kept)) == ([], [1], [2])
+    assert registry.numbers("income") == [2]
+    assert registry.store.list("income/versions/1") == ["income/versions/1/claim.json"]
+    assert numbers(deletions(registry.store, "income")) == [1]
+
+
+@pytest.mark.parametrize("name", ["1/manifest.json", "1/model.json"])
+def test_a_deletion_that_goes_on_is_left_alone_whatever_another_call_keeps(name):
+    registry = filled(2)
+    gc(registry)
+    due = LATER + 7 * DAY
+    told = []
+    racing = Meanwhile(registry, name, lambda: told.append(gc(registry, due, keep=2, actor="ana")))
+    done = gc(Registry(racing), due)
+    assert numbers(done.deleted) == numbers(told[0].waiting) == [1]
+    assert (told[0].spared, told[0].deleted, list(told[0].kept)) == ((), (), [2])
+    assert registry.store.list("income/versions/1") == ["income/versions/1/claim.json"]
+
+
+def test_a_deletion_whose_process_died_before_the_first_file_went_is_decided_anew():
+    registry = filled(3)
+    gc(registry)
+    due = LATER + 7 * DAY
+    for version in (1, 2):
+        digest = registry.find("income", version).digest
+        begin_deletion(registry.store, Tombstone(model="income", version=version, digest=digest, at=due, actor="bob"))
+    pinned = due + LEAST_GRACE
+    beat(registry, 1, pinned)
+    done = gc(registry, pinned)
+    assert (numbers(done.spared), numbers(done.deleted)) == ([1], [2])
+    assert registry.read("income", 1).package == make_package("run-0")
+    assert numbers(deletions(registry.store, "income")) == [2]
+
+
+def test_heartbeats_of_processes_that_are_silent_for_long_go_and_no_others():
+    registry = filled(1)
+    old = [beat(registry, 1, LATER, "00000000000a", number) for number in (1, 2)]
+    fresh = beat(registry, 1, LATER + DAY, "00000000000b")
+    damaged = f"income/{FOLDER}/desk@h1/00000000000c-0000000001.json"
+    registry.store.put_if_absent(damaged, b"{}")
+    at = LATER + 30 * DAY
+    assert gc(registry, at - timedelta(seconds=1)).forgotten == ()
+    plan = plan_collection(registry, "income", ASKED, actor="bob", at=at)
+    assert list(plan.forgotten) == old
+    assert len(registry.store.list(f"income/{FOLDER}")) == 4
+    assert list(gc(registry, at).forgotten) == old
+    assert registry.store.list(f"income/{FOLDER}") == [fresh, damaged]
+
+
+@pytest.mark.parametrize("link", ["heartbeats", "heartbeats/desk@h1"])
+def test_nothing_behind_a_symbolic_link_among_the_heartbeats_is_read_or_taken(tmp_path, link):
+    registry = Registry(PosixStore(tmp_path / "models"))
+    registry.register("income", make_package(), at=AT)
+    key = beat(registry, 1, LATER).removeprefix("income/heartbeats/desk@h1/")
+    place, elsewhere = tmp_path / "models/income" / link, tmp_path / "elsewhere"
+    place.rename(elsewhere)
+    place.symlink_to(elsewhere)
+    if link == "heartbeats":
+        with pytest.raises(InvalidInput, match="symbolic link"):
+            gc(registry, LATER + 99 * DAY)
+    else:
+        assert gc(registry, LATER + 99 * DAY).forgotten == ()
+    assert [path.name for path in elsewhere.rglob("*.json")] == [key]
+
+
 @pytest.mark.parametrize(
     "damage",
     ["income/aliases/champion/0000000001.json", "income/pins/1/0000000001.json", "income/versions/1/manifest.json"],
@@ -256,7 +369,7 @@ def test_a_crash_at_any_operation_loses_nothing_that_is_needed_and_the_next_call
         for number in registry.numbers("income"):  # whole, or gone
             assert registry.read("income", number).package == make_package(f"run-{number - 1}")
         assert set(registry.numbers("income")) >= {2, 3}
-        gc(registry, due)
+        gc(registry, due + LEAST_GRACE)
         assert registry.numbers("income") == [2, 3]
         assert registry.store.list("income/versions/1") == ["income/versions/1/claim.json"]
         assert [one.version for one in deletions(registry.store, "income")] == [1]

@@ -31,7 +31,7 @@ from dataops.registry.garbage import Asked, collect
 from dataops.registry.moves import AliasMove, MoveKind
 from dataops.registry.pins import pin, pins, unpin
 from dataops.registry.rollback import rollback
-from dataops.registry.tombstones import condemned, deletions
+from dataops.registry.tombstones import deletions, marked
 from dataops.registry.trust import Trust
 from dataops.registry.verify import verify_model
 from dataops.registry.versions import Registry
@@ -73,7 +73,7 @@ class World:
     last: int = 0
     aliases: dict[str, Alias] = field(default_factory=lambda: {"champion": Alias(), "shadow": Alias()})
     pinned: set[int] = field(default_factory=set)
-    condemned: dict[int, int] = field(default_factory=dict)  # number: day
+    marked: dict[int, int] = field(default_factory=dict)  # number: day
     deleted: set[int] = field(default_factory=set)
 
     def chosen(self, pick: int) -> int:
@@ -94,7 +94,7 @@ class World:
         """Why nothing can be moved there."""
         if version not in self.there:
             return NotFound
-        return Conflict if version in self.condemned else None
+        return Conflict if version in self.marked else None
 
 
 @contextmanager
@@ -144,7 +144,7 @@ class People(RuleBasedStateMachine):
     def register(self, package: int) -> None:
         world = self.world
         known = [number for number, (held, _) in world.there.items() if held == package]
-        with refused(Conflict if known and known[0] in world.condemned else None):
+        with refused(Conflict if known and known[0] in world.marked else None):
             made = self.registry.register("income", make_package(f"run {package}"), at=self.now, key=self.key).version
             if not known:
                 world.last += 1
@@ -200,7 +200,7 @@ class People(RuleBasedStateMachine):
         with refused(None if version in self.world.there else NotFound):
             pin(self.registry, "income", version, actor=actor, reason="needed")
             self.world.pinned.add(version)
-            self.world.condemned.pop(version, None)
+            self.world.marked.pop(version, None)
 
     @rule(actor=ACTORS, pick=PICKS)
     def unpin(self, actor: str, pick: int) -> None:
@@ -216,18 +216,18 @@ class People(RuleBasedStateMachine):
         asked = Asked(keep=keep, grace=GRACE * DAY)
         found = collect(self.registry, "income", asked, actor=actor, at=self.now)
         needed = world.needed(keep)
-        spared = {number for number in world.condemned if number in needed}
-        due = {number for number, day in world.condemned.items() if world.day - day >= GRACE} - spared
-        fresh = world.there.keys() - needed - world.condemned.keys()
-        said = ({one.version for one in stones} for stones in (found.spared, found.deleted, found.condemned))
+        spared = {number for number in world.marked if number in needed}
+        due = {number for number, day in world.marked.items() if world.day - day >= GRACE} - spared
+        fresh = world.there.keys() - needed - world.marked.keys()
+        said = ({one.version for one in stones} for stones in (found.spared, found.deleted, found.marked))
         assert tuple(said) == (spared, due, fresh)
         assert found.kept.keys() == needed
         for number in spared | due:
-            del world.condemned[number]
+            del world.marked[number]
         for number in due:
             del world.there[number]
         world.deleted |= due
-        world.condemned |= dict.fromkeys(fresh, world.day)
+        world.marked |= dict.fromkeys(fresh, world.day)
 
     @rule(reader=READERS, alias=ALIASES, restarted=st.booleans())
     def read(self, reader: str, alias: str, restarted: bool) -> None:
@@ -266,8 +266,8 @@ class People(RuleBasedStateMachine):
         world, registry = self.world, self.registry
         assert registry.numbers("income") == sorted(world.there)
         assert pins(registry, "income").keys() == world.pinned
-        stones = {number for number in range(1, world.last + 1) if condemned(self.store, "income", number)}
-        assert stones == world.condemned.keys()
+        stones = {number for number in range(1, world.last + 1) if marked(self.store, "income", number)}
+        assert stones == world.marked.keys()
         assert {one.version for one in deletions(self.store, "income")} == world.deleted
         for alias, known in world.aliases.items():
             assert [one.version for one in history(registry, "income", alias)] == known.moves
