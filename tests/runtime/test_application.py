@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import runpy
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.runtime.examples import make_registry, opened, promote, register, wait_until
-from tests.runtime.traffic import APP, EVERY, Client, Traffic, change_versions, serving
+from tests.runtime.traffic import APP, EVERY, ROOT, Client, Traffic, change_versions, serving
 
 
 @pytest.fixture
@@ -76,6 +77,8 @@ def test_no_request_of_ten_thousand_fails_while_versions_change(models: Path) ->
     assert changes >= 2
 
 
-def test_the_example_lists_what_it_needs() -> None:
-    listed = {line.split(">=")[0] for line in (APP.parent / "requirements.txt").read_text().splitlines()[1:]}
-    assert not listed & {"dask", "distributed", "pandas", "scikit-learn"}
+def test_the_example_lists_what_it_needs_as_the_project_bounds_it() -> None:
+    listed = set((APP.parent / "requirements.txt").read_text().splitlines()[1:])
+    assert listed <= set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    names = {line.split(">=")[0] for line in listed}
+    assert not names & {"dask[dataframe]", "dask-ml", "distributed", "pandas", "scikit-learn"}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -39,12 +39,19 @@ runpy.run_path(path, run_name="__main__")
 @contextmanager
 def serving(models: Path, *options: str) -> Iterator[int]:
     """The port of the example application in a process of its own."""
-    command = [sys.executable, "-c", WITHOUT, str(APP), str(models), "income", "--port", "0", "--unsigned", *options]
+    with running([sys.executable, "-c", WITHOUT, str(APP), str(models), "income", "--unsigned", *options]) as port:
+        yield port
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[int]:
+    """The port of the example application that `command` starts."""
+    command = [*command, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             said = process.stdout.readline()
-            assert said.startswith("income@"), said
+            assert "@" in said, said
             yield int(said.rpartition(":")[2])
         finally:
             process.terminate()
