@@ -18,6 +18,7 @@ from dataops.declarations.promotion import MetricRule, Slice
 from dataops.errors import near_match
 from dataops.promotion.findings import Evidence, Finding, Metrics, Outcome
 from dataops.promotion.gain import lower_gain
+from dataops.promotion.same_rows import other_rows
 
 TOLERANCE = 1e-12
 """What binary fractions may add to a decimal limit: from 0.9 to 0.895 is no greater loss than 0.005, but for 5e-18."""
@@ -227,19 +228,10 @@ def _champions(dataset: str, group: _Group, evidence: Evidence) -> tuple[_Group 
     (theirs,) = _groups(column, value, 1, dataset, evidence.champion, who="the champion")
     if theirs.missing or theirs.skipped:
         return theirs, theirs.missing or f"of the champion {theirs.skipped}"
-    return theirs, _other_rows(evidence.candidate[dataset], evidence.champion[dataset], group, theirs)
-
-
-def _other_rows(ours: Mapping[str, Any], theirs: Mapping[str, Any], group: _Group, champions: _Group) -> str:
-    """Why figures of these two evaluations can't be compared, or nothing."""
-    if ours.get("snapshot") != theirs.get("snapshot"):
-        return "the champion was evaluated on another snapshot: evaluate both on the same one"
-    for our_rows, their_rows in ((ours.get("rows"), theirs.get("rows")), (group.rows, champions.rows)):
-        if our_rows != their_rows:
-            return (
-                f"the champion was evaluated on other rows ({their_rows}, here {our_rows}): evaluate both on the same"
-            )
-    return ""
+    if evidence.is_champion:
+        return theirs, ""
+    reports = evidence.candidate[dataset], evidence.champion[dataset]
+    return theirs, other_rows(*reports, column, (group.rows, theirs.rows))
 
 
 def _low(

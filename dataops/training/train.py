@@ -42,6 +42,7 @@ from dataops.training.evaluate import REPLICATES, evaluate_on_cluster
 from dataops.training.judging import judge_on_cluster
 from dataops.training.plan import TrainPlan
 from dataops.training.reading import PartContext, SummaryContext, load_parts, read_figures, summarise_unit
+from dataops.training.selection import SELECTION, selection_digests
 from dataops.training.trainers import load_trainer
 
 
@@ -150,7 +151,8 @@ def _judge_all(
             else:
                 figures = evaluate_on_cluster(parts, *model, plan.job.evaluate.metrics, min_group_size=least)
             # named, so that a promotion compares two versions on the same rows only
-            report[name] = {"snapshot": given.dataset.snapshot.content_digest, **figures}
+            kept = {"snapshot": given.dataset.snapshot.content_digest, SELECTION: selection_digests(selection)}
+            report[name] = {**kept, **figures}
         reads[input_name] = read_figures(receipts)
     return list(zip(reports, references, strict=True))
 
@@ -203,8 +205,11 @@ def _register(
         "candidate": trained.name,
         "format": trained.model_format,
         "size_bytes": len(trained.model),
-        # what tells how sure they are is long, and stays with the version
-        "metrics": {of: {key: one[key] for key in one if key != REPLICATES} for of, one in trained.metrics.items()},
+        # what tells how sure they are is long, and of which rows is for gates: both stay with the version
+        "metrics": {
+            of: {key: one[key] for key in one if key not in (REPLICATES, SELECTION)}
+            for of, one in trained.metrics.items()
+        },
     }
 
 

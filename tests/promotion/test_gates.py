@@ -26,6 +26,11 @@ AUC_LOSS = {"metric": "roc_auc", "max_loss": 0.005}
 LOG_LOSS_LOSS = {"metric": "log_loss", "max_loss": 0.01}
 
 
+def selected(selection):
+    """Figures like all others, of rows that were chosen so."""
+    return {"holdout": {**make_metrics()["holdout"], "selection": selection}}
+
+
 def outcomes(verdict):
     return [finding.outcome for finding in verdict.findings]
 
@@ -121,12 +126,28 @@ def test_what_was_not_evaluated_fails_with_its_near_match():
         (make_metrics(rows=999), "other rows (999, here 1000)"),
         ({"holdout": {**make_metrics()["holdout"], "snapshot": "census@1"}}, "another snapshot"),
         ({"other": make_metrics()["holdout"]}, "the champion wasn't evaluated on holdout"),
+        (selected({"rows": "sha256:flipped target", "slices": {}}), "rows that were chosen otherwise"),
+        (selected(None), "nobody kept which rows the champion was evaluated on (an earlier release)"),
+        (selected({"rows": 1}), "nobody kept which rows the champion was evaluated on"),
     ],
 )
 def test_figures_of_other_data_are_not_compared(champion, why):
     verdict = judge(make_metrics(), champion, rules(AUC_FLOOR, AUC_LOSS))
     assert not verdict.passed
     assert why in verdict.findings[1].note
+
+
+def test_a_version_of_an_earlier_release_can_be_the_first_champion_and_stay_it_and_is_compared_with_no_other():
+    old = selected(None)
+    assert judge(old, None, rules(AUC_FLOOR, AUC_LOSS)).passed
+    assert judge(old, old, rules(AUC_FLOOR, AUC_LOSS), is_champion=True).passed
+    verdict = judge(old, make_metrics(), rules(AUC_FLOOR, AUC_LOSS))
+    assert "nobody kept which rows the candidate was evaluated on" in verdict.findings[1].note
+
+
+def test_a_version_that_is_judged_by_one_slice_more_is_compared_all_the_same():
+    more = selected({"rows": "sha256:all", "slices": {"sex": "sha256:sex", "age": "sha256:age"}})
+    assert judge(more, make_metrics(), rules(AUC_FLOOR, AUC_LOSS)).passed
 
 
 def test_an_unreadable_champion_fails_what_is_relative_to_it():

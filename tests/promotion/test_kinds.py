@@ -30,6 +30,7 @@ def metrics(changes: float | None = None, scheme: str = "groups-4/1", **options:
     figures = {"roc_auc": 0.9, "log_loss": 0.2, **options.get("overall", {})}
     found = {
         "snapshot": "one",
+        "selection": {"rows": "sha256:all", "slices": {"sex": options.get("made", "sha256:sex")}},
         "rows": 1042,
         "overall": figures,
         "slices": {"sex": {**SLICES, **options.get("slices", {})}},
@@ -116,6 +117,8 @@ def without(value: str) -> dict[str, Any]:
     [
         (without("Male"), "the champion has no slice where sex is Male"),
         (metrics(slices={"Male": {"rows": 519, "roc_auc": 0.8}}), "other rows (519, here 520)"),
+        (metrics(made="sha256:bands"), "the champion's slices by sex were made otherwise"),
+        (metrics(made=None), "nobody kept which rows the champion was evaluated on"),
         (
             metrics(slices={"Male": {"rows": 520, "too_small": "one class only"}}),
             "of the champion not judged: one class",

@@ -33,7 +33,14 @@ def make_program() -> FeatureProgram:
 
 def make_metrics(roc_auc: float | None = 0.9, log_loss: float | None = 0.2, rows: int = 1000) -> dict[str, Any]:
     groups = {"Female": {"rows": 480, "roc_auc": roc_auc}, "Male": {"rows": 520, "roc_auc": roc_auc}}
-    return {"holdout": {"rows": rows, "overall": {"roc_auc": roc_auc, "log_loss": log_loss}, "slices": {"sex": groups}}}
+    return {
+        "holdout": {
+            "selection": {"rows": "sha256:all", "slices": {"sex": "sha256:sex"}},
+            "rows": rows,
+            "overall": {"roc_auc": roc_auc, "log_loss": log_loss},
+            "slices": {"sex": groups},
+        }
+    }
 
 
 def make_package(run: str = "run-1", metrics: Mapping[str, Any] | None = None) -> Package:
