@@ -49,6 +49,8 @@ def champion(name: str, *, at: str | None, workspace: str | None, as_json: bool)
             print_note(f"generation {held.generation}: {held.words}")
     record = _record(registry, held)
     print_json(record) if as_json else print_facts(record)
+    if then is None:
+        print_note(_ended(registry, held))
 
 
 @click.command()
@@ -160,6 +162,20 @@ def _record(registry: Registry, move: AliasMove) -> dict[str, Any]:
     }
 
 
+def _ended(registry: Registry, move: AliasMove) -> str | None:
+    """That the override ended by which a move was made; None where there is none, or it holds."""
+    from dataops.promotion.override import override_of
+    from dataops.records import now_utc
+
+    found = override_of(registry, move)
+    if found is None or now_utc() <= found.until:
+        return None
+    return (
+        f"{move.model}@{move.version} was promoted against its gates until {found.until:%Y-%m-%d}, which is over: "
+        f"promote it anew, or another version, or `dataops model rollback {move.model}`"
+    )
+
+
 def _override(registry: Registry, move: AliasMove) -> dict[str, str]:
     """Why a move was made against its gates, and until when that holds; nothing where it wasn't."""
     from dataops.promotion.override import override_of
@@ -219,7 +235,7 @@ def promote(
 
     opened = open_workspace(workspace)
     taken = parse_override(override, until, now=now_utc())
-    promoted = promote_reference(opened, reference, reason=reason, rules=rules, override=taken)
+    promoted = promote_reference(opened, reference, reason=reason, rules=rules, override=taken, note=print_note)
     record = _moves(opened.registry, promoted.move.model, promoted.move.alias)[-1]
     if as_json:
         print_json({**record, "moved": promoted.moved, "overridden": promoted.overridden})

@@ -21,9 +21,10 @@ from dataops.declarations.templates import template_folder
 from dataops.demo.census import ARCHIVE, write_census
 from dataops.demo.fetch import cache_folder, fetch
 from dataops.engine.progress import Progress
+from dataops.runs.candidates import best_candidate
 from dataops.runs.execute import Options, Outcome, run_job
 from dataops.runs.init import init_workspace
-from dataops.runs.promotion import best_candidate, promote_version, read_rules
+from dataops.runs.promotion import promote_version, read_rules
 from dataops.runs.workspace import Workspace, open_workspace
 
 JOBS_FILE = "jobs/census.yaml"

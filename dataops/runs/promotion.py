@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from dataops.declarations.loader import read_yaml, validate
-from dataops.declarations.metrics import HOLDOUT
-from dataops.declarations.promotion import MetricRule, Promotion
+from dataops.declarations.promotion import Promotion
 from dataops.declarations.references import parse_model_reference
 from dataops.errors import NotFound, near_match
 from dataops.promotion.evidence import Sources
-from dataops.promotion.findings import Metrics
 from dataops.promotion.override import Override
 from dataops.promotion.promote import Promoted, promote
 from dataops.records import format_time, now_utc
-from dataops.registry.aliases import resolve, resolve_reference
-from dataops.registry.versions import Registry
+from dataops.registry.aliases import resolve_reference
 from dataops.runs.audit import announced, signed
+from dataops.runs.candidates import best_candidate
 from dataops.runs.promotion_evidence import find_impact, learned_from
 from dataops.runs.workspace import Workspace, os_user
 
 RULES_FILE = "jobs/promotion.yaml"
 _REASON_LENGTH = 300  # what the audit takes; the verdict keeps all of it
 
+Note = Callable[[str], object]
+"""Is told, in words, what went wrong beside what was asked for."""
+
+
+def _unsaid(_: str) -> None:
+    """For who has nobody to tell."""
+
 
 def promote_reference(
-    workspace: Workspace, reference: str, *, reason: str, rules: str | None = None, override: Override | None = None
+    workspace: Workspace,
+    reference: str,
+    *,
+    reason: str,
+    rules: str | None = None,
+    override: Override | None = None,
+    note: Note = _unsaid,
 ) -> Promoted:
-    """The promotion of ``income@3``, or of ``income``'s best candidate, to champion.
+    """The promotion of ``income@3``, or of ``income``'s best candidate, to champion; `note` is told what went wrong
+    beside it.
 
     Raises
     ------
@@ -41,8 +52,8 @@ def promote_reference(
     if "@" in reference:
         version = resolve_reference(workspace.registry, reference).version
     else:
-        version = best_candidate(workspace.registry, model, read_rules(workspace, model, rules))
-    return promote_version(workspace, model, version, reason=reason, rules=rules, override=override)
+        version = best_candidate(workspace.registry, model, read_rules(workspace, model, rules), note=note)
+    return promote_version(workspace, model, version, reason=reason, rules=rules, override=override, note=note)
 
 
 def promote_version(
@@ -53,12 +64,15 @@ def promote_version(
     reason: str,
     rules: str | None = None,
     override: Override | None = None,
+    note: Note = _unsaid,
 ) -> Promoted:
-    """The promotion of `model` version `version` to champion, judged by the rules in the file.
+    """The promotion of `model` version `version` to champion, judged by the rules in the file; the audit is told before
+    and after.
 
     Parameters
     ----------
     override : promotes it also where a gate says no.
+    note : is told what kept the audit from being signed.
 
     Raises
     ------
@@ -80,18 +94,16 @@ def promote_version(
         ),
         key=workspace.signing_key(),
     )
-    return ask() if override is None else _overridden(workspace, ask, model, version, override)
-
-
-def _overridden(
-    workspace: Workspace, ask: Callable[..., Promoted], model: str, version: int, override: Override
-) -> Promoted:
-    """The promotion that a person may make against its gates; the audit is told before and after."""
-    facts = {"model": model, "version": version, "reason": override.why[:_REASON_LENGTH]}
-    facts["until"] = format_time(override.until)
-    with signed(workspace), announced(workspace, "model_override", facts) as came:
+    told = {"model": model, "version": version, "reason": reason[:_REASON_LENGTH]}
+    if override is not None:
+        told |= {"reason": override.why[:_REASON_LENGTH], "until": format_time(override.until)}
+    event = "model_promote" if override is None else "model_override"
+    with signed(workspace) as signing, announced(workspace, event, told) as came:
         promoted = ask(override=override)
-        came.facts |= {"version": version, "verdict": promoted.verdict_digest, "overridden": promoted.overridden}
+        came.facts |= {"alias": promoted.move.alias, "version": version, "generation": promoted.move.generation}
+        came.facts |= {"verdict": promoted.verdict_digest, "moved": promoted.moved, "overridden": promoted.overridden}
+    if signing.note:
+        note(signing.note)
     return promoted
 
 
@@ -107,30 +119,3 @@ def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Pr
     if model not in known:
         raise NotFound(f"{path}: no promotion rules for model '{model}'.{near_match(model, known)}")
     return known[model]
-
-
-def best_candidate(registry: Registry, model: str, promotion: Promotion) -> int:
-    """The version that the newest train run of `model` registered and that is best by the metric of the
-    first rule that names one.
-
-    Of equals the first; without such a rule the newest.
-    """
-    versions = registry.versions(model)
-    if not versions:
-        resolve(registry, model)  # says that there is no such model, and which one is near
-        raise NotFound(f"model '{model}' has no version: run a train job")
-    newest = versions[-1].version
-    rule = next((rule for rule in promotion.rules if isinstance(rule, MetricRule)), None)
-    if rule is None:
-        return newest
-    runs = {found.version: registry.read_manifest(model, found.version).lineage.get("run") for found in versions}
-    candidates = [version for version, run in runs.items() if run == runs[newest]]
-    return max(candidates, key=lambda version: _goodness(registry.read(model, version).package.metrics, rule))
-
-
-def _goodness(metrics: Metrics, rule: MetricRule) -> float:
-    """The rule's metric over all rows, turned so that more is better; what wasn't measured is worst."""
-    figure = metrics.get(rule.dataset or HOLDOUT, {}).get("overall", {}).get(rule.metric.value)
-    if figure is None or math.isnan(figure):
-        return -math.inf
-    return float(figure) if rule.metric.higher_is_better else -float(figure)

@@ -36,6 +36,21 @@ def test_a_bare_name_promotes_the_best_candidate_of_the_newest_run(registered, d
     assert again.json["generation"] == 1
 
 
+def test_a_candidate_that_cannot_be_read_is_passed_over_with_a_note_while_another_is_left(registered, dataops):
+    folder = registered / "registry" / "wealth" / "versions"
+    (folder / "1" / "manifest.json").write_text("{")
+    (folder / "4" / "model.json").unlink()
+    promoted = dataops("model", "promote", "wealth", "--reason", "spring", "--json")
+    assert promoted.code == 0, promoted.err
+    assert promoted.json["version"] == "wealth@5"
+    assert "note: passed over: model.json of wealth version 4 is missing" in promoted.err
+    assert promoted.err.count("note: passed over") == 2
+    (folder / "5" / "model.json").unlink()
+    refused = dataops("model", "promote", "wealth", "--reason", "spring")
+    assert refused.code == 8
+    assert "is missing" in refused.err
+
+
 def test_the_first_rule_says_what_is_best_in_its_own_direction(registered, dataops):
     (registered / "jobs" / "promotion.yaml").write_text("model: wealth\nrules: [{metric: log_loss, maximum: 0.5}]\n")
     assert dataops("model", "promote", "wealth", "--reason", "x", "--json").json["version"] == "wealth@5"

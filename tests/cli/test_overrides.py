@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,14 @@ def test_an_override_that_nobody_needs_is_none(registered, dataops):
     promoted = dataops("model", "promote", "wealth@1", *options).json
     assert promoted["overridden"] is False
     assert "override" not in promoted
+
+
+def test_an_override_that_is_over_is_warned_of_where_the_champion_is_asked_for(registered, dataops, monkeypatch):
+    options = ["--reason", "x", "--override", "agreed", "--until", "30d"]
+    assert dataops("model", "promote", "wealth@1", *options).code == 0
+    assert "which is over" not in dataops("model", "champion", "wealth").err
+    monkeypatch.setattr("dataops.records.now_utc", lambda: now_utc() + timedelta(days=32))
+    shown = dataops("model", "champion", "wealth", "--json")
+    assert shown.json["override"].startswith("ended 20")
+    assert "note: wealth@1 was promoted against its gates until" in shown.err
+    assert "`dataops model rollback wealth`" in shown.err

@@ -14,6 +14,7 @@ from dataops.models.predictor import BOOSTED
 from dataops.promotion.override import Override
 from dataops.promotion.verdict import verdict_key
 from dataops.records import now_utc
+from dataops.runs.audit import check_audit
 from dataops.runs.promotion import promote_version
 from tests.rescoring.examples import PROGRAM, register
 from tests.runs.offline import JOBS, Offline
@@ -89,6 +90,23 @@ def test_what_nobody_here_trained_is_not_promoted_where_its_classes_matter(compa
         "passed",
         "failed",
     ]
+
+
+def test_every_promotion_is_told_to_the_audit_before_and_after_and_a_refusal_too(
+    compared: Offline, tmp_path: Path
+) -> None:
+    town = compared.copied(tmp_path)
+    with pytest.raises(Conflict):
+        promote(town, 2, "- {metric: roc_auc, minimum: 0.99}")
+    promoted = promote(town, 2, FLOOR)
+    entries = [entry.body for entry in town.workspace.audit.entries()]
+    told = [one for one in entries if one["event"].startswith("model_promote")][-4:]
+    assert [one["event"] for one in told] == ["model_promote", "model_promote_result"] * 2
+    assert [one.get("outcome") for one in told] == [None, "failed", None, "done"]
+    assert {(one["model"], one["version"], one["reason"]) for one in (told[0], told[2])} == {("wealth", 2, "test")}
+    made = (told[3]["alias"], told[3]["generation"], told[3]["verdict"], told[3]["moved"])
+    assert made == ("champion", promoted.move.generation, promoted.verdict_digest, True)
+    assert check_audit(town.workspace).findings == ()
 
 
 def test_an_override_is_told_to_the_audit_before_and_after(compared: Offline, tmp_path: Path) -> None:
