@@ -53,6 +53,7 @@ FRAMES = Environment(name="frames", shared=(*SHARED, "dask", "distributed"), own
 SPARK = Environment(name="spark", own=("pyspark>=4.1,<5",))
 RAY = Environment(name="ray", own=("ray[data]>=2.50,<3",))
 ONEDAL = Environment(name="onedal", shared=(), own=("scikit-learn-intelex>=2026.1",), locked=True)
+MLFLOW = Environment(name="mlflow", shared=(), own=("mlflow-skinny>=3,<4",), locked=True)
 
 
 class CannotBuild(Exception):
