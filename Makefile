@@ -10,6 +10,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 # Touched when everything is installed, so that a second call installs nothing.
 INSTALLED := $(VENV)/.installed
+KERNELS := $(VENV)/.kernels
 # uv where it answers (a shim without a version behind it doesn't), else pip; both install the same hashed lock.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 
@@ -47,8 +48,13 @@ clean:  ## remove what these targets made: .venv, caches, ./demo
 
 # Without bytecode each worker process compiles all it imports, for seconds. compileall writes it even where
 # PYTHONDONTWRITEBYTECODE is set; an edited module is compiled again here, an unchanged one skipped.
-compile: $(INSTALLED)
+compile: $(INSTALLED) $(KERNELS)
 	@$(RUN)/python -m compileall -q dataops
+
+# The first import compiles, for seconds, and keeps the machine code beside the module.
+$(KERNELS): dataops/training/linear_kernels.py $(INSTALLED)
+	@$(RUN)/python -c "import dataops.training.linear_kernels"
+	@touch $@
 
 $(RUN)/python:
 ifeq ($(UV),uv)

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow as pa
 from dataops.errors import Compute, DataopsError, InvalidInput
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
+from dataops.training.fitting import Fitting
 from dataops.training.groups import Groups
 
 if TYPE_CHECKING:
@@ -77,16 +79,26 @@ class PartsOnCluster:
     futures : each resolves to an `EncodedPart`; in unit order; pure tasks.
     rows : rows of each part.
     encoder : what made the parts.
+    fitting : what the run that they were made for offers to the trainer that takes them.
     """
 
     client: Client
     futures: tuple[Future[Any], ...]
     rows: tuple[int, ...]
     encoder: Encoder
+    fitting: Fitting = field(default_factory=Fitting)
 
     def __post_init__(self) -> None:
         if len(self.futures) != len(self.rows):
             raise InvalidInput(f"{len(self.futures)} parts, but row counts of {len(self.rows)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """What one task takes: units, in their order, and the worker that holds them, if one does."""
+
+    worker: str | None
+    units: tuple[int, ...]
 
 
 def map_parts(
@@ -98,10 +110,10 @@ def map_parts(
     ------
     Compute : a task failed with an error that isn't ours.
     """
-    groups = list(_groups(parts))
+    groups = plan_groups(parts)
     by_unit: dict[int, Result] = {}
-    for (_, units), results in zip(groups, _run(parts, groups, function, None, argument), strict=True):
-        by_unit.update(zip(units, results, strict=True))
+    for group, results in zip(groups, _run(parts, groups, partial(_each, function), argument), strict=True):
+        by_unit.update(zip(group.units, results, strict=True))
     return [by_unit[unit] for unit in range(len(parts.futures))]
 
 
@@ -117,7 +129,34 @@ def merge_parts(
     ------
     Compute : a task failed with an error that isn't ours.
     """
-    return merge(_run(parts, list(_groups(parts)), function, merge, argument))
+    return merge(_run(parts, plan_groups(parts), partial(_merged, function, merge), argument))
+
+
+def map_groups(
+    parts: PartsOnCluster,
+    groups: Sequence[Group],
+    function: Callable[[Sequence[EncodedPart], Any], Result],
+    argument: object = None,
+) -> list[Result]:
+    """``function(parts of the group, argument)`` of each of `groups`, as `plan_groups` made them: planned once, they
+    serve many passes, also when a worker is lost meanwhile.
+
+    Raises
+    ------
+    Compute : a task failed with an error that isn't ours.
+    """
+    return _run(parts, groups, function, argument)
+
+
+def sample_parts(parts: PartsOnCluster, stride: int) -> PartsOnCluster:
+    """One row of each `stride` of each part, without slices and groups; each stays where its part lies."""
+    name = f"sample-{new_nonce()}"
+    futures = [
+        parts.client.submit(_sample, future, stride, key=f"{name}-{unit}", pure=False)
+        for unit, future in enumerate(parts.futures)
+    ]
+    rows = tuple(rows // stride for rows in parts.rows)
+    return PartsOnCluster(client=parts.client, futures=tuple(futures), rows=rows, encoder=parts.encoder)
 
 
 def cut_evenly(rows: Sequence[int], n: int) -> list[range]:
@@ -138,8 +177,8 @@ def place_units(rows: Sequence[int], workers: Sequence[str]) -> dict[int, str]:
     return {units[position]: worker for worker, run in zip(workers, runs, strict=False) for position in run}
 
 
-def _groups(parts: PartsOnCluster) -> Iterator[tuple[str | None, tuple[int, ...]]]:
-    """Worker and units of each task: parts held by one worker, cut for its threads; an unplaced part goes alone."""
+def plan_groups(parts: PartsOnCluster) -> list[Group]:
+    """The tasks of a pass: parts held by one worker, cut for its threads; an unplaced part goes alone."""
     from distributed import wait
 
     with parts.client.as_current():  # wait() asks for the current client
@@ -147,44 +186,50 @@ def _groups(parts: PartsOnCluster) -> Iterator[tuple[str | None, tuple[int, ...]
     holders = parts.client.who_has(parts.futures)
     threads = parts.client.nthreads()
     held: dict[str, list[int]] = {}
+    groups = []
     for unit, future in enumerate(parts.futures):
         workers = [worker for worker in holders.get(future.key, ()) if worker in threads]
         if workers:
             held.setdefault(min(workers), []).append(unit)
         else:
-            yield None, (unit,)
+            groups.append(Group(worker=None, units=(unit,)))
     for worker, units in held.items():
         for run in cut_evenly([parts.rows[unit] for unit in units], threads[worker]):
-            yield worker, tuple(units[position] for position in run)
+            groups.append(Group(worker=worker, units=tuple(units[position] for position in run)))  # noqa: PERF401
+    return groups
 
 
 def _run(
     parts: PartsOnCluster,
-    groups: Sequence[tuple[str | None, tuple[int, ...]]],
-    function: Callable[[EncodedPart, Any], Any],
-    merge: Callable[[Sequence[Any]], Any] | None,
+    groups: Sequence[Group],
+    function: Callable[[Sequence[EncodedPart], Any], Any],
     argument: object,
 ) -> list[Any]:
-    """The result of each group: a list by unit, or what `merge` makes of it."""
-    name = f"{function.__name__.strip('_')}-{new_nonce()}"
+    """``function(parts, argument)`` of each group."""
+    what = _name_of(function)
+    name = f"{what}-{new_nonce()}"
     # The argument (coefficients, a model) travels as a task of its own: once, and again if its worker is lost.
     # As a scattered value it would be gone with the worker.
     given = parts.client.submit(_as_is, argument, key=f"argument-{name}", pure=False)
     tasks = [
         parts.client.submit(
-            _run_group,
             function,
-            merge,
-            [parts.futures[unit] for unit in units],
+            [parts.futures[unit] for unit in group.units],
             given,
             key=f"{name}-{number}",
-            workers=None if worker is None else [worker],
-            allow_other_workers=worker is not None,
+            workers=None if group.worker is None else [group.worker],
+            allow_other_workers=group.worker is not None,
             pure=False,
         )
-        for number, (worker, units) in enumerate(groups)
+        for number, group in enumerate(groups)
     ]
-    return gather(parts.client, tasks, what=function.__name__.strip("_"))
+    return gather(parts.client, tasks, what=what)
+
+
+def _name_of(function: Any) -> str:
+    """What a task is called: the name of what is done with each part."""
+    inner = function.args[0] if isinstance(function, partial) else function
+    return str(inner.__name__).strip("_")
 
 
 def gather(client: Client, futures: Sequence[Future[Any]], *, what: str) -> list[Any]:
@@ -210,11 +255,27 @@ def _as_is(value: object) -> object:
     return value
 
 
-def _run_group(
-    function: Callable[[EncodedPart, Any], Any],
-    merge: Callable[[Sequence[Any]], Any] | None,
+def _sample(part: EncodedPart, stride: int) -> EncodedPart:
+    # one of each run of rows, at no fixed place in it: rows may lie in an order that repeats
+    strata = part.rows // stride
+    chosen = np.arange(strata) * stride + np.random.default_rng(stride).integers(0, stride, strata)
+    return EncodedPart(
+        encoded=part.encoded.of_rows(chosen),
+        target=part.target[chosen],
+        weight=None if part.weight is None else part.weight[chosen],
+    )
+
+
+def _each(
+    function: Callable[[EncodedPart, Any], Result], group: Sequence[EncodedPart], argument: object
+) -> list[Result]:
+    return [function(part, argument) for part in group]
+
+
+def _merged(
+    function: Callable[[EncodedPart, Any], Result],
+    merge: Callable[[Sequence[Result]], Result],
     group: Sequence[EncodedPart],
     argument: object,
-) -> Any:
-    results = [function(part, argument) for part in group]
-    return results if merge is None else merge(results)
+) -> Result:
+    return merge(_each(function, group, argument))

@@ -91,7 +91,17 @@ def require_trainable(parts: PartsOnCluster) -> PartFacts:
     InvalidInput : no rows, one class only, other targets than 0 and 1, bad weights, infinite values; all at once.
     """
     facts = merge_parts(parts, part_facts, merge_facts)
-    findings = untrainable(facts, parts.encoder)
+    raise_untrainable(facts, parts.encoder)
+    return facts
+
+
+def raise_untrainable(facts: PartFacts, encoder: Encoder) -> None:
+    """Nothing, where rows of which these are the facts can be trained on.
+
+    Raises
+    ------
+    InvalidInput : they can't, with all findings.
+    """
+    findings = untrainable(facts, encoder)
     if findings:
         raise InvalidInput("can't train: " + "; ".join(findings))
-    return facts

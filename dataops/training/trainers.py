@@ -94,3 +94,15 @@ def number(low: float, high: float, *, above: bool = False) -> Callable[[Any], f
         return float(value)
 
     return parse
+
+
+def one_of(*allowed: str | None) -> Callable[[Any], str | None]:
+    """A parser of one of these words; None is null."""
+    words = ", ".join("null" if word is None else word for word in allowed)
+
+    def parse(value: Any) -> str | None:
+        if (value is not None and not isinstance(value, str)) or value not in allowed:
+            raise ValueError(f"one of {words}")
+        return value
+
+    return parse

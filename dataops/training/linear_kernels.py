@@ -1,0 +1,173 @@
+"""Loops of linear models in machine code: margins, gradients, curvatures of rows, without the interpreter's lock.
+
+1. Rows are taken as they are encoded: numbers, then codes, float32 side by side. A code is a place in a table, never a
+   one-hot column, and nothing is copied.
+2. Sums are made in float64, row after row: the same rows give the same bits on the same kind of processor.
+3. Compiled once and kept beside this module, or in the user's cache where that can't be written. Importing it takes
+   some tenths of a second, so tasks import it when they need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba as nb
+import numpy as np
+
+Kernel = TypeVar("Kernel", bound=Callable[..., None])
+Vector = np.ndarray[Any, np.dtype[np.float64]]
+Values = np.ndarray[Any, np.dtype[np.float32]]
+
+_MOST_SWEEPS = 20_000
+_SWEEPS_OF_SOME = 10
+_STANDS_STILL = 1e-14  # of what the step gains: by so little may the last sweep change it
+_ROWS = 8  # of a curvature's sums at a time: as many multiplications for each number that is loaded and stored
+
+_REORDERED = {"reassoc", "contract", "nsz"}  # several sums at a time: in another order, but always the same
+# Read-only arrays are taken as well: what comes from another process may be one.
+_VALUES = nb.types.Array(nb.float32, 2, "C", readonly=True)
+_READ = nb.types.Array(nb.float64, 1, "C", readonly=True)
+_PLACES = nb.types.Array(nb.int64, 1, "C", readonly=True)
+_READ_SQUARE = nb.types.Array(nb.float64, 2, "C", readonly=True)
+_OUT, _SQUARE = nb.float64[::1], nb.float64[:, ::1]
+
+
+def _compiled(signature: Any) -> Callable[[Kernel], Kernel]:
+    """`numba.njit`, kept on disk where some folder takes it."""
+
+    def compile_it(function: Kernel) -> Kernel:
+        try:
+            compiled: Kernel = nb.njit(signature, nogil=True, cache=True, error_model="numpy", fastmath=_REORDERED)(
+                function
+            )
+        except RuntimeError:  # no folder that can be written to
+            compiled = nb.njit(signature, nogil=True, error_model="numpy", fastmath=_REORDERED)(function)
+        return compiled
+
+    return compile_it
+
+
+@_compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
+def put_margins(values: Values, first: Any, coefficients: Vector, out: Vector) -> None:
+    """`out` is the margin of each row.
+
+    Parameters
+    ----------
+    values : (n_rows, n_numeric + n_categorical).
+    first : int64 (n_categorical,), where the coefficients of a column's codes begin.
+    coefficients : intercept, one for each number, one for each code.
+    """
+    n_numeric = values.shape[1] - len(first)
+    for row in range(len(values)):
+        margin = coefficients[0]
+        for place in range(n_numeric):
+            margin += coefficients[1 + place] * np.float64(values[row, place])
+        for place in range(len(first)):
+            margin += coefficients[first[place] + np.int64(values[row, n_numeric + place])]
+        out[row] = margin
+
+
+@_compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
+def add_sums(values: Values, first: Any, weights: Vector, out: Vector) -> None:
+    """The sum of each feature, weighted by row, is added to `out`: a gradient, where the weights are residuals."""
+    n_numeric = values.shape[1] - len(first)
+    for row in range(len(values)):
+        weight = weights[row]
+        out[0] += weight
+        for place in range(n_numeric):
+            out[1 + place] += weight * np.float64(values[row, place])
+        for place in range(len(first)):
+            out[first[place] + np.int64(values[row, n_numeric + place])] += weight
+
+
+@_compiled(nb.void(_VALUES, _PLACES, _READ, _READ, _READ, _SQUARE))
+def add_products(  # noqa: C901 - one loop over rows
+    values: Values, first: Any, weights: Vector, mean: Vector, scale: Vector, out: Any
+) -> None:
+    """The products of each two features, weighted by row, are added to the lower triangle of `out`.
+
+    Numbers enter less their `mean`, times their `scale`. Of one code with itself nothing is added: that sum is the one
+    with the intercept.
+    """
+    n_numeric, n_codes = values.shape[1] - len(first), len(first)
+    width = 1 + n_numeric
+    plain, weighted = np.zeros((width, _ROWS)), np.zeros((width, _ROWS))
+    for start in range(0, len(values), _ROWS):
+        n_rows = min(_ROWS, len(values) - start)
+        if n_rows < _ROWS:
+            plain[:], weighted[:] = 0.0, 0.0
+        for row in range(n_rows):
+            weight = weights[start + row]
+            plain[0, row], weighted[0, row] = 1.0, weight
+            for place in range(n_numeric):
+                value = (np.float64(values[start + row, place]) - mean[place]) * scale[place]
+                plain[1 + place, row], weighted[1 + place, row] = value, weight * value
+        for one in range(width):
+            for other in range(one + 1):
+                total = 0.0
+                for row in range(_ROWS):
+                    total += weighted[one, row] * plain[other, row]
+                out[one, other] += total
+        for row in range(n_rows):
+            weight = weights[start + row]
+            for place in range(n_codes):
+                at = first[place] + np.int64(values[start + row, n_numeric + place])
+                for other in range(width):
+                    out[at, other] += weighted[other, row]
+                for other in range(place):
+                    out[at, first[other] + np.int64(values[start + row, n_numeric + other])] += weight
+
+
+@_compiled(nb.void(_OUT, _READ, _OUT))
+def add_rounded(part: Vector, grid: Vector, out: Vector) -> None:
+    """`part`, rounded to multiples of `grid`, is added to `out`, and is zero afterwards."""
+    for place in range(len(part)):
+        if part[place] != 0.0:
+            out[place] += np.rint(part[place] / grid[place]) * grid[place]
+            part[place] = 0.0
+
+
+@_compiled(nb.void(_SQUARE, _READ, _SQUARE))
+def add_rounded_products(part: Any, grid: Vector, out: Any) -> None:
+    """The lower triangle of `part`, rounded to multiples of the products of `grid`, is added to `out`, and is zero
+    afterwards.
+    """
+    for one in range(len(part)):
+        for other in range(one + 1):
+            if part[one, other] != 0.0:
+                step = grid[one] * grid[other]
+                out[one, other] += np.rint(part[one, other] / step) * step
+                part[one, other] = 0.0
+
+
+@_compiled(nb.void(_READ_SQUARE, _READ, _READ, _READ, _OUT))
+def descend(curvature: Any, gradient: Vector, point: Vector, absolute: Vector, step: Vector) -> None:
+    """`step`, zeros at first, becomes that to the least of a quadratic with an absolute penalty.
+
+    ``gradient @ step + step @ curvature @ step / 2 + sum(absolute * |point + step|)``, coordinate by coordinate: over
+    all of them, then over those that are not zero until these stand still, and again, until all do.
+    """
+    length = len(step)
+    slope = gradient.copy()
+    for sweep in range(_MOST_SWEEPS):
+        all_of_them = sweep % _SWEEPS_OF_SOME == 0
+        largest = 0.0
+        for place in range(length):
+            at = point[place] + step[place]
+            if not all_of_them and at == 0.0:
+                continue
+            bend = curvature[place, place]
+            aim = at - slope[place] / bend
+            kept = max(abs(aim) - absolute[place] / bend, 0.0)
+            change = (kept if aim > 0 else -kept) - at
+            if change != 0.0:
+                step[place] = -point[place] if kept == 0.0 else step[place] + change
+                for other in range(length):
+                    slope[other] += change * curvature[place, other]
+                largest = max(largest, change * change * bend)
+        gained = 1e-300
+        for place in range(length):
+            gained += abs(gradient[place] * step[place])
+        if all_of_them and largest <= _STANDS_STILL * gained:
+            return
