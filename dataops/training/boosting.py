@@ -1,52 +1,39 @@
-"""Gradient boosting: XGBoost's own Dask training on quantised matrices.
+"""Gradient boosting: rounds on quantised rows that stay where they are, and trainer ``xgboost``.
 
-1. Each unit's matrix is made beside its part and goes from there into its worker's quantised matrix: no row reaches
-   the driver. Units without rows are left out, since XGBoost fails on them (dmlc/xgboost#9795).
+1. Each unit goes from its part into its worker's quantised matrix: no row reaches the driver. Units without rows are
+   left out, since XGBoost fails on them (dmlc/xgboost#9795). Parts that nobody else needs are released then.
 2. Parameters are a closed list; objective (``binary:logistic``) and method (``hist``) are ours.
-3. Runs of units are given to workers in the order of XGBoost's ranks, because its sums depend on which rank holds
-   which rows: the same shape of cluster gives the same bytes, another shape the same figures within noise.
-4. XGBoost can't go on after a lost worker: training then starts again on the workers that are there, `ATTEMPTS` times.
+3. Runs of units are given to workers in the order of ranks, because a library's sums depend on which rank holds which
+   rows: the same shape of cluster gives the same bytes, another shape the same figures within noise.
+4. What it will need of memory is known before a row is read, and refused where there isn't as much.
+5. Rounds are trained a few at a time, and the model so far is kept by the driver. Libraries can't go on after a lost
+   worker: the ranks are made anew on the workers that are there, and go on from the model that was kept.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dataops.errors import Compute, DataopsError, InvalidInput, near_match
 from dataops.features.encoder import Encoder
 from dataops.models.predictor import BOOSTED
-from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, place_units
-from dataops.training.trainable import require_trainable
-from dataops.training.trainers import Parameter, number, parse_params, whole
+from dataops.training.boosting_library import SHARED, Library, signs
+from dataops.training.boosting_ranks import Advance, Batch, Order, Seat, batches
+from dataops.training.boosting_room import Room, Table
+from dataops.training.boosting_rounds import boost
+from dataops.training.parts import EncodedPart, PartsOnCluster
+from dataops.training.trainers import Parameter, number, whole
 
 if TYPE_CHECKING:
-    from dask.array import Array
-    from distributed import Client, Worker
-
-ATTEMPTS = 3
-WORKER_TIMEOUT_SECONDS = 120
-STDERR = 2
-
-_log = logging.getLogger(__name__)
-
-
-def _directions(value: Any) -> dict[str, int]:
-    right = isinstance(value, Mapping) and all(isinstance(sign, int) and sign in {-1, 0, 1} for sign in value.values())
-    if not right:
-        raise ValueError("a mapping of numeric features to -1, 0 or 1")
-    return {str(name): int(sign) for name, sign in value.items()}
-
+    from distributed import Client
+    from distributed.scheduler import Scheduler
 
 # A default of None leaves XGBoost's own. Bounds: https://xgboost.readthedocs.io/en/stable/parameter.html
 PARAMETERS = {
-    "rounds": Parameter(default=200, parse=whole(1, 100_000)),
+    **SHARED,
     "max_depth": Parameter(default=None, parse=whole(1, 64)),
     "max_leaves": Parameter(default=None, parse=whole(0, 1_000_000)),
     "learning_rate": Parameter(default=None, parse=number(0, 1, above=True)),
@@ -60,17 +47,28 @@ PARAMETERS = {
     "gamma": Parameter(default=None, parse=number(0, 1e12)),
     "max_delta_step": Parameter(default=None, parse=number(0, 1e6)),
     "max_bin": Parameter(default=256, parse=whole(2, 65_536)),
-    "scale_pos_weight": Parameter(default=None, parse=number(0, 1e12, above=True)),
-    "monotone_constraints": Parameter(default=None, parse=_directions),
 }
 
 
 class BoostingTrainer:
-    """Trainer ``xgboost``: `rounds` and the parameters of XGBoost in `PARAMETERS`."""
+    """Trainer ``xgboost``: what all boosting takes (`boosting_library.SHARED`) and XGBoost's own in `PARAMETERS`."""
 
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, or InvalidInput with every finding."""
-        parse_params("xgboost", params, PARAMETERS)
+        XGBOOST.parse(params)
+
+    def require_room(
+        self,
+        client: Client,
+        rows: Sequence[int],
+        encoder: Encoder,
+        params: Mapping[str, Any],
+        *,
+        weighted: bool,
+        shared: bool,
+    ) -> str:
+        """See `boosting_room.NeedsRoom`."""
+        return XGBOOST.require_room(client, rows, encoder, XGBOOST.parse(params), weighted=weighted, shared=shared)
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``xgboost-ubj/1`` and the model's bytes."""
@@ -83,133 +81,148 @@ def fit_xgboost(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> 
     Raises
     ------
     InvalidInput : wrong parameters, or rows that can't be trained on.
-    Compute : training failed, or lost workers `ATTEMPTS` times.
+    Compute : it doesn't fit in memory, training failed, or workers were lost again and again.
     """
-    values = parse_params("xgboost", params, PARAMETERS)
-    rounds, booster_params = values["rounds"], _booster_params(values, parts.encoder, seed)
-    facts = require_trainable(parts)
-    for attempt in range(1, ATTEMPTS + 1):
-        workers = set(parts.client.nthreads())
-        try:
-            return _train(parts, booster_params, rounds, weighted=facts.weighted)
-        except DataopsError:
-            raise
-        except Exception as error:  # noqa: BLE001 - Dask, XGBoost and sockets each have their own when a worker goes
-            lost = _lost(parts.client, workers)
-            if not lost:
-                raise Compute(f"xgboost failed with {type(error).__name__}; the workers' logs say where") from None
-            _log.warning("xgboost: %d workers lost in attempt %d of %d", len(lost), attempt, ATTEMPTS)
-    raise Compute(f"xgboost lost workers in each of {ATTEMPTS} attempts; look at the workers' memory limit and logs")
+    return boost(XGBOOST, parts, params, seed)
 
 
-def _booster_params(values: Mapping[str, Any], encoder: Encoder, seed: int) -> dict[str, Any]:
-    params = {name: value for name, value in values.items() if value is not None and name != "rounds"}
-    if "monotone_constraints" in params:
-        params["monotone_constraints"] = _signs(params["monotone_constraints"], encoder)
-    return {**params, "objective": "binary:logistic", "tree_method": "hist", "seed": seed, "verbosity": 0}
+class XgboostRank:
+    """A share of the rows in XGBoost; see `boosting_ranks.Rank`."""
 
+    library: ClassVar[str] = "xgboost"
 
-def _signs(directions: Mapping[str, int], encoder: Encoder) -> str:
-    """XGBoost's list of signs, by matrix column. A category's codes have no order that a sign could follow."""
-    numeric = [column.name for column in encoder.numeric]
-    findings = [
-        f"'{name}' is no numeric feature.{near_match(name, numeric)}" for name in directions if name not in numeric
-    ]
-    if findings:
-        raise InvalidInput("trainer xgboost: monotone_constraints: " + " ".join(findings))
-    signs = [directions.get(name, 0) for name in numeric] + [0] * len(encoder.categorical)
-    return f"({','.join(map(str, signs))})"
+    def __init__(self, seat: Seat, order: Order, parts: Sequence[EncodedPart]) -> None:
+        import xgboost
 
+        self._alone, self._rank, self._order = seat.ranks == 1, seat.rank, order
+        if not self._alone:
+            task = f"[dataops-{seat.rank:06d}]"  # the tracker gives ranks in the order of these
+            xgboost.collective.init(**seat.meeting, DMLC_TASK_ID=task)
+        settings = {"max_bin": order.params["max_bin"], "nthread": seat.threads}
+        rows = xgboost.QuantileDMatrix(_iterator(parts, order, held_out=False), **settings)
+        self._matrices, self._names = [rows], ["train"]
+        if order.held_out:
+            self._matrices.append(_held_out(rows, parts, order, settings))
+            self._names.append("held_out")
+        given = {"model_file": bytearray(order.saved)} if order.saved else {}
+        params = {**order.params, "eval_metric": order.metric, "nthread": seat.threads}
+        self._booster = xgboost.Booster(params, self._matrices, **given)
+        self._done = self._booster.num_boosted_rounds() if order.saved else 0
 
-def _train(parts: PartsOnCluster, params: Mapping[str, Any], rounds: int, *, weighted: bool) -> bytes:
-    from xgboost import dask as xgboost_dask
-
-    parts.client.wait_for_workers(1, timeout=WORKER_TIMEOUT_SECONDS)
-    placed = place_units(parts.rows, _workers_by_rank(parts.client))
-    columns = len(parts.encoder.numeric) + len(parts.encoder.categorical)
-    with parts.client.as_current():  # XGBoost asks for the current client, even when it is given one
-        data = xgboost_dask.DaskQuantileDMatrix(
-            parts.client,
-            _chunks(parts, placed, _matrix, (columns,)),
-            _chunks(parts, placed, _target, ()),
-            weight=_chunks(parts, placed, _weight, ()) if weighted else None,
-            max_bin=params["max_bin"],
+    def advance(self, rounds: int, *, save: bool) -> Advance:
+        """`rounds` more."""
+        held_out = []
+        for _ in range(rounds):
+            self._booster.update(self._matrices[0], self._done)
+            self._done += 1
+            if self._order.held_out:
+                held_out.append(self._loss(1))
+        mine = self._rank == 0  # losses are those of all ranks together
+        return Advance(
+            rounds=rounds,
+            held_out=tuple(held_out),
+            loss=None if self._order.held_out else self._loss(0),
+            weights=(float(mine), float(mine)),
+            model=bytes(self._booster.save_raw("ubj")) if save and mine else None,
         )
-        with _hushed(parts.client):
-            trained = xgboost_dask.train(parts.client, dict(params), data, num_boost_round=rounds)
-    return bytes(trained["booster"].save_raw("ubj"))
+
+    def _loss(self, place: int) -> float:
+        told = self._booster.eval_set([(self._matrices[place], self._names[place])])
+        return float(told.rpartition(":")[2])
+
+    def close(self) -> None:
+        """Leave the other ranks, and let the matrices go."""
+        import xgboost
+
+        self._matrices.clear()
+        del self._booster
+        if not self._alone:
+            xgboost.collective.finalize()
 
 
-@contextmanager
-def _hushed(client: Client) -> Iterator[None]:
-    """Workers that write nothing to stderr: XGBoost's native code says who got which rank, whatever its verbosity."""
-    kept = client.run(_turn_stderr_away)
-    try:
-        yield
-    finally:
-        there = [worker for worker in client.nthreads() if worker in kept]  # a dead one would be waited for, 30 s
-        client.run(_turn_stderr_back, kept, workers=there, on_error="ignore")
+def _held_out(rows: Any, parts: Sequence[EncodedPart], order: Order, settings: Mapping[str, Any]) -> Any:
+    """The matrix of the rows held out, in the bins of `rows`; it is made by all ranks, also by one that has none."""
+    import xgboost
+
+    if next(batches(parts, order, held_out=True), None) is None:
+        return xgboost.QuantileDMatrix(np.empty((0, rows.num_col()), np.float32), ref=rows, **settings)
+    return xgboost.QuantileDMatrix(_iterator(parts, order, held_out=True), ref=rows, **settings)
 
 
-def _turn_stderr_away() -> int:
-    kept = os.dup(STDERR)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDERR)
-    os.close(nowhere)
-    return kept
+def _iterator(parts: Sequence[EncodedPart], order: Order, *, held_out: bool) -> Any:
+    """XGBoost's iterator over the rows that are (or aren't) held out, a part at a time."""
+    import xgboost
+
+    class Parts(xgboost.DataIter):
+        def __init__(self) -> None:
+            self._left: Iterator[Batch] = iter(())
+            super().__init__(release_data=True)
+
+        def reset(self) -> None:
+            self._left = batches(parts, order, held_out=held_out)
+
+        def next(self, take: Any) -> bool:
+            batch = next(self._left, None)
+            if batch is None:
+                return False
+            take(data=batch.values, label=batch.target, weight=batch.weight)
+            return True
+
+    found = Parts()
+    found.reset()
+    return found
 
 
-def _turn_stderr_back(kept: Mapping[str, int], dask_worker: Worker) -> None:
-    os.dup2(kept[dask_worker.address], STDERR)
-    os.close(kept[dask_worker.address])
+def _params(values: Mapping[str, Any], encoder: Encoder, seed: int) -> dict[str, Any]:
+    """XGBoost's parameters."""
+    given = {name: values[name] for name in PARAMETERS if name not in SHARED and values[name] is not None}
+    if values["monotone_constraints"]:
+        found = signs("xgboost", values["monotone_constraints"], encoder)
+        given["monotone_constraints"] = f"({','.join(map(str, found))})"
+    ours = {"objective": "binary:logistic", "tree_method": "hist", "verbosity": 0}
+    # chance by round: what is drawn doesn't depend on how many rounds are trained at a time
+    return {**given, **ours, "seed": seed, "seed_per_iteration": True}
 
 
-def _chunks(
-    parts: PartsOnCluster,
-    placed: Mapping[int, str],
-    function: Callable[[EncodedPart], FloatArray],
-    width: tuple[int, ...],
-) -> Array:
-    """A Dask array with a chunk for each placed unit, on its worker: ``function(part)``, float32 (n_rows, *width)."""
-    import dask.array
-    from dask import delayed
+def _cut(model: bytes, rounds: int) -> bytes:
+    import xgboost
 
-    chunks = []
-    for unit, worker in placed.items():
-        chunk = parts.client.submit(
-            function, parts.futures[unit], workers=[worker], allow_other_workers=True, pure=False
-        )
-        shape = (parts.rows[unit], *width)
-        chunks.append(dask.array.from_delayed(delayed(chunk), shape=shape, dtype=np.float32))
-    return dask.array.concatenate(chunks)
+    return bytes(xgboost.Booster(model_file=bytearray(model))[:rounds].save_raw("ubj"))
 
 
-def _workers_by_rank(client: Client) -> list[str]:
-    """Addresses in the order of XGBoost's ranks: by its task id as text, made of worker name and address."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return sorted(workers, key=lambda address: f"[xgboost.dask-{workers[address]['name']}]:{address}")
+def _room(table: Table) -> Room:
+    """What XGBoost's ``hist`` keeps of dense rows: see ADR 0029."""
+    bins, bits = table.columns * table.bin_bytes, table.columns / 8
+    # bins by row and by column, a bit for each that could be missing, where a row begins, target, weight
+    held = 2 * bins + bits + 8 + 4 + 4 * table.weighted
+    # gradients, prediction, the row's place in the tree and room to part the rows by it
+    return Room(making=held, held=held, rounds=8 + 4 + 8 + 16 + 4, fixed=32 * 2**20)
 
 
-def _lost(client: Client, workers: AbstractSet[str]) -> AbstractSet[str]:
-    """Those that the Dask scheduler has dropped; if none, those that don't answer, which it may not have seen yet."""
-    dropped = workers - set(client.nthreads())
-    if dropped:
-        return dropped
-    answers = client.run(_answer, workers=list(workers), on_error="return")
-    return {worker for worker, answer in answers.items() if answer is not True}
+def _meet(client: Client, workers: Sequence[str]) -> list[dict[str, Any]]:
+    """XGBoost's tracker, on the scheduler, and what it tells the ranks; nothing where there is one rank."""
+    if len(workers) == 1:
+        return [{}]
+    return [client.run_on_scheduler(_start_tracker, len(workers))] * len(workers)
 
 
-def _answer() -> bool:
-    return True
+def _start_tracker(ranks: int, dask_scheduler: Scheduler) -> dict[str, Any]:
+    from distributed.comm import get_address_host
+    from xgboost.tracker import RabitTracker
+
+    tracker = RabitTracker(n_workers=ranks, host_ip=get_address_host(dask_scheduler.address), sortby="task")
+    tracker.start()
+    threading.Thread(target=tracker.wait_for, daemon=True).start()
+    return dict(tracker.worker_args())
 
 
-def _matrix(part: EncodedPart) -> FloatArray:
-    return part.encoded.values
-
-
-def _target(part: EncodedPart) -> FloatArray:
-    return part.target
-
-
-def _weight(part: EncodedPart) -> FloatArray:
-    return np.ones(part.rows, np.float32) if part.weight is None else part.weight
+XGBOOST = Library(
+    name="xgboost",
+    parameters=PARAMETERS,
+    params=_params,
+    rank=XgboostRank,
+    meet=_meet,
+    metric="logloss",
+    cut=_cut,
+    room=_room,
+)

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 from xgboost import Booster, DMatrix, QuantileDMatrix, train
-from xgboost import dask as xgboost_dask
 
 from dataops.errors import Compute, InvalidInput
 from dataops.models.predictor import load_predictor
-from dataops.training.boosting import BoostingTrainer, fit_xgboost
+from dataops.training import boosting, boosting_rounds
+from dataops.training.boosting import XGBOOST, BoostingTrainer, XgboostRank, fit_xgboost
+from dataops.training.boosting_gang import Gang
+from dataops.training.fitting import Fitting
 
 FEW = {"rounds": 20, "max_depth": 4}
 
@@ -54,15 +57,17 @@ def test_the_same_cluster_gives_the_same_bytes_wherever_parts_lay(cluster, units
 def test_all_workers_take_part(cluster, units, place, monkeypatch):
     seen = []
 
-    class Watched(xgboost_dask.DaskQuantileDMatrix):
-        async def _map_local_data(self, **given):
-            await super()._map_local_data(**given)
-            seen.append({worker: len(held) for worker, held in self.worker_map.items()})
-            return self
+    class Watched(Gang):
+        def _start(self):
+            seen.append(dict(self.placed))
+            super()._start()
 
-    monkeypatch.setattr(xgboost_dask, "DaskQuantileDMatrix", Watched)
+    monkeypatch.setattr(boosting_rounds, "Gang", Watched)
     fit_xgboost(place(cluster, units, workers=[0] * 6), FEW, 0)
-    assert [sorted(counts.values()) for counts in seen] == [[2, 3]]  # the unit without rows is nowhere
+    [placed] = seen
+    workers = sorted(placed.values())
+    assert sorted(map(workers.count, set(workers))) == [2, 3]
+    assert 4 not in placed  # the unit without rows is nowhere
 
 
 def test_weights_count(cluster, make_part, place, held_out):
@@ -123,44 +128,70 @@ def test_no_rows_are_refused(cluster, make_part, place):
         fit_xgboost(place(cluster, [make_part(0, 0), make_part(0, 0)]), FEW, 0)
 
 
-def test_a_failure_with_all_workers_alive_is_not_tried_again(cluster, units, place, monkeypatch):
-    tried = []
+def test_a_failure_with_all_workers_alive_is_not_tried_again(cluster, units, place, monkeypatch, tmp_path):
+    tried = tmp_path / "tried"
 
-    def fail(*given, **named):
-        tried.append(1)
-        raise RuntimeError("a value of a row")
+    class Failing(XgboostRank):
+        def advance(self, rounds, *, save):
+            with tried.open("a") as file:
+                file.write("x")
+            raise RuntimeError("a value of a row")
 
-    monkeypatch.setattr(xgboost_dask, "train", fail)
+    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Failing))
     with pytest.raises(Compute, match="xgboost failed with RuntimeError") as refused:
         fit_xgboost(place(cluster, units), FEW, 0)
-    assert tried == [1]
+    assert tried.read_text() == "xx"  # once on each worker
     assert "value of a row" not in str(refused.value)
 
 
-def test_a_worker_killed_during_the_fit_costs_a_restart(
-    mortal_cluster, units, place, held_out, monkeypatch, tmp_path, caplog
+def killing(mark, *, after):
+    """A rank whose worker dies once, when it has trained `after` rounds; how often ranks were made stands beside."""
+
+    class Killing(XgboostRank):
+        def __init__(self, seat, order, parts):
+            super().__init__(seat, order, parts)
+            with mark.with_suffix(".begun").open("a") as file:
+                file.write(f"{self._done} ")
+
+        def advance(self, rounds, *, save):
+            if self._done == after:
+                try:
+                    mark.touch(exist_ok=False)
+                except FileExistsError:
+                    return super().advance(rounds, save=save)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().advance(rounds, save=save)
+
+    return replace(XGBOOST, rank=Killing)
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_a_fit_goes_on_from_the_last_round_where_a_worker_is_killed(
+    mortal_cluster, units, place, held_out, monkeypatch, tmp_path, caplog, after
 ):
-    mark = tmp_path / "killed"
-    mine = xgboost_dask.train
-
-    def train_and_kill_once(*given, **named):
-        from xgboost.callback import TrainingCallback
-
-        class KillOnce(TrainingCallback):
-            def after_iteration(self, model, epoch, evals_log):
-                if epoch == 5:
-                    try:
-                        mark.touch(exist_ok=False)
-                    except FileExistsError:
-                        return False
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return False
-
-        return mine(*given, **named, callbacks=[KillOnce()])
-
     undisturbed = fit_xgboost(place(mortal_cluster, units), FEW, 0)
-    monkeypatch.setattr(xgboost_dask, "train", train_and_kill_once)
+    monkeypatch.setattr(boosting, "XGBOOST", killing(tmp_path / "killed", after=after))
+    monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)  # so that each round is kept
     disturbed = fit_xgboost(place(mortal_cluster, units, workers=[0, 1, 0, 1, 0, 1]), FEW, 0)
-    assert mark.exists()
-    assert "workers lost in attempt 1 of 3" in caplog.text
-    assert auc(disturbed, held_out) == pytest.approx(auc(undisturbed, held_out), abs=0.01)
+    assert (tmp_path / "killed").exists()
+    assert f"workers lost in attempt 1 of 3, after round {after}" in caplog.text
+    assert set((tmp_path / "killed.begun").read_text().split()) == {"0", str(after)}
+    assert Booster(model_file=bytearray(disturbed)).num_boosted_rounds() == 20
+    assert auc(disturbed, held_out) == pytest.approx(auc(undisturbed, held_out), abs=0.001)
+
+
+def test_parts_that_were_released_are_made_again_where_a_worker_is_killed(
+    mortal_cluster, units, place, held_out, monkeypatch, tmp_path
+):
+    parts = place(mortal_cluster, units)
+    made = []
+
+    def again():
+        made.append(place(mortal_cluster, units))
+        return made[-1].futures
+
+    monkeypatch.setattr(boosting, "XGBOOST", killing(tmp_path / "killed", after=1))
+    model = fit_xgboost(replace(parts, fitting=Fitting(last_use=True, again=again)), FEW, 0)
+    assert len(made) == 1
+    assert all(future.status == "cancelled" for future in (*parts.futures, *made[0].futures))
+    assert auc(model, held_out) > 0.7

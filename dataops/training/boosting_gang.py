@@ -1,0 +1,235 @@
+"""The driver's side of boosting: a rank on each worker, started together, driven in step, given up together.
+
+1. Ranks talk to each other directly, so one that is lost loses them all: `WorkersLost` says so, and the caller decides.
+2. What is asked of ranks while they train goes to them by Dask's ``run``: a worker that Dask has paused still answers.
+3. A rank that hangs, since another is gone, is ended with its worker, which its nanny starts again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dataops.errors import Compute, DataopsError
+from dataops.records import new_nonce
+from dataops.training.boosting_ranks import (
+    Advance,
+    Order,
+    Rank,
+    Seat,
+    advance_rank,
+    end_rank,
+    start_rank,
+    turn_stderr_away,
+    turn_stderr_back,
+)
+from dataops.training.parts import PartsOnCluster
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 5.0
+PAUSED_SECONDS = 60.0
+RESTART_SECONDS = 60
+
+Meet = Callable[["Client", Sequence[str]], Sequence[Mapping[str, Any]]]
+"""How ranks find each other: from the workers' addresses in the order of ranks, what each of them is told."""
+
+_log = logging.getLogger(__name__)
+
+
+class WorkersLost(Exception):
+    """Workers that held ranks are gone; `count` of them."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count = count
+
+
+@dataclass(kw_only=True)
+class Gang:
+    """Ranks on workers: a context manager that starts them and leaves none behind.
+
+    Attributes
+    ----------
+    placed : the worker of each unit; the order of workers is that of ranks.
+    name : what messages call the library.
+    """
+
+    parts: PartsOnCluster
+    placed: Mapping[int, str]
+    name: str
+    kind: type[Rank]
+    meet: Meet
+    order: Order
+    _names: dict[str, str] = field(default_factory=dict)
+    _kept: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def workers(self) -> list[str]:
+        """Addresses in the order of ranks."""
+        return list(dict.fromkeys(self.placed.values()))
+
+    def __enter__(self) -> Self:
+        nonce = new_nonce()
+        self._names = {worker: f"{self.name}-{nonce}-{rank}" for rank, worker in enumerate(self.workers)}
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def advance(self, rounds: int, *, save: bool) -> list[Advance]:
+        """What `rounds` more rounds came to, by rank.
+
+        Raises
+        ------
+        WorkersLost : one at least is gone.
+        Compute : the library failed.
+        """
+        answers = self._ask(partial(advance_rank, save=save), self._names, rounds)
+        failed = [answer for answer in answers.values() if isinstance(answer, BaseException)]
+        if failed:
+            self._raise(failed[0])
+        return [answers[worker] for worker in self.workers]
+
+    def _start(self) -> None:
+        client, workers = self.parts.client, self.workers
+        threads = client.nthreads(workers)
+        if set(threads) != set(workers):
+            raise WorkersLost(len(set(workers) - set(threads)))
+        meetings = self.meet(client, workers)
+        # XGBoost's native code says who got which rank, whatever its verbosity
+        self._kept = client.run(turn_stderr_away, workers=workers)
+        futures = []
+        for rank, (worker, meeting) in enumerate(zip(workers, meetings, strict=True)):
+            seat = Seat(
+                name=self._names[worker], rank=rank, ranks=len(workers), threads=threads[worker], meeting=meeting
+            )
+            units = [self.parts.futures[unit] for unit, where in self.placed.items() if where == worker]
+            futures.append(
+                client.submit(
+                    start_rank,
+                    self.kind,
+                    seat,
+                    self.order,
+                    units,
+                    key=f"start-{seat.name}",
+                    workers=[worker],
+                    allow_other_workers=False,
+                    pure=False,
+                )
+            )
+        self._await(futures)
+
+    def _await(self, futures: Sequence[Future[Any]]) -> None:
+        """Wait until all ranks are made."""
+        paused_since: float | None = None
+        while any(future.status == "pending" for future in futures):
+            failed = [future for future in futures if future.status in ("error", "lost", "cancelled")]
+            if failed:
+                break
+            if gone := self._gone():
+                for future in futures:
+                    future.cancel()
+                raise WorkersLost(len(gone))
+            paused_since = self._look_for_paused(paused_since)
+            time.sleep(POLL_SECONDS / 10)
+        for future in futures:
+            if future.status == "error":
+                self._raise(future.exception())
+            if future.status != "finished":
+                raise WorkersLost(max(1, len(self._gone())))
+
+    def _look_for_paused(self, since: float | None) -> float | None:
+        """Since when a worker takes no tasks, for all of its memory is in use; None: all of them do."""
+        known = self.parts.client.scheduler_info(n_workers=-1)["workers"]
+        if not any(known.get(worker, {}).get("status") == "paused" for worker in self.workers):
+            return None
+        now = time.monotonic()
+        if since is not None and now - since > PAUSED_SECONDS:
+            raise Compute(
+                f"{self.name}: a worker uses so much memory that Dask has paused it for {PAUSED_SECONDS:.0f} seconds; "
+                "raise `memory_limit` in the cluster file, or take more workers"
+            )
+        return since or now
+
+    def _ask(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
+        """The answer of each rank's worker to ``function(*given)``: a value, or the exception that it raised."""
+        answers: dict[str, Any] = {}
+
+        def ask() -> None:
+            try:
+                answers.update(self.parts.client.run(function, *given, workers=self.workers, on_error="return"))
+            except Exception as error:  # noqa: BLE001 - told to whoever waits
+                answers.update(dict.fromkeys(self.workers, error))
+
+        asking = Thread(target=ask, daemon=True)
+        asking.start()
+        gone_since: float | None = None
+        asking.join(POLL_SECONDS)
+        while asking.is_alive():
+            if gone := self._gone():
+                gone_since = gone_since or time.monotonic()
+                if time.monotonic() - gone_since > GRACE_SECONDS:
+                    self._restart()
+                    raise WorkersLost(len(gone))
+            asking.join(POLL_SECONDS)
+        return answers
+
+    def _raise(self, error: BaseException | None) -> None:
+        """Raise what a rank's failure comes to: a lost worker where there is one, else the failure."""
+        if isinstance(error, DataopsError):
+            raise error
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:  # the scheduler may not have seen yet that a worker is gone
+            if gone := self._gone() or self._silent():
+                raise WorkersLost(len(gone))
+            if not isinstance(error, OSError):
+                break
+            time.sleep(POLL_SECONDS)
+        raise Compute(f"{self.name} failed with {type(error).__name__}; the workers' logs say where")
+
+    def _gone(self) -> set[str]:
+        """Workers that the scheduler has dropped."""
+        return set(self.workers) - set(self.parts.client.nthreads())
+
+    def _silent(self) -> set[str]:
+        """Workers that don't answer, which the scheduler may not have seen yet."""
+        answers = self.parts.client.run(_answer, workers=self.workers, on_error="return")
+        return {worker for worker, answer in answers.items() if answer is not True}
+
+    def _restart(self) -> None:
+        """End the ranks that are left with their workers, since they may wait for a rank that is gone, for ever."""
+        left = [worker for worker in self.workers if worker not in self._gone()]
+        _log.info("%s: %d workers are started again, since another was lost", self.name, len(left))
+        try:
+            self.parts.client.restart_workers(left, timeout=RESTART_SECONDS, raise_for_error=False)
+        except Exception as error:  # noqa: BLE001 - workers without a nanny; theirs is whoever started them
+            _log.warning("%s: workers can't be started again here (%s)", self.name, type(error).__name__)
+
+    def _end(self) -> None:
+        client = self.parts.client
+        there = [worker for worker in client.nthreads() if worker in self._names]  # a dead one is waited for, 30 s
+        if not there:
+            return
+        client.run(end_rank, self._names, workers=there, on_error="ignore")
+        kept = [worker for worker in there if worker in self._kept]
+        client.run(turn_stderr_back, self._kept, workers=kept, on_error="ignore")
+
+
+def _answer() -> bool:
+    return True
