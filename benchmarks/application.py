@@ -1,19 +1,28 @@
 """What an application waits for: import, first load, and requests while versions change.
 
 ``python -m benchmarks.application`` prints it; the application is examples/app, in a process where Dask, pandas and
-scikit-learn can't be imported, asked over HTTP by two threads; promotions and rollbacks take turns.
+scikit-learn can't be imported, asked over HTTP by two threads; promotions and rollbacks take turns. Last, how long
+answers take while a large model is read beside them.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import xgboost
 
+from dataops.features.encoder import Encoded
+from dataops.models.native import load_native
+from dataops.models.predictor import BOOSTED, Predictor, load_predictor
 from tests.runtime.examples import make_registry, promote, register, wait_until
 from tests.runtime.traffic import EVERY, Client, Traffic, change_versions, serving
 
@@ -43,6 +52,7 @@ def main() -> None:
         promote(registry, 1)
         print_first(models)
         print_traffic(models, requests)
+    print_held_up(trees=1000)
 
 
 def print_first(models: Path) -> None:
@@ -71,6 +81,55 @@ def print_traffic(models: Path, requests: int) -> None:
         half, most = np.percentile(one, [50, 99])
         print(f"{name:9} median {half:6.2f} ms   p99 {most:6.2f} ms   longest {one.max():6.2f} ms")
     print(f"longest while changing is {changing.max() - np.percentile(usual, 99):.1f} ms beyond the usual p99")
+
+
+def read_trees(data: bytes) -> Predictor:
+    """As the runtime does: by XGBoost's library, or its package where that lies elsewhere."""
+    return load_native(data) or load_predictor(BOOSTED, data)
+
+
+def print_held_up(trees: int) -> None:
+    """How long answers of trees take while nothing happens, and while large models are read beside them."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(20_000, 30)).astype(np.float32)
+    matrix = xgboost.DMatrix(rows, rows[:, 0] + rows[:, 1] * rows[:, 2] + random.normal(size=len(rows)) > 0)
+    trained = xgboost.train({"objective": "binary:logistic", "max_depth": 6, "eta": 0.05}, matrix, trees)
+    data = bytes(trained.save_raw("ubj"))
+    model = read_trees(data)
+    row = Encoded.of(rows[:1], np.empty((1, 0), np.int32))
+    done, took = threading.Event(), []
+
+    def ask() -> None:
+        here, there = socket.socketpair()
+        while not done.wait(0.002):
+            begun = time.perf_counter()
+            for _ in range(4):  # as often as an answer over HTTP lets go of Python's lock
+                here.send(b"rows")
+                there.recv(4)
+            model.predict(row)
+            took.append((begun, time.perf_counter()))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    loads = []
+    gc.collect()  # of what the imports left here, a tenth of a second
+    for _ in range(8):
+        time.sleep(0.3)
+        begun = time.perf_counter()
+        read_trees(data)
+        loads.append((begun, time.perf_counter()))
+    done.set()
+    for thread in threads:
+        thread.join()
+    print(
+        f"{trees:,} trees are read in {np.median([end - begun for begun, end in loads]) * 1000:.0f} ms, beside answers:"
+    )
+    beside = [any(a < end and begun < b for a, b in loads) for begun, end in took]
+    for name, wanted in (("quiet", False), ("reading", True)):
+        seconds = [end - begun for (begun, end), one in zip(took, beside, strict=True) if one == wanted]
+        half, most = np.percentile(seconds, [50, 99]) * 1000
+        print(f"{name:9} median {half:6.2f} ms   p99 {most:6.2f} ms   longest {max(seconds) * 1000:6.2f} ms")
 
 
 if __name__ == "__main__":
