@@ -112,10 +112,8 @@ def compare(scored: ScoredSet, folder: Path, *, every: int) -> dict[str, Any]:
         apart = float(np.abs(scores.astype(np.float64) - asked.scores).max())
         same = float((scores.astype(np.float32) == asked.scores).mean())
         found[name] = {"largest": apart, "equal": same, "seconds": round(seconds, 2)}
-        print(
-            f"{name:<12} at most {apart:.1e} from the rescore, as float32 {same:.1%} of rows to the bit, {seconds:.1f} s",
-            flush=True,
-        )
+        equal = f"as float32 {same:.1%} of rows to the bit"
+        print(f"{name:<12} at most {apart:.1e} from the rescore, {equal}, {seconds:.1f} s", flush=True)
         require(apart <= CLOSE, f"{name}: a probability is {apart:.2g} off")
     require_equal_matrix(asked)
     return found
