@@ -95,6 +95,17 @@ def override_of(registry: Registry, move: AliasMove) -> Override | None:
         return None
 
 
+def tell_ended(registry: Registry, move: AliasMove, *, now: datetime) -> str | None:
+    """That the override ended by which `move` was made, and what to do; None where there is none, or it holds."""
+    found = override_of(registry, move)
+    if found is None or now <= found.until:
+        return None
+    return (
+        f"{move.model}@{move.version} was promoted against its gates until {found.until:%Y-%m-%d}, which is over: "
+        f"promote it anew, or another version, or `dataops model rollback {move.model}`"
+    )
+
+
 def _promotion_behind(registry: Registry, move: AliasMove) -> AliasMove:
     """`move`, or where it is a rollback the promotion that it went back to."""
     if move.kind is not MoveKind.ROLLED_BACK:

@@ -43,6 +43,7 @@ from dataops.runs.kinds import made_by
 from dataops.runs.ledger import Run, RunState, State, new_run_id
 from dataops.runs.lineage import tell_lineage
 from dataops.runs.linking import is_known, link_nothing, link_units, linkable
+from dataops.runs.overrides import ended_overrides
 from dataops.runs.planning import Planned, pinned_challengers, pinned_model, plan_job, replan
 from dataops.runs.report import report_path, write_run_report
 from dataops.runs.workspace import Workspace
@@ -185,6 +186,8 @@ def _carry_out(
             "  note: the code changed since this run began, so no later run relies on what comes of it; "
             "--again starts a new one with the code as it is"
         )
+    for ended in ended_overrides(workspace, planned.job, now=now_utc()):
+        progress.say(f"  note: {ended}")
     tell_lineage(workspace, run, planned, EventType.START, progress)
     announced = done = False
     told: set[str] = set()

@@ -14,7 +14,7 @@ from dataops.declarations.promotion import Promotion
 from dataops.errors import Conflict, Integrity, InvalidInput, NotFound
 from dataops.promotion.evidence import Sources
 from dataops.promotion.findings import Called, Measured
-from dataops.promotion.override import Override, override_of, parse_override
+from dataops.promotion.override import Override, override_of, parse_override, tell_ended
 from dataops.promotion.promote import promote
 from dataops.promotion.verdict import verdict_key
 from dataops.records import digest_bytes
@@ -196,6 +196,17 @@ def test_a_rollback_to_a_version_that_was_promoted_against_its_gates_shows_that(
     assert override_of(registry, back) == against_the_gates()
     again = rollback(registry, "income", actor="bob", reason="worse")
     assert (again.version, override_of(registry, again)) == (1, None)
+
+
+def test_an_override_that_ended_is_told_with_what_to_do(registry):
+    promoted(registry, register(registry, 0.9))
+    moved = promoted(registry, register(registry, 0.5), override=against_the_gates()).move
+    end = AT + timedelta(days=30)
+    assert tell_ended(registry, moved, now=end) is None
+    told = tell_ended(registry, moved, now=end + timedelta(seconds=1))
+    assert told.startswith("income@2 was promoted against its gates until 2026-03-02, which is over")
+    promoted(registry, register(registry, 0.95))
+    assert tell_ended(registry, current(registry, "income"), now=end + timedelta(days=9)) is None
 
 
 def test_an_override_that_nobody_needed_is_not_recorded(registry):
