@@ -17,7 +17,8 @@ from dataops.declarations.templates import template_folder
 from dataops.declarations.train import TrainJob
 from dataops.demo.census import ARCHIVE, write_census
 from dataops.demo.fetch import cache_folder, fetch
-from dataops.features.encoder import encode, fit_encoder
+from dataops.features.encoder import encode
+from dataops.features.fitting import asked_of, fit_encoder
 from dataops.features.summary import summarise
 from dataops.governance.checking import check_rows
 from dataops.governance.expressions import evaluate, parse_expression
@@ -50,7 +51,8 @@ def main() -> None:
         files = sorted(folders.historical.iterdir()) + sorted(folders.production.iterdir())
         table = pa.concat_tables([pq.read_table(path) for path in files])
         measure("read Parquet, all columns", table.num_rows, lambda: [pq.read_table(path) for path in files])
-    numeric, categorical = job.features.numeric.columns, job.features.categorical.columns
+    asked = asked_of(job.features)
+    numeric, categorical = asked.numeric, asked.categorical
     band = parse_expression("cut(age, 15, 25, 35, 45, 55, 65, 95)", where="benchmark")
     generalise = parse_mask({"generalise": {"width": 5}}, where="benchmark")
     encoder = fit_encoder(summarise(table, numeric, categorical), job.features)

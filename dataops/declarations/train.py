@@ -17,67 +17,11 @@ from dataops.declarations.declaration import (
     TrainerName,
     find_repeats,
 )
+from dataops.declarations.features import FeatureSpec
 from dataops.declarations.inputs import INPUT, evaluation_name
 from dataops.declarations.loader import Finding
 from dataops.declarations.metrics import Metric
 from dataops.governance.grant import Purpose
-
-
-class NumericFeatures(Declaration):
-    """Columns that enter a model as numbers."""
-
-    columns: tuple[ColumnName, ...] = ()
-    """Names of numeric columns. Default: none."""
-    impute: Literal["median", "mean"] | float = "median"
-    """What stands in for a missing value: `median` or `mean` of the training rows, or a number in the column's unit.
-    Default: `median`."""
-    scale: Literal["standard", "none"] = "standard"
-    """`standard` shifts to mean 0 and scales to standard deviation 1 over the training rows; `none` leaves values as
-    they are. Default: `standard`."""
-
-    def check(self) -> Iterator[Finding]:
-        """Repeated columns."""
-        yield from find_repeats(self.columns, ("columns",))
-
-
-class CategoricalFeatures(Declaration):
-    """Columns that enter a model as one of a set of values."""
-
-    columns: tuple[ColumnName, ...] = ()
-    """Names of columns of text, booleans or whole numbers. Default: none."""
-    min_count: Annotated[int, Field(ge=1)] = 1
-    """Training rows that a value needs to count as a category, at least 1; rarer values are coded as unknown.
-    Default: 1."""
-    encode: Literal["ordinal"] = "ordinal"
-    """How categories become numbers: `ordinal`, a code per category in sorted order, 0 for unknown. Default:
-    `ordinal`."""
-
-    def check(self) -> Iterator[Finding]:
-        """Repeated columns."""
-        yield from find_repeats(self.columns, ("columns",))
-
-
-class FeatureSpec(Declaration):
-    """The columns that a model sees, and how; frozen into the model version as its feature program."""
-
-    numeric: NumericFeatures = NumericFeatures()
-    """Columns that enter as numbers. Default: none."""
-    categorical: CategoricalFeatures = CategoricalFeatures()
-    """Columns that enter as categories. Default: none."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All feature columns: the numeric ones, then the categorical ones."""
-        return (*self.numeric.columns, *self.categorical.columns)
-
-    def check(self) -> Iterator[Finding]:
-        """No feature at all, or one listed as both kinds."""
-        if not self.columns:
-            yield Finding(place=(), message="no features: list columns under numeric or categorical")
-        for position, name in enumerate(self.categorical.columns):
-            if name in self.numeric.columns:
-                place = ("categorical", "columns", position)
-                yield Finding(place=place, message=f"{name!r} is listed under numeric too; keep one of the two")
 
 
 class Candidate(Declaration):
@@ -143,12 +87,10 @@ class TrainJob(Declaration):
 
     def check(self) -> Iterator[Finding]:
         """The target or the weight among the features, repeated candidates."""
-        for kind, spec in (("numeric", self.features.numeric), ("categorical", self.features.categorical)):
-            for position, name in enumerate(spec.columns):
-                if name in (self.target.strip().strip('"'), self.weight):
-                    what = "weight" if name == self.weight else "target"
-                    place = ("features", kind, "columns", position)
-                    yield Finding(place=place, message=f"{name!r} is the {what}, so it can't be a feature")
+        for place, name in self.features.places():
+            if name in (self.target.strip().strip('"'), self.weight):
+                what = "weight" if name == self.weight else "target"
+                yield Finding(place=("features", *place), message=f"{name!r} is the {what}, so it can't be a feature")
         for position, candidate in enumerate(self.candidates):
             if candidate in self.candidates[:position]:
                 yield Finding(place=("candidates", position), message="the same trainer and params are listed twice")

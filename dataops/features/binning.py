@@ -6,10 +6,14 @@
    numbers to 13 significant bits.
 3. Edges are numbers as the encoder gives them. It keeps order, so a bin is an interval of the column's own numbers too.
 4. The `MOST_CATEGORIES` most frequent categories of a column have a cell each, the rest one together. The encoder knows
-   none of fewer rows than the policies ask for.
+   none of fewer rows than the policies ask for. So do bins and buckets. What is looked up for a category is counted as
+   the number that it is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +21,16 @@ import pyarrow as pa
 
 from dataops.features.cells import UNKNOWN, CategoryCells, Cells, Floats32, NumberCells
 from dataops.features.columns import Floats, Ints
-from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn, encode
+from dataops.features.encoder import Encoder, encode
+from dataops.features.kinds import (
+    BinColumn,
+    CodeColumn,
+    HashColumn,
+    IndicatorColumn,
+    LookupColumn,
+    NumberColumn,
+    NumericColumn,
+)
 from dataops.features.summary import NumericSummary, Summary, starts_of, values_of
 
 PARTS = 50
@@ -32,9 +45,41 @@ def fit_cells(summary: Summary, encoder: Encoder) -> tuple[Cells, ...]:
     ----------
     summary : of the rows that `encoder` was fitted on.
     """
-    numbers = [_number_cells(column, summary.numeric_column(column.name)) for column in encoder.numeric]
-    categories = [_category_cells(column, summary) for column in encoder.categorical]
-    return (*numbers, *categories)
+    return tuple(_cells(column, summary) for column in encoder.columns)
+
+
+def _cells(column: NumberColumn | CodeColumn, summary: Summary) -> Cells:
+    match column:
+        case NumericColumn():
+            return _number_cells(column, summary.numeric_column(column.source))
+        case IndicatorColumn():
+            edges = np.array([0.5], np.float32)
+            return NumberCells(name=column.name, edges=edges, fill=0, points=(1, 2), coarse=np.arange(3))
+        case LookupColumn():
+            return _lookup_cells(column, _rows_of(column.source, column.categories, summary))
+        case BinColumn():
+            edges = np.array(column.edges)
+            places = np.searchsorted(edges, values_of(summary.numeric_column(column.source).keys), side="right")
+            counts = summary.numeric_column(column.source).counts
+            return _code_cells(column.name, np.bincount(places, counts, minlength=len(edges) + 1))
+        case HashColumn():
+            counted = summary.categorical_column(column.source)
+            codes = np.array([column.code_of(text) for text in counted.values.to_pylist()], np.int64)
+            return _code_cells(column.name, np.bincount(codes - 1, counted.counts, minlength=column.buckets))
+        case _:
+            return _code_cells(column.name, _rows_of(column.source, column.categories, summary))
+
+
+def _rows_of(source: str, categories: Sequence[str], summary: Summary) -> Ints:
+    """Training rows of each of `categories`."""
+    by_target = next((one for one in summary.targets if one.name == source), None)
+    if by_target is None:
+        counted = summary.categorical_column(source)
+        values, rows = counted.values, counted.counts
+    else:
+        values, rows = by_target.values, by_target.rows[:-1].sum(axis=1)
+    found = dict(zip(values.to_pylist(), rows.tolist(), strict=True))
+    return np.array([found.get(category, 0) for category in categories], np.int64)
 
 
 def _number_cells(column: NumericColumn, summary: NumericSummary) -> NumberCells:
@@ -47,16 +92,35 @@ def _number_cells(column: NumericColumn, summary: NumericSummary) -> NumberCells
         np.minimum(_encoded(column, starts_of(keys[heavy])), values),
         np.maximum(_encoded(column, starts_of(keys[heavy] + 1)), np.nextafter(values, _LARGEST)),
     ]
+    fill = _encoded(column, np.array([column.fill]))[0]
+    return _cells_of(column.name, edges, values, fill)
+
+
+def _lookup_cells(column: LookupColumn, rows: Ints) -> NumberCells:
+    """Of the values that are looked up; categories of one value count together."""
+    values, places = np.unique(np.array(column.values, np.float32), return_inverse=True)
+    counts = np.bincount(places, rows, minlength=len(values)).astype(np.int64)
+    begins, heavy = bin_starts(counts, PARTS)
+    edges = [values[begins & ~heavy], values[heavy], np.nextafter(values[heavy], _LARGEST)]
+    return _cells_of(column.name, edges, values[heavy], np.float32(column.other))
+
+
+def _cells_of(name: str, edges: Sequence[Floats32], own: Floats32, fill: np.float32) -> NumberCells:
+    """The cells between `edges`.
+
+    Parameters
+    ----------
+    edges : where bins begin, then where the bins of the values in `own` do, and where they end.
+    """
     lower, upper = edges[1:]
     edge = np.unique(np.concatenate(edges))
-    place = np.searchsorted(edge, values, side="right")
-    own = (edge[np.maximum(place - 1, 0)] == lower) & (edge[np.minimum(place, len(edge) - 1)] == upper)
-    fill = int(np.searchsorted(edge, _encoded(column, np.array([column.fill])), side="right")[0])
+    place = np.searchsorted(edge, own, side="right")
+    alone = (edge[np.maximum(place - 1, 0)] == lower) & (edge[np.minimum(place, len(edge) - 1)] == upper)
     return NumberCells(
-        name=column.name,
+        name=name,
         edges=edge,
-        fill=fill,
-        points=tuple((1 + place[own]).tolist()),
+        fill=int(np.searchsorted(edge, fill, side="right")),
+        points=tuple((1 + place[alone]).tolist()),
         coarse=np.arange(len(edge) + 2),
     )
 
@@ -82,10 +146,9 @@ def _encoded(column: NumericColumn, values: Floats) -> Floats32:
     return encode(alone, pa.table({column.name: values})).numeric[:, 0]
 
 
-def _category_cells(column: CategoricalColumn, summary: Summary) -> CategoryCells:
-    counted = summary.categorical_column(column.name)
-    rows = dict(zip(counted.values.to_pylist(), counted.counts.tolist(), strict=True))
-    by_rows = sorted(range(len(column.categories)), key=lambda place: (-rows.get(column.categories[place], 0), place))
-    of_code = np.full(len(column.categories), UNKNOWN + 1 + MOST_CATEGORIES)
+def _code_cells(name: str, rows: npt.NDArray[Any]) -> CategoryCells:
+    """The cells of codes 1, 2 ... that so many `rows` have."""
+    by_rows = sorted(range(len(rows)), key=lambda place: (-rows[place], place))
+    of_code = np.full(len(rows), UNKNOWN + 1 + MOST_CATEGORIES)
     of_code[sorted(by_rows[:MOST_CATEGORIES])] = UNKNOWN + 1 + np.arange(min(len(by_rows), MOST_CATEGORIES))
-    return CategoryCells(name=column.name, of_code=of_code, coarse=np.arange(int(of_code.max(initial=UNKNOWN)) + 1))
+    return CategoryCells(name=name, of_code=of_code, coarse=np.arange(int(of_code.max(initial=UNKNOWN)) + 1))

@@ -176,6 +176,13 @@ def array_of(values: Sequence[Any]) -> pa.Array:
     return pa.array(values)
 
 
+def of_numpy(values: npt.NDArray[Any]) -> pa.Array:
+    """`values`, ``(n,)`` numbers, none of them null: `numpy_of` the other way round, and for its reason."""
+    contiguous = np.ascontiguousarray(values)
+    kind = pa.from_numpy_dtype(contiguous.dtype)
+    return pa.Array.from_buffers(kind, len(contiguous), [None, pa.py_buffer(contiguous)])
+
+
 def _text_array(values: Sequence[Any]) -> pa.StringArray:
     texts = [b"" if value is None else value.encode() for value in values]
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)

@@ -49,13 +49,16 @@ def column_transformer(program: FeatureProgram, *, filtered: bool = False) -> An
             f"the program leaves out rows that `{program.steps.where.sql}` is not true for, and scikit-learn's "
             "transformers can't: leave them out yourself, and say so with filtered=True"
         )
+    if program.encoder.version > 1:
+        raise InvalidInput("the program has features that can't be told as scikit-learn's transformers yet")
     try:
         from sklearn.compose import ColumnTransformer
 
         nothing = pa.table([pa.nulls(1, field.type) for field in program.schema()], program.schema()).to_pandas()
     except ImportError as error:
         raise Compute(f"{error.name} isn't installed here, which scikit-learn's transformers need") from None
-    numeric, categorical = program.encoder.numeric, program.encoder.categorical
+    numeric = [one for one in program.encoder.numeric if isinstance(one, NumericColumn)]
+    categorical = [one for one in program.encoder.categorical if isinstance(one, CategoricalColumn)]
     parts = [_numbers(program, numeric)] if numeric else []
     parts += [_categories(program, categorical)] if categorical else []
     return ColumnTransformer(parts).fit(nothing)  # learns which columns there are: the parts are fitted already

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from dataops.errors import Format, InvalidInput, NotFound, near_match
 from dataops.features.columns import Floats, Ints, column_of, read_categories, read_numbers, require_columns
 from dataops.features.exactsum import exact_moments
+from dataops.features.target import Outcomes, TargetSummary, merge_targets, summarise_target
 from dataops.records import Record
 
 Keys = npt.NDArray[np.int32]
@@ -148,11 +149,15 @@ class CategorySummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Summary:
-    """What is known of some rows: one entry per column asked for, in the order asked for."""
+    """What is known of some rows: one entry per column asked for, in the order asked for.
+
+    `targets` are of the columns whose categories a mean of the target is asked for.
+    """
 
     rows: int
     numeric: tuple[NumericSummary, ...]
     categorical: tuple[CategorySummary, ...]
+    targets: tuple[TargetSummary, ...] = ()
 
     def numeric_column(self, name: str) -> NumericSummary:
         """The numeric column `name`; NotFound if it isn't summarised."""
@@ -163,10 +168,15 @@ class Summary:
         found = next((column for column in self.categorical if column.name == name), None)
         return found or _unknown(name, self.categorical)
 
+    def target_column(self, name: str) -> TargetSummary:
+        """The target by category of the column `name`; NotFound if it isn't summarised."""
+        return next((column for column in self.targets if column.name == name), None) or _unknown(name, self.targets)
+
     def record(self) -> Record:
         """The summary as JSON."""
         numeric, categorical = ([column.record() for column in part] for part in (self.numeric, self.categorical))
-        return {"rows": self.rows, "numeric": numeric, "categorical": categorical}
+        targets = {"targets": [column.record() for column in self.targets]} if self.targets else {}
+        return {"rows": self.rows, "numeric": numeric, "categorical": categorical, **targets}
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
@@ -179,23 +189,37 @@ class Summary:
         try:
             numeric = tuple(NumericSummary.from_record(column) for column in record["numeric"])
             categorical = tuple(CategorySummary.from_record(column) for column in record["categorical"])
-            return cls(rows=record["rows"], numeric=numeric, categorical=categorical)
+            targets = tuple(TargetSummary.from_record(column) for column in record.get("targets", ()))
+            return cls(rows=record["rows"], numeric=numeric, categorical=categorical, targets=targets)
         except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise Format(f"not a summary: {type(error).__name__} while reading it") from None
 
 
-def summarise(table: pa.Table, numeric: Sequence[str], categorical: Sequence[str]) -> Summary:
+def summarise(
+    table: pa.Table,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    targets: Sequence[str] = (),
+    outcomes: Outcomes | None = None,
+) -> Summary:
     """The summary of `table`'s rows, however few: `numeric` columns as numbers, `categorical` ones as categories.
+
+    Parameters
+    ----------
+    targets, outcomes : the columns by whose categories the target is summed, and the target.
 
     Raises
     ------
-    InvalidInput : a column is missing, or of a type that can't be summarised so.
+    InvalidInput : a column is missing, or of a type that can't be summarised so; a target that isn't a whole number.
     """
-    require_columns(table.column_names, [*numeric, *categorical], what="the summary")
+    require_columns(table.column_names, [*numeric, *categorical, *targets], what="the summary")
     return Summary(
         rows=table.num_rows,
         numeric=tuple(_summarise_numbers(name, column_of(table, name)) for name in numeric),
         categorical=tuple(_summarise_categories(name, column_of(table, name)) for name in categorical),
+        targets=tuple(
+            summarise_target(name, column_of(table, name), outcomes) for name in targets if outcomes is not None
+        ),
     )
 
 
@@ -214,6 +238,7 @@ def merge(summaries: Sequence[Summary]) -> Summary:
         rows=sum(summary.rows for summary in summaries),
         numeric=tuple(_merge_numbers(parts) for parts in zip(*(s.numeric for s in summaries), strict=True)),
         categorical=tuple(_merge_categories(parts) for parts in zip(*(s.categorical for s in summaries), strict=True)),
+        targets=tuple(merge_targets(parts) for parts in zip(*(s.targets for s in summaries), strict=True)),
     )
 
 
@@ -222,7 +247,7 @@ def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:
     usable = np.isfinite(values)
     finite = values if usable.all() else values[usable]
     total, squares = exact_moments(finite)
-    keys, counts = np.unique(_keys_of(finite), return_counts=True)
+    keys, counts = np.unique(keys_of(finite), return_counts=True)
     missing = int(np.count_nonzero(np.isnan(values))) if len(finite) < len(values) else 0
     return NumericSummary(
         name=name,
@@ -238,7 +263,7 @@ def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:
     )
 
 
-def _keys_of(values: Floats) -> Keys:
+def keys_of(values: Floats) -> Keys:
     """Each value rounded to 13 significant bits, as an int that sorts as the value does; both zeros are 0."""
     keys = np.empty(len(values), np.int32)
     for start in range(0, len(values), _BLOCK):
@@ -309,7 +334,9 @@ def _count_texts(texts: pa.StringArray, counts: Ints) -> tuple[pa.StringArray, I
 
 
 def _shape(summary: Summary) -> Any:
-    return tuple(column.name for column in summary.numeric), tuple(column.name for column in summary.categorical)
+    return tuple(
+        tuple(column.name for column in part) for part in (summary.numeric, summary.categorical, summary.targets)
+    )
 
 
 def _square_root(value: Fraction) -> float:
@@ -318,5 +345,5 @@ def _square_root(value: Fraction) -> float:
     return math.ldexp(math.sqrt(value / Fraction(4) ** halvings), halvings) if value > 0 else 0.0
 
 
-def _unknown(name: str, columns: Sequence[NumericSummary] | Sequence[CategorySummary]) -> Any:
+def _unknown(name: str, columns: Sequence[NumericSummary] | Sequence[CategorySummary] | Sequence[TargetSummary]) -> Any:
     raise NotFound(f"the summary has no column '{name}'.{near_match(name, [column.name for column in columns])}")

@@ -13,6 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataops.features.kinds import (
+    BinColumn,
+    CategoricalColumn,
+    CodeColumn,
+    HashColumn,
+    LookupColumn,
+    NumberColumn,
+)
 from dataops.features.program import FeatureProgram
 from dataops.features.reference import Reference
 from dataops.governance.grant import ColumnDecision, Grant
@@ -117,8 +125,8 @@ def _names(decisions: Sequence[ColumnDecision]) -> str:
 
 
 def _features(program: FeatureProgram) -> list[str]:
-    numeric = [plain(column.name) for column in program.encoder.numeric]
-    categorical = [f"{plain(c.name)} ({len(c.categories)} known values)" for c in program.encoder.categorical]
+    numeric = [plain(column.name) + _extent(column) for column in program.encoder.numeric]
+    categorical = [plain(column.name) + _extent(column) for column in program.encoder.categorical]
     derived = [f"{plain(name)} = {plain(expression.sql)}" for name, expression in program.steps.derive]
     generalised = [f"{plain(name)} ({plain(mask)})" for name, mask in program.steps.generalise]
     population = plain(program.steps.where.sql) if program.steps.where else "all rows"
@@ -130,6 +138,18 @@ def _features(program: FeatureProgram) -> list[str]:
         f"- **Rows it applies to:** {population}",
         f"- **Feature program:** {plain(program.digest)}",
     ]
+
+
+def _extent(column: NumberColumn | CodeColumn) -> str:
+    match column:
+        case CategoricalColumn() | LookupColumn():
+            return f" ({len(column.categories)} known values)"
+        case BinColumn():
+            return f" ({len(column.edges) + 1} bins)"
+        case HashColumn():
+            return f" ({column.buckets} buckets)"
+        case _:
+            return ""
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:

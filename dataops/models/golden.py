@@ -22,6 +22,14 @@ import pyarrow.types as pt
 
 from dataops.errors import Format, Integrity
 from dataops.features.columns import array_of, is_number
+from dataops.features.kinds import (
+    BinColumn,
+    CategoricalColumn,
+    CodeColumn,
+    LookupColumn,
+    NumberColumn,
+    NumericColumn,
+)
 from dataops.features.program import FeatureProgram
 from dataops.models.predictor import Predictor
 from dataops.models.scoring import score_table
@@ -145,11 +153,25 @@ def _made_up(program: FeatureProgram) -> pa.Table:
 
 def _values(program: FeatureProgram, field: pa.Field) -> Iterator[pa.Array]:
     """Arrays of one value of `field`'s type: what the encoder knows of the column, then what its type suggests."""
-    for number in (one for one in program.encoder.numeric if one.name == field.name):
-        yield from _cast([number.fill, number.mean, number.mean - number.scale, number.mean + 2 * number.scale], field)
-    for category in (one for one in program.encoder.categorical if one.name == field.name):
-        yield from _cast(list(islice(category.categories, 6)), field)
+    for column in program.encoder.columns:
+        if column.source == field.name:
+            yield from _cast(_known(column), field)
     yield from _cast(_suggested(field.type), field)
+
+
+def _known(column: NumberColumn | CodeColumn) -> Sequence[Any]:
+    """Values of a source that a feature treats in different ways."""
+    match column:
+        case NumericColumn(low=low, high=high) if low is not None and high is not None:
+            return [column.fill, low, high, high + 1]
+        case NumericColumn():
+            return [column.fill, column.mean, column.mean - column.scale, column.mean + 2 * column.scale]
+        case BinColumn():
+            return list(islice(column.edges, 6))
+        case LookupColumn() | CategoricalColumn():
+            return list(islice(column.categories, 6))
+        case _:
+            return []
 
 
 def _suggested(kind: pa.DataType) -> Sequence[Any]:

@@ -134,7 +134,7 @@ def files_of(package: Package) -> dict[str, bytes]:
     Format : a model format that no loader reads.
     """
     files = {
-        PROGRAM: encode_record("feature-program", 1, {"program": package.program.record()}),
+        PROGRAM: _program_bytes(package.program),
         model_file(package.model_format): package.model,
         METRICS: encode_record("metrics", 1, {"datasets": dict(package.metrics)}),
         CARD: package.card.encode("utf-8"),
@@ -271,7 +271,7 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
 
 def _unpacked(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
     return Package(
-        program=FeatureProgram.from_record(decode_record(files[PROGRAM], "feature-program", 1)["program"]),
+        program=_program(files[PROGRAM]),
         model_format=manifest.model_format,
         model=files[model_file(manifest.model_format)],
         metrics=decode_record(files[METRICS], "metrics", 1)["datasets"],
@@ -281,6 +281,21 @@ def _unpacked(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
         reference=_reference(files.get(REFERENCE)),
         golden=_golden(files.get(GOLDEN)),
     )
+
+
+def _program_bytes(program: FeatureProgram) -> bytes:
+    """In the oldest version that says all of it, so that older releases read what they can."""
+    if program.encoder.version == 1:
+        return encode_record("feature-program", 1, {"program": program.record()})
+    return encode_record("feature-program", 2, {"program": program.record()})
+
+
+def _program(data: bytes) -> FeatureProgram:
+    version = 2 if data.startswith(b'{"format":"dataops/feature-program/2"') else 1  # canonical: the first key
+    program = FeatureProgram.from_record(decode_record(data, "feature-program", version)["program"])
+    if program.encoder.version > version:
+        raise Format("a feature program of version 1 with features that only version 2 has")
+    return program
 
 
 def _reference(data: bytes | None) -> Reference | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +25,21 @@ from dataops.datasets.units import Unit
 from dataops.engine.tasks import Failure, attempt
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
-from dataops.features.encoder import Encoder, encode
+from dataops.features.columns import Floats
+from dataops.features.encoder import Encoder, OutOfFold, encode
+from dataops.features.fitting import Asked
+from dataops.features.making import with_made
 from dataops.features.steps import RowSteps
 from dataops.features.summary import Summary, summarise
+from dataops.features.target import FOLDS, Outcomes
 from dataops.governance.expressions import Expression, evaluate, evaluate_predicate
 from dataops.preparation.split import TEST
 from dataops.records import merkle_root
-from dataops.training.groups import row_groups
+from dataops.training.groups import Groups, row_groups
 from dataops.training.parts import EncodedPart, PartsOnCluster
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 HOLDOUT_EVERY = 5
 _GROUP = "\0group"  # no column is called so
@@ -117,31 +124,45 @@ class SummaryContext:
     """What a worker needs to summarise units."""
 
     selection: Selection
-    numeric: tuple[str, ...]
-    categorical: tuple[str, ...]
+    asked: Asked
 
 
 def summarise_unit(context: SummaryContext, unit: Unit) -> tuple[Summary, Receipt]:
     """The summary of the features of the selected rows, and the receipt."""
-    table, _, receipt = select_rows(context.selection, unit)
-    return summarise(table, context.numeric, context.categorical), receipt
+    asked, by_target = context.asked, bool(context.asked.targets)
+    table, target, receipt = select_rows(replace(context.selection, grouped=by_target), unit)
+    outcomes = Outcomes(target=target, folds=_folds(table)) if by_target else None
+    return summarise(with_made(table, asked.made), asked.numeric, asked.categorical, asked.targets, outcomes), receipt
+
+
+def _folds(table: pa.Table) -> Groups:
+    """The part of the training rows that each row is in: by its group, as in the summary so when it is encoded."""
+    groups: Groups = table.column(_GROUP).to_numpy()
+    return groups % np.uint8(FOLDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartContext:
-    """What a worker needs to encode units."""
+    """What a worker needs to encode units.
+
+    Attributes
+    ----------
+    by_fold : of training rows, what they look up by their part of the rows; see `OutOfFold`. Any others have none.
+    """
 
     selection: Selection
     encoder: Encoder
+    by_fold: Mapping[str, Floats] = field(default_factory=dict)
 
 
 def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]:
     """The selected rows of `unit`, encoded, and the receipt."""
     selection = context.selection
-    table, target, receipt = select_rows(selection, unit)
+    table, target, receipt = select_rows(replace(selection, grouped=selection.grouped or bool(context.by_fold)), unit)
+    out_of_fold = OutOfFold(folds=_folds(table), values=context.by_fold) if context.by_fold else None
     weight = None if selection.weight is None else table.column(selection.weight).cast(pa.float32()).to_numpy()
     part = EncodedPart(
-        encoded=encode(context.encoder, table),
+        encoded=encode(context.encoder, table, out_of_fold),
         target=target,
         weight=weight,
         slices={name: table.column(name).combine_chunks() for name in selection.slices},
@@ -159,21 +180,15 @@ def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart, Rece
 
 
 def load_parts(
-    work: Work, phase: str, context: PartContext, units: Sequence[Unit]
+    work: Work, phase: str, context: PartContext, units: Sequence[Unit], placed: Mapping[str, str] | None = None
 ) -> tuple[PartsOnCluster, list[Receipt]]:
-    """The units, encoded and held in worker memory, and their receipts."""
+    """The units, encoded and held in worker memory, and their receipts; `placed`: see `submit_parts`."""
     from distributed import as_completed
 
-    client, keys = work.client, f"{work.run}-{phase.replace(' ', '-')}"
+    client = work.client
     with work.phase(phase, total=len(units), rows=sum(unit.rows for unit in units)) as shown:
-        held = client.submit(_as_is, context, key=f"{keys}-context", pure=False)
-        read = [client.submit(encode_or_raise, held, unit, key=f"{keys}-{unit.id}", pure=False) for unit in units]
-        # the part and the receipt are futures of their own: one stays where it is, the other comes home
-        parts = [client.submit(itemgetter(0), one, key=f"{one.key}-part", pure=False) for one in read]
-        receipts = {
-            client.submit(itemgetter(1), one, key=f"{one.key}-receipt", pure=False): unit
-            for one, unit in zip(read, units, strict=True)
-        }
+        parts, told = submit_parts(client, f"{work.run}-{phase.replace(' ', '-')}", context, units, placed)
+        receipts = dict(zip(told, units, strict=True))
         found: dict[str, Receipt] = {}
         for future in as_completed(receipts, loop=client.loop):
             if future.status == "error":
@@ -182,7 +197,29 @@ def load_parts(
             shown.advance(1, receipts[future].rows)
     ordered = [found[unit.id] for unit in units]
     rows = tuple(receipt.passed for receipt in ordered)
-    return PartsOnCluster(client=client, futures=tuple(parts), rows=rows, encoder=context.encoder), ordered
+    return PartsOnCluster(client=client, futures=parts, rows=rows, encoder=context.encoder), ordered
+
+
+def submit_parts(
+    client: Client, keys: str, context: PartContext, units: Sequence[Unit], placed: Mapping[str, str] | None = None
+) -> tuple[tuple[Future[Any], ...], list[Future[Any]]]:
+    """Futures of the encoded units and of their receipts, in the order of units.
+
+    Parameters
+    ----------
+    keys : what the keys of the tasks begin with.
+    placed : the worker on which a unit is to be encoded, by the unit's id; another is taken if that one is gone.
+    """
+    placed = placed or {}
+    held = client.submit(_as_is, context, key=f"{keys}-context", pure=False)
+    read, parts, receipts = [], [], []
+    for unit in units:
+        where = {"workers": [placed[unit.id]], "allow_other_workers": True} if unit.id in placed else {}
+        read.append(client.submit(encode_or_raise, held, unit, key=f"{keys}-{unit.id}", pure=False, **where))
+        # the part and the receipt are futures of their own: one stays where it is, the other comes home
+        parts.append(client.submit(itemgetter(0), read[-1], key=f"{keys}-{unit.id}-part", pure=False, **where))
+        receipts.append(client.submit(itemgetter(1), read[-1], key=f"{keys}-{unit.id}-receipt", pure=False))
+    return tuple(parts), receipts
 
 
 def _as_is(value: PartContext) -> PartContext:

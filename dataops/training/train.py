@@ -26,7 +26,8 @@ from dataops.engine.code import code_identity
 from dataops.engine.work import Work
 from dataops.features.binning import fit_cells
 from dataops.features.cells import Cells
-from dataops.features.encoder import Encoder, fit_encoder
+from dataops.features.encoder import Encoder
+from dataops.features.fitting import Fitted, asked_of, fit_features
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.reference import Reference
 from dataops.features.summary import merge
@@ -71,13 +72,13 @@ def run_train(
     read.
     """
     job, given = plan.job, inputs[INPUT]
-    numeric, categorical = job.features.numeric.columns, job.features.categorical.columns
-    context = SummaryContext(selection=plan.learn, numeric=numeric, categorical=categorical)
+    context = SummaryContext(selection=plan.learn, asked=asked_of(job.features))
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
     require_within_thresholds(given, [receipt for _, receipt in summarised])
     summary = merge([summary for summary, _ in summarised])
-    encoder = fit_encoder(summary, job.features, min_group_size=given.grant.effect.min_group_size)
-    models = _fit_all(plan, given, encoder, work)
+    fitted = fit_features(summary, job.features, min_group_size=given.grant.effect.min_group_size)
+    encoder = fitted.encoder
+    models = _fit_all(plan, given, fitted, work)
     reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
     judging = Judging(encoder=encoder, cells=fit_cells(summary, encoder), models=models)
     judged = _judge_all(plan, inputs, judging, work, reads)
@@ -103,10 +104,11 @@ def run_train(
     return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
 
 
-def _fit_all(plan: TrainPlan, given: GovernedInput, encoder: Encoder, work: Work) -> list[tuple[str, bytes]]:
+def _fit_all(plan: TrainPlan, given: GovernedInput, fitted: Fitted, work: Work) -> list[tuple[str, bytes]]:
     """Format and bytes of each candidate's model. The parts end with it: their memory is needed for evaluation."""
     job = plan.job
-    parts, _ = load_parts(work, "encode", PartContext(selection=plan.learn, encoder=encoder), given.units)
+    context = PartContext(selection=plan.learn, encoder=fitted.encoder, by_fold=fitted.by_fold)
+    parts, _ = load_parts(work, "encode", context, given.units)
     models = []
     for number, candidate in enumerate(job.candidates):
         with work.phase(f"fit {candidate_name(job, number)}"):

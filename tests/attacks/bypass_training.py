@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import xgboost
 from distributed import Client, Future, wait
 
-from dataops.declarations.train import FeatureSpec
+from dataops.declarations.features import FeatureSpec
 from dataops.errors import AccessDenied, DataopsError, InvalidInput
-from dataops.features.encoder import fit_encoder
+from dataops.features.fitting import asked_of, fit_encoder
 from dataops.features.summary import merge
 from dataops.governance.expressions import parse_expression
 from dataops.runs.promotion import promote_version
@@ -441,9 +441,9 @@ class Town:
         selection = Selection(
             source=given.source, read=read, target=parse_expression("rich", where="x"), slices=columns
         )
-        context = SummaryContext(selection=selection, numeric=("age",), categorical=())
-        summary = merge([summarise_unit(context, unit)[0] for unit in given.units])
         features = FeatureSpec.model_validate({"numeric": {"columns": ["age"]}}, strict=False)
+        context = SummaryContext(selection=selection, asked=asked_of(features))
+        summary = merge([summarise_unit(context, unit)[0] for unit in given.units])
         encoder = fit_encoder(summary, features)
         parts = [
             self.client.submit(encode_unit, PartContext(selection=selection, encoder=encoder), unit, pure=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dataops.datasets.commit import UnitRecord
@@ -64,6 +65,8 @@ ADDED: Mapping[str, set[str]] = {
         *(f".body.{key}" for key in ("generation", "kind", "moved_at", "previous", "signature")),
         *(f".body.signature.{key}" for key in ("context", "key_id", "value")),
     },
+    "audit-1.model_gc.json": {".body.heartbeats"},
+    "audit-1.model_gc_result.json": {".body.heartbeats"},
     "metrics-1.json": {
         *(
             f".datasets.*.replicates{key}"
@@ -182,6 +185,16 @@ def read_event(name: str) -> None:
 def read_program(name: str) -> None:
     program = FeatureProgram.from_record(decode_record(example(name), "feature-program", 1)["program"])
     assert program.source_columns() == ("age", "hours", "trade")
+
+
+def read_later_program(name: str) -> None:
+    program = FeatureProgram.from_record(decode_record(example(name), "feature-program", 2)["program"])
+    seen = pa.array([1_750_000_000], pa.timestamp("s", "UTC"))  # 17:06:40 in Paris
+    _, found = program.run(pa.table({"age": [45], "hours": [38.0], "trade": ["smith"], "seen": seen}))
+    clock = np.deg2rad(17 * 15)
+    age = (np.log(46) - 3.816538355542362) / 0.23980227141460447
+    expected = [age, 0, np.sin(clock), np.cos(clock), 0.25, 6 / 11, 1, 501, 2]
+    np.testing.assert_allclose(found.values, [expected], rtol=1e-6)
 
 
 def put_key(name: str, folder: Path) -> str:
@@ -399,6 +412,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "done-1": read_done,
     "event-1": read_event,
     "feature-program-1": read_program,
+    "feature-program-2": read_later_program,
     "followed-1": read_followed,
     "golden-1": read_golden,
     "heartbeat-1": read_heartbeat,

@@ -23,12 +23,22 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+import pyarrow as pa
+
 from dataops import records
 from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.features import FeatureSpec
 from dataops.declarations.jobs import find_job
 from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
 from dataops.errors import ContractViolation
+from dataops.features.fitting import asked_of, fit_encoder
+from dataops.features.making import with_made
+from dataops.features.program import compose_program
+from dataops.features.steps import RowSteps
+from dataops.features.summary import summarise
+from dataops.features.target import Outcomes
 from dataops.models.onedal import Choice
 from dataops.rescoring.kernels import keep_choice, keep_kernels
 from dataops.runs.execute import Options, resume, run_job
@@ -93,7 +103,33 @@ def write_records(folder: Path, *, boosted: bool = False) -> dict[str, bytes]:
         make_workspace(folder, files=1, policy=POLICY + _RULES)
         _fix_inputs(folder, boosted=boosted)
         _run_line(open_workspace(str(folder), {}))
-    return _collect(folder)
+    return {**_collect(folder), "feature-program-2.json": _every_feature()}
+
+
+def _every_feature() -> bytes:
+    """A feature program with every kind of feature that the first release didn't know."""
+    table = pa.table(
+        {
+            "age": pa.array([31, 45, None, 62], pa.int32()),
+            "hours": [38.0, 40.5, 12.0, 40.0],
+            "trade": ["baker", "smith", "baker", None],
+            "seen": pa.array([0, 10**9, 2 * 10**9, 3 * 10**9], pa.timestamp("s", "UTC")),
+        }
+    )
+    numeric = [
+        {"columns": ["age"], "indicator": True, "clip": [0, 99], "log": True},
+        {"columns": ["hours"], "bins": 2},
+    ]
+    categorical = [{"columns": ["trade"], "encode": encode} for encode in ("frequency", "target", "hash")]
+    dates = {"columns": ["seen"], "parts": ["hour"], "encode": "cyclical", "zone": "Europe/Paris"}
+    crosses = {"columns": ["trade", "age"]}
+    features = {"numeric": numeric, "categorical": categorical, "dates": dates, "crosses": crosses}
+    spec = FeatureSpec.model_validate_json(json.dumps(features), strict=True)
+    asked, outcomes = asked_of(spec), Outcomes(target=np.array([0, 1, 1, 0]), folds=np.arange(4))
+    made = with_made(table, asked.made)
+    summary = summarise(made, asked.numeric, asked.categorical, asked.targets, outcomes)
+    program = compose_program(table.schema, RowSteps(), fit_encoder(summary, spec))
+    return records.encode_record("feature-program", 2, {"program": program.record()})
 
 
 def _surroundings() -> Iterator[Any]:

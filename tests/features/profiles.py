@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dataops.declarations.features import FeatureSpec
 from dataops.features.binning import fit_cells
 from dataops.features.cells import MISSING, UNKNOWN, Cells, NumberCells
-from dataops.features.encoder import Encoder, encode, fit_encoder
+from dataops.features.encoder import Encoder, encode
+from dataops.features.fitting import fit_encoder
 from dataops.features.profile import ProfileSpec, count_profile, score_histogram
 from dataops.features.reference import Reference, make_reference, score_cells
 from dataops.features.slices import OTHERS
@@ -33,9 +34,11 @@ def fit(
     table: pa.Table, *, scale: str = "standard", min_count: int = 2, **least: int
 ) -> tuple[Encoder, tuple[Cells, ...]]:
     summary = summarise(table, ["x"], ["c"])
-    asked: Any = SimpleNamespace(
-        numeric=SimpleNamespace(columns=["x"], impute=0.0, scale=scale),
-        categorical=SimpleNamespace(columns=["c"], min_count=min_count),
+    asked = FeatureSpec.model_validate(
+        {
+            "numeric": {"columns": ["x"], "impute": 0.0, "scale": scale},
+            "categorical": {"columns": ["c"], "min_count": min_count},
+        }
     )
     encoder = fit_encoder(summary, asked, **least)
     return encoder, fit_cells(summary, encoder)
@@ -58,7 +61,7 @@ def by_hand(encoder: Encoder, cells: tuple[Cells, ...], rows: list[Row]) -> dict
     number, category = cells
     assert isinstance(number, NumberCells)
     assert not isinstance(category, NumberCells)
-    known = encoder.categorical[0].categories
+    known = encoder.categorical[0].categories  # type: ignore[union-attr]
     codes = {text: int(cell) for text, cell in zip(known, category.of_code, strict=True)}
     return {
         "x": Counter(cell_of_number(number, encoder, row[0]) for row in rows),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,14 @@ from scipy.stats import ks_2samp
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import committed_units
 from dataops.datasets.scan import read_unit
+from dataops.declarations.features import CategoricalFeatures, FeatureSpec, NumericFeatures
 from dataops.declarations.jobs import find_job
 from dataops.declarations.rescore import OWN
 from dataops.declarations.train import TrainJob
 from dataops.features.binning import fit_cells
 from dataops.features.cells import SCORES
-from dataops.features.encoder import Encoder, encode, fit_encoder
+from dataops.features.encoder import Encoder, encode
+from dataops.features.fitting import fit_encoder
 from dataops.features.profile import count_columns, count_profile, dense_counts, score_histogram
 from dataops.features.reference import Reference
 from dataops.features.slices import slice_places
@@ -165,9 +166,8 @@ def fit(then: pa.Table, numeric: tuple[str, ...], categorical: tuple[str, ...]) 
     target = pc.equal(then["income_gt_50k"], "50000+.").to_numpy(zero_copy_only=False).astype(np.float32)
     held_out = np.arange(then.num_rows) % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
     summary = summarise(then.filter(pa.array(~held_out)), numeric, categorical)
-    asked: Any = SimpleNamespace(
-        numeric=SimpleNamespace(columns=numeric, impute="median", scale="standard"),
-        categorical=SimpleNamespace(columns=categorical, min_count=20),
+    asked = FeatureSpec(
+        numeric=NumericFeatures(columns=numeric), categorical=CategoricalFeatures(columns=categorical, min_count=20)
     )
     encoder = fit_encoder(summary, asked)
     encoded = encode(encoder, then)
@@ -199,7 +199,9 @@ def years(workspace: Workspace) -> Years:
     """Adults of both years, as they may be evaluated."""
     job = find_job(workspace.settings.workspace / "jobs/census.yaml", "income").job
     assert isinstance(job, TrainJob)
-    numeric, categorical = job.features.numeric.columns, (*job.features.categorical.columns, *NOT_ASKED_ALIKE)
+    numeric = tuple(name for group in job.features.numeric_groups for name in group.columns)
+    categorical = tuple(name for group in job.features.categorical_groups for name in group.columns)
+    categorical += NOT_ASKED_ALIKE
     read = (*numeric, *categorical, "income_gt_50k")
     then, now = (read_all(open_one(workspace, name, "evaluate"), read) for name in ("census_1994", "census_1995"))
     return Years(then=then, now=now, features=(numeric, categorical))
