@@ -204,8 +204,8 @@ def collect_versions(
 
 def _told(collection: Collection) -> dict[str, object]:
     """What the audit is told of a collection."""
-    names = ("marked", "deleted", "spared")
-    numbers = {name: [stone.version for stone in getattr(collection, name)] for name in names}
+    named = {"condemned": collection.marked, "deleted": collection.deleted, "spared": collection.spared}
+    numbers = {name: [stone.version for stone in stones] for name, stones in named.items()}  # the audit's old word
     return {**numbers, "heartbeats": len(collection.forgotten)}
 
 
