@@ -31,6 +31,8 @@ def champion(name: str, *, at: str | None, workspace: str | None, as_json: bool)
       dataops model champion income --at 2026-01-31
     """
     from dataops.errors import NotFound
+    from dataops.promotion.override import tell_ended
+    from dataops.records import now_utc
     from dataops.registry.aliases import CHAMPION, move_at, require_move, resolve
     from dataops.runs.workspace import open_workspace
 
@@ -50,7 +52,7 @@ def champion(name: str, *, at: str | None, workspace: str | None, as_json: bool)
     record = _record(registry, held)
     print_json(record) if as_json else print_facts(record)
     if then is None:
-        print_note(_ended(registry, held))
+        print_note(tell_ended(registry, held, now=now_utc()))
 
 
 @click.command()
@@ -160,20 +162,6 @@ def _record(registry: Registry, move: AliasMove) -> dict[str, Any]:
         "signature": move.worth and move.worth.value,
         **_override(registry, move),
     }
-
-
-def _ended(registry: Registry, move: AliasMove) -> str | None:
-    """That the override ended by which a move was made; None where there is none, or it holds."""
-    from dataops.promotion.override import override_of
-    from dataops.records import now_utc
-
-    found = override_of(registry, move)
-    if found is None or now_utc() <= found.until:
-        return None
-    return (
-        f"{move.model}@{move.version} was promoted against its gates until {found.until:%Y-%m-%d}, which is over: "
-        f"promote it anew, or another version, or `dataops model rollback {move.model}`"
-    )
 
 
 def _override(registry: Registry, move: AliasMove) -> dict[str, str]:
