@@ -26,7 +26,7 @@ class Progress:
         self._quiet = quiet
         self._bars: Bars | None = None
         self._task: TaskID | None = None
-        self._phase, self._total, self._all_rows, self._units, self._rows = "", 0, 0, 0, 0
+        self._phase, self._total, self._all_rows, self._units, self._rows, self._told = "", 0, 0, 0, 0, ""
         self._started = self._spoken = 0.0
 
     def say(self, line: str) -> None:
@@ -42,7 +42,7 @@ class Progress:
         total : its units; 0: unknown.
         rows : rows of the units that have yet to be done; 0: unknown.
         """
-        self._phase, self._total, self._all_rows, self._units, self._rows = phase, total, rows, 0, 0
+        self._phase, self._total, self._all_rows, self._units, self._rows, self._told = phase, total, rows, 0, 0, ""
         self._started = self._spoken = time.monotonic()
         if self._quiet or not self._console.is_terminal:
             return
@@ -71,13 +71,26 @@ class Progress:
         else:
             self.say(f"  {self._phase:<12} {self._figures(now)}")
 
+    def tell(self, figures: str, done: int, total: int) -> None:
+        """Show what a phase says of itself that doesn't go by units, and that it did `done` of `total`."""
+        self._told = figures
+        now = time.monotonic()
+        if now - self._spoken < (SECONDS_BETWEEN_LINES if self._bars is None else SECONDS_BETWEEN_BARS):
+            return
+        self._spoken = now
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=done, total=total, figures=figures)
+        else:
+            self.say(f"  {self._phase:<12} {figures}")
+
     def stop(self, *, ok: bool) -> None:
         """Show that the phase ended."""
         self._close()
         seconds = time.monotonic() - self._started
         units = f"{self._units:,} units, " if self._total else ""
         rows = f"{self._rows:,} rows, " if self._rows else ""
-        self.say(f"  {self._phase:<12} {units}{rows}{seconds:.1f} s{'' if ok else ', failed'}")
+        told = f"{self._told}, " if self._told else ""
+        self.say(f"  {self._phase:<12} {units}{rows}{told}{seconds:.1f} s{'' if ok else ', failed'}")
 
     def _close(self) -> None:
         if self._bars is not None:

@@ -133,6 +133,10 @@ class Phase:
         """Count `units` and `rows` as done."""
         self._work.progress.advance(units, rows)
 
+    def tell(self, figures: str, done: int, total: int) -> None:
+        """Show how far a phase came that doesn't go by units: `figures` in words, `done` of `total`."""
+        self._work.progress.tell(figures, done, total)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -27,7 +27,7 @@ from dataops.engine.work import Work
 from dataops.features.binning import fit_cells
 from dataops.features.cells import Cells
 from dataops.features.encoder import Encoder
-from dataops.features.fitting import Fitted, asked_of, fit_features
+from dataops.features.fitting import asked_of, fit_features
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.reference import Reference
 from dataops.features.summary import merge
@@ -39,12 +39,12 @@ from dataops.models.package import Package
 from dataops.models.predictor import load_predictor
 from dataops.records import Record, now_utc
 from dataops.registry.versions import Registry
+from dataops.training.candidates import FittedModel, candidate_name, fit_candidates
 from dataops.training.evaluate import REPLICATES, evaluate_on_cluster
 from dataops.training.judging import judge_on_cluster
 from dataops.training.plan import TrainPlan
 from dataops.training.reading import PartContext, SummaryContext, load_parts, read_figures, summarise_unit
 from dataops.training.selection import SELECTION, selection_digests
-from dataops.training.trainers import load_trainer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,7 @@ class Trained:
     name: str
     trainer: str
     params: Mapping[str, Any]
-    model_format: str
-    model: bytes
+    fitted: FittedModel
     metrics: Mapping[str, Any]
     reference: Reference
 
@@ -78,7 +77,8 @@ def run_train(
     summary = merge([summary for summary, _ in summarised])
     fitted = fit_features(summary, job.features, min_group_size=given.grant.effect.min_group_size)
     encoder = fitted.encoder
-    models = _fit_all(plan, given, fitted, work)
+    learn = PartContext(selection=plan.learn, encoder=encoder, by_fold=fitted.by_fold)
+    models = fit_candidates(job, learn, given.units, [receipt.passed for _, receipt in summarised], work)
     reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
     judging = Judging(encoder=encoder, cells=fit_cells(summary, encoder), models=models)
     judged = _judge_all(plan, inputs, judging, work, reads)
@@ -87,12 +87,11 @@ def run_train(
             name=candidate_name(job, number),
             trainer=candidate.trainer,
             params=candidate.params,
-            model_format=model_format,
-            model=model,
+            fitted=model,
             metrics=report,
             reference=reference,
         )
-        for number, (candidate, (model_format, model), (report, reference)) in enumerate(
+        for number, (candidate, model, (report, reference)) in enumerate(
             zip(job.candidates, models, judged, strict=True)
         )
     ]
@@ -104,32 +103,13 @@ def run_train(
     return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
 
 
-def _fit_all(plan: TrainPlan, given: GovernedInput, fitted: Fitted, work: Work) -> list[tuple[str, bytes]]:
-    """Format and bytes of each candidate's model. The parts end with it: their memory is needed for evaluation."""
-    job = plan.job
-    context = PartContext(selection=plan.learn, encoder=fitted.encoder, by_fold=fitted.by_fold)
-    parts, _ = load_parts(work, "encode", context, given.units)
-    models = []
-    for number, candidate in enumerate(job.candidates):
-        with work.phase(f"fit {candidate_name(job, number)}"):
-            models.append(load_trainer(candidate.trainer).fit(parts, candidate.params, job.seed))
-    return models
-
-
-def candidate_name(job: TrainJob, number: int) -> str:
-    """What a run calls a candidate: its trainer, numbered where several have the same."""
-    trainer = job.candidates[number].trainer
-    same = [place for place, candidate in enumerate(job.candidates) if candidate.trainer == trainer]
-    return trainer if len(same) == 1 else f"{trainer}-{same.index(number) + 1}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judging:
     """What is judged: the models, and how rows become what they take and what is counted of them."""
 
     encoder: Encoder
     cells: tuple[Cells, ...]
-    models: Sequence[tuple[str, bytes]]
+    models: Sequence[FittedModel]
 
 
 def _judge_all(
@@ -147,11 +127,16 @@ def _judge_all(
         for report, model in zip(reports, judging.models, strict=True):
             if name == HOLDOUT:
                 figures, reference = judge_on_cluster(
-                    parts, *model, plan.job.evaluate.metrics, cells=judging.cells, dataset=name, min_group_size=least
+                    parts,
+                    *model.loadable,
+                    plan.job.evaluate.metrics,
+                    cells=judging.cells,
+                    dataset=name,
+                    min_group_size=least,
                 )
                 references.append(reference)
             else:
-                figures = evaluate_on_cluster(parts, *model, plan.job.evaluate.metrics, min_group_size=least)
+                figures = evaluate_on_cluster(parts, *model.loadable, plan.job.evaluate.metrics, min_group_size=least)
             # named, so that a promotion compares two versions on the same rows only
             kept = {"snapshot": given.dataset.snapshot.content_digest, SELECTION: selection_digests(selection)}
             report[name] = {**kept, **figures}
@@ -191,13 +176,13 @@ def _register(
     )
     package = Package(
         program=program,
-        model_format=trained.model_format,
-        model=trained.model,
+        model_format=trained.fitted.model_format,
+        model=trained.fitted.model,
         metrics=trained.metrics,
         card=card,
         lineage=_lineage(job, trained, given, run, reads),
         reference=trained.reference,
-        golden=make_golden(program, load_predictor(trained.model_format, trained.model)),
+        golden=make_golden(program, load_predictor(*trained.fitted.loadable)),
         classifications=tuple(sorted({part for one in plan.columns for part in one.classification.split("+")})),
     )
     version = registry.register(job.name, package, at=now_utc(), key=key)
@@ -205,8 +190,8 @@ def _register(
         "version": version.version,
         "digest": version.digest,
         "candidate": trained.name,
-        "format": trained.model_format,
-        "size_bytes": len(trained.model),
+        "format": trained.fitted.model_format,
+        "size_bytes": len(trained.fitted.model),
         # what tells how sure they are is long, and of which rows is for gates: both stay with the version
         "metrics": {
             of: {key: one[key] for key in one if key not in (REPLICATES, SELECTION)}
@@ -235,6 +220,7 @@ def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, run: str, re
         "seed": job.seed,
         "trainer": trained.trainer,
         "params": dict(trained.params),
+        **({"fit": dict(trained.fitted.facts)} if trained.fitted.facts else {}),
         "target": job.target,
         "primary_metric": str(job.evaluate.metrics[0]),
     }

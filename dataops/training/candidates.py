@@ -1,0 +1,137 @@
+"""The candidates of a train job, fitted one after another on the same encoded parts.
+
+1. What a candidate needs of memory is told, and refused where it can't be had, before a row is encoded.
+2. A unit is encoded on the worker that boosting wants it on, so that no part travels. A part ends with the last
+   candidate that takes it.
+3. A fit that goes by rounds says how far it came: to a person now and then, to the run's events more rarely.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dataops.datasets.units import Unit
+from dataops.declarations.train import TrainJob
+from dataops.engine.work import Phase, Work
+from dataops.errors import Compute
+from dataops.records import new_nonce
+from dataops.training.boosting_room import NeedsRoom
+from dataops.training.boosting_rows import workers_in_order
+from dataops.training.fitting import Fitting, Rounds
+from dataops.training.parts import place_units
+from dataops.training.reading import PartContext, load_parts, submit_parts
+from dataops.training.trainers import Trainer, load_trainer
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+SECONDS_BETWEEN_EVENTS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedModel:
+    """A candidate's model: its format and bytes, and what its trainer found out, as JSON."""
+
+    model_format: str
+    model: bytes
+    facts: Mapping[str, Any]
+
+    @property
+    def loadable(self) -> tuple[str, bytes]:
+        """Format and bytes."""
+        return self.model_format, self.model
+
+
+def fit_candidates(
+    job: TrainJob, context: PartContext, units: Sequence[Unit], rows: Sequence[int], work: Work
+) -> list[FittedModel]:
+    """The fitted candidates, in their order.
+
+    Parameters
+    ----------
+    context : what encodes the rows to learn from.
+    rows : of each unit, those that are learnt from.
+
+    Raises
+    ------
+    Compute : a candidate doesn't fit in memory, or failed.
+    InvalidInput : the rows can't be trained on.
+    """
+    trainers = [load_trainer(candidate.trainer) for candidate in job.candidates]
+    _require_room(job, trainers, context, rows, work)
+    if any(candidate.params.get("early_stopping") for candidate in job.candidates):
+        context = replace(context, selection=replace(context.selection, grouped=True))
+    parts, _ = load_parts(work, "encode", context, units, _places(work.client, units, rows))
+
+    def again() -> tuple[Future[Any], ...]:
+        keys = f"{work.run}-encode-{new_nonce()}"
+        return submit_parts(work.client, keys, context, units, _places(work.client, units, rows))[0]
+
+    fitted = []
+    for number, (trainer, candidate) in enumerate(zip(trainers, job.candidates, strict=True)):
+        name, last = candidate_name(job, number), number + 1 == len(trainers)
+        with work.phase(f"fit {name}") as shown:
+            fitting = Fitting(rounds=_telling(work, shown, name), say=work.progress.say, last_use=last, again=again)
+            given = replace(parts, fitting=fitting)
+            model_format, model = trainer.fit(given, candidate.params, job.seed)
+        fitted.append(FittedModel(model_format=model_format, model=model, facts=dict(fitting.facts)))
+    return fitted
+
+
+def candidate_name(job: TrainJob, number: int) -> str:
+    """What a run calls a candidate: its trainer, numbered where several have the same."""
+    trainer = job.candidates[number].trainer
+    same = [place for place, candidate in enumerate(job.candidates) if candidate.trainer == trainer]
+    return trainer if len(same) == 1 else f"{trainer}-{same.index(number) + 1}"
+
+
+def _require_room(
+    job: TrainJob, trainers: Sequence[Trainer], context: PartContext, rows: Sequence[int], work: Work
+) -> None:
+    """Tell what candidates need, where it can be known; Compute where it can't be had."""
+    for number, (trainer, candidate) in enumerate(zip(trainers, job.candidates, strict=True)):
+        if isinstance(trainer, NeedsRoom):
+            needs = trainer.require_room(
+                work.client,
+                rows,
+                context.encoder,
+                candidate.params,
+                weighted=job.weight is not None,
+                shared=number + 1 < len(trainers),
+            )
+            work.progress.say(f"  {needs}")
+            work.emit("fit_needs", candidate=candidate_name(job, number), needs=needs)
+
+
+def _places(client: Client, units: Sequence[Unit], rows: Sequence[int]) -> dict[str, str]:
+    """The worker on which each unit is to lie, by the unit's id."""
+    return {units[place].id: worker for place, worker in place_units(rows, workers_in_order(client)).items()}
+
+
+def _telling(work: Work, shown: Phase, name: str) -> Callable[[Rounds], None]:
+    """What hears of rounds, for the candidate of that name."""
+    told_at = time.monotonic()
+
+    def tell(rounds: Rounds) -> None:
+        nonlocal told_at
+        whose = "loss on rows held out" if rounds.held_out else "loss"
+        shown.tell(f"{rounds.done:,} of {rounds.of:,} rounds, {whose} {rounds.loss:.4f}", rounds.done, rounds.of)
+        now = time.monotonic()
+        if now - told_at >= SECONDS_BETWEEN_EVENTS or rounds.done == rounds.of:
+            told_at = now
+            work.emit(
+                "rounds_done",
+                candidate=name,
+                rounds=rounds.done,
+                of=rounds.of,
+                loss=rounds.loss,
+                held_out=rounds.held_out,
+                seconds=round(rounds.seconds, 3),
+            )
+        if work.run_seconds is not None and now > work.started + work.run_seconds:
+            raise Compute(f"the run took longer than timeouts.run_seconds allows; {rounds.done} rounds were done")
+
+    return tell
