@@ -47,6 +47,16 @@ def _print_output(output: dict[str, Any]) -> None:
     rows = [[c["column"], ", ".join(c["made_of"]), c["classification"], c["masked"]] for c in output["columns"]]
     print_table(["column", "made of", "classification", "masked"], rows)
     click.echo("")
+    if joins := output.get("joins"):
+        rows = [
+            [j["dataset"], ", ".join(j["on"]), j["as_of"], j["how"], j["expect"], _travels(j["buckets"])] for j in joins
+        ]
+        print_table(["joined", "on", "as of", "how", "expect", "rows"], rows, rare=("as of",))
+        click.echo("")
+
+
+def _travels(buckets: int) -> str:
+    return f"by key, in {count(buckets, 'bucket')}" if buckets else "given to every worker"
 
 
 def _estimate(explained: dict[str, Any]) -> str:

@@ -55,7 +55,7 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
     Integrity : the file is not the one that was planned, or can't be decoded.
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
-    _require_unexpired(source)
+    require_unexpired(source)
     filters = [_expression(text) for text in source.effect.filters]
     looked_at = {*names, *(name for one in filters for name in one.columns)}
     taken = take_rows(source, unit, looked_at, encoded=encoded, filters=filters)
@@ -85,7 +85,7 @@ def _let_through(
     )
 
 
-def _require_unexpired(source: Source) -> None:
+def require_unexpired(source: Source) -> None:
     """Nothing, while the grant holds; looked at anew for each unit, as runs and surveys may be long."""
     if source.expires_at is not None and now_utc() >= parse_time(source.expires_at):
         raise AccessDenied(

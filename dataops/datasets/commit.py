@@ -31,6 +31,8 @@ from dataops.storage.objects import Store, open_store
 from dataops.storage.side_by_side import side_by_side
 
 ROWS_PER_GROUP = 131_072
+EXCHANGE_FOLDER = "exchange"
+"""Where tasks of a run leave rows for one another, until its output is published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,7 @@ def commit_unit(
 
     Parameters
     ----------
-    table : the rows of the part; one per passed row.
+    table : the rows of the part: as many as the receipt says were written.
     quarantined : rows set aside, written below the steward's prefix of `input_dataset`.
     summary : small JSON figures to keep with the unit (score histogram and the like).
     errors : the error rows (`error_rows`) of a job that scores: one per row that was quarantined or failed.
@@ -216,7 +218,7 @@ def _require_accounted(
 ) -> None:
     """Nothing, if what is to be written is what the receipt counts."""
     for rows, what, expected, word in (
-        (table.num_rows, "write", receipt.passed, "passed"),
+        (table.num_rows, "write", receipt.written, "written"),
         (0 if quarantined is None else quarantined.num_rows, "set aside", receipt.quarantined, "quarantined"),
         (failed, "tell of as failed", receipt.failed, "failed"),
     ):

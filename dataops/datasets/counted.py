@@ -30,7 +30,9 @@ COUNTED = ("read", "passed", "filtered", "dropped", "quarantined", "failed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What the files of one manifest hold; `expected` rows it should have read, None where that can't be said."""
+    """What the files of one manifest hold; `expected` rows it should have read, None where that can't be said; `made`
+    of those that passed, None where it is one for each.
+    """
 
     manifest: Manifest
     expected: int | None
@@ -39,6 +41,7 @@ class Counted:
     dropped: int
     quarantined: int
     failed: int
+    made: int | None = None
 
     @property
     def read(self) -> int:
@@ -61,13 +64,13 @@ def count_manifest(
         findings.append(f"run {manifest.run}: the manifest's parts are not those of its units' records")
     if merkle_root(record.receipt.digest for record in done) != manifest.receipts_root:
         findings.append(f"run {manifest.run}: the units' receipts don't give the manifest's root")
-    passed = _count(open_files(dataset.url), manifest.fragments, findings)
+    written = _count(open_files(dataset.url), manifest.fragments, findings)
     aside = [record.quarantine for record in done if record.quarantine is not None]
     quarantined = _count(open_files(f"{settings.storage}/{QUARANTINE_FOLDER}"), aside, findings)
     counts = merge_receipts([record.receipt for record in done])
     failed = _count_failed(dataset, done, findings)
     for what, files, receipts in (
-        ("passed", passed, counts["passed"]),
+        ("written", written, counts.get("made", counts["passed"])),
         ("quarantined", quarantined, counts["quarantined"]),
         ("failed", failed, counts.get("failed", 0)),
     ):
@@ -80,11 +83,12 @@ def count_manifest(
     return Counted(
         manifest=manifest,
         expected=None if manifest.replay_of else _rows_of_input(store, manifest, done),
-        passed=passed,
+        passed=counts["passed"] if "made" in counts else written,
         filtered=counts["filtered_by_policy"] + counts["filtered_by_job"],
         dropped=counts["dropped"],
         quarantined=quarantined,
         failed=failed,
+        made=written if "made" in counts else None,
     )
 
 

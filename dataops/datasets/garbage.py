@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from dataops.datasets.commit import committed_units
+from dataops.datasets.commit import EXCHANGE_FOLDER, committed_units
 from dataops.datasets.error_rows import ERRORS_FOLDER
 from dataops.datasets.links import linking_runs, read_links, unit_files
 from dataops.datasets.quarantine import QUARANTINE_FOLDER
@@ -89,11 +89,11 @@ def find_garbage(
 
 
 def _files_by_run(store: Store) -> dict[tuple[str, str], list[str]]:
-    """Parts and error files by dataset and run; runs that have none are there too."""
+    """Parts, error files and what tasks left for one another, by dataset and run; runs that have none are there too."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for key in store.list(DATASETS_FOLDER):
         match key.split("/"):  # datasets/<dataset>/runs/<run>/<folder>/<file>
-            case [_, name, "runs", run, folder, _] if folder in (PARTS_FOLDER, ERRORS_FOLDER):
+            case [_, name, "runs", run, folder, _] if folder in (PARTS_FOLDER, ERRORS_FOLDER, EXCHANGE_FOLDER):
                 found[name, run].append(key)
             case [_, name, "runs", run, *_]:
                 found[name, run] += ()

@@ -112,8 +112,9 @@ def publish(
         after=newest.number if newest else 0,
         identities=identities or {},
     )
-    if manifest.rows != counts["passed"]:
-        raise Integrity(f"run {run}: {counts['passed']} rows passed, {manifest.rows} lie in its parts")
+    written = counts.get("made", counts["passed"])
+    if manifest.rows != written:
+        raise Integrity(f"run {run}: {written} rows were written, {manifest.rows} lie in its parts")
     if replay_of and counts["quarantined"] == counts["read"]:
         return manifest, _newest(store, dataset)
     # the one that was put first says from where on snapshots may name it: an attempt that died may have come to its

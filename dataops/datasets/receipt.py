@@ -4,6 +4,8 @@
 2. A receipt holds counts and names of rules, never a value.
 3. Rows fail where a model is applied, and seldom: a receipt without any has no key for them, so that receipts of
    releases that knew none have the digests that they had.
+4. A row that passed is a row of the output. Where a join or a count makes more or fewer of them, `made` says how many,
+   and only there.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from dataops.records import Record, digest
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What became of the rows of one unit. `broken` counts rows by contract rule (a row may break several), `failed`
-    those that broke no rule and that no model could score.
+    those that broke no rule and that no model could score; `made` are rows of the output, None where it is one for each
+    that passed.
     """
 
     unit: str
@@ -31,6 +34,7 @@ class Receipt:
     quarantined: int = 0
     failed: int = 0
     broken: Mapping[str, int] = field(default_factory=dict)
+    made: int | None = None
 
     def __post_init__(self) -> None:
         filtered = self.filtered_by_policy + self.filtered_by_job
@@ -41,6 +45,15 @@ class Receipt:
     def with_filtered_by_job(self, rows: int) -> Receipt:
         """The receipt after the job's own conditions set aside `rows` of the rows that had passed."""
         return replace(self, passed=self.passed - rows, filtered_by_job=self.filtered_by_job + rows)
+
+    @property
+    def written(self) -> int:
+        """Rows of the output."""
+        return self.passed if self.made is None else self.made
+
+    def with_made(self, rows: int) -> Receipt:
+        """The receipt where the rows that passed became `rows` of the output."""
+        return replace(self, made=None if rows == self.passed else rows)
 
     def with_failed(self, rows: int) -> Receipt:
         """The receipt after `rows` of the rows that had passed couldn't be scored."""
@@ -58,7 +71,8 @@ class Receipt:
             "quarantined": self.quarantined,
             "broken": dict(sorted(self.broken.items())),
         }
-        return {**record, "failed": self.failed} if self.failed else record
+        record |= {"failed": self.failed} if self.failed else {}
+        return record if self.made is None else {**record, "made": self.made}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Receipt:
@@ -81,11 +95,13 @@ COUNTED = ("read", "passed", "filtered_by_policy", "filtered_by_job", "dropped",
 
 def merge_receipts(receipts: Sequence[Receipt]) -> dict[str, int]:
     """Row counts of all `receipts` together, by the names in `COUNTED`, ``broken:<rule>`` for each rule that was
-    broken, and ``failed`` where a row did.
+    broken, ``failed`` where a row did, and ``made`` where not as many rows came out as passed.
     """
     totals = {name: sum(getattr(receipt, name) for receipt in receipts) for name in COUNTED}
     if failed := sum(receipt.failed for receipt in receipts):
         totals["failed"] = failed
+    if any(receipt.made is not None for receipt in receipts):
+        totals["made"] = sum(receipt.written for receipt in receipts)
     for rule in sorted({rule for receipt in receipts for rule in receipt.broken}):
         totals[f"broken:{rule}"] = sum(receipt.broken.get(rule, 0) for receipt in receipts)
     return totals

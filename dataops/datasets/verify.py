@@ -157,7 +157,7 @@ def _facts(counted: Sequence[Counted]) -> dict[str, object]:
         "rows in the input's footers": (
             "unknown (the input changed since)" if None in footers else sum(rows for rows in footers if rows)
         ),
-        "rows in the parts (passed)": passed,
+        **_in_parts(counted, passed),
         "rows filtered": filtered,
         "rows dropped": dropped,
         **({"rows failed": failed} if failed else {}),
@@ -176,6 +176,14 @@ def _facts(counted: Sequence[Counted]) -> dict[str, object]:
     if len(counted) > 1:
         facts["by run"] = "\n".join(map(_by_run, counted))
     return facts
+
+
+def _in_parts(counted: Sequence[Counted], passed: int) -> dict[str, object]:
+    """Rows that passed, and those of the output where they aren't the same."""
+    if all(one.made is None for one in counted):
+        return {"rows in the parts (passed)": passed}
+    made = sum(one.passed if one.made is None else one.made for one in counted)
+    return {"rows passed": passed, "rows in the parts (made of them)": made}
 
 
 def _in_quarantine(rows: int, waiting: int) -> int | str:

@@ -1,11 +1,12 @@
-"""Job files: what to prepare, train, rescore and evaluate. Each kind of job is declared in a module of its own.
+"""Job files: what to join, prepare, train, rescore and evaluate. Each kind of job is declared in a module of its own.
 
 1. A file holds one or more jobs, parted by ``---``; each has a ``name`` of its own and says its kind in ``job``.
 2. A declaration names datasets, columns and models; it never says who may read what: that is the policies' part.
 3. ``where`` is the population and holds wherever the declaration runs, also in front of rescoring; ``labelled`` says
    which rows have a known outcome, and holds for training and evaluation only.
 4. SQL expressions are text here; they are parsed where the columns' types are known.
-5. ``derive`` runs in the order of the file, so a job's record keeps that order (`job_record`).
+5. ``derive`` runs in the order of the file, and so do the columns of ``aggregate``: a job's record keeps that order
+   (`job_record`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dataops.declarations.evaluate import EvaluateJob
+from dataops.declarations.join import JoinJob
 from dataops.declarations.loader import Document, read_yaml, validate
 from dataops.declarations.metrics import HOLDOUT, Metric
 from dataops.declarations.prepare import PrepareJob
@@ -42,20 +44,21 @@ __all__ = [
     "read_jobs",
 ]
 
-WritingJob = PrepareJob | RescoreJob
+WritingJob = PrepareJob | JoinJob | RescoreJob
 """A job whose outcome is a dataset."""
 
 Job = WritingJob | TrainJob | EvaluateJob
 
 KINDS: Mapping[str, type[Job]] = {
     "prepare": PrepareJob,
+    "join": JoinJob,
     "train": TrainJob,
     "rescore": RescoreJob,
     "evaluate": EvaluateJob,
 }
 
 
-def input_of(job: PrepareJob | TrainJob | RescoreJob) -> str:
+def input_of(job: PrepareJob | JoinJob | TrainJob | RescoreJob) -> str:
     """The name of the dataset that `job` reads as its input."""
     return job.input_dataset if isinstance(job, RescoreJob) else job.input
 
@@ -130,11 +133,21 @@ def find_job(path: Path, name: str | None = None) -> DeclaredJob:
 
 
 def job_record(job: Job) -> Record:
-    """`job` as JSON values for a record; ``derive`` as a list of pairs, since canonical JSON sorts mappings."""
+    """`job` as JSON values for a record; ``derive`` and ``aggregate`` as a list of pairs, since canonical JSON sorts
+    mappings.
+    """
     record: Record = job.model_dump(mode="json")
-    if isinstance(job, PrepareJob):
-        record["derive"] = [[name, expression] for name, expression in job.derive.items()]
+    for declared in _ordered(record):
+        declared.update({key: [list(pair) for pair in declared[key].items()] for key in _ORDERED if key in declared})
     return record
+
+
+_ORDERED = ("derive", "aggregate")  # keys whose names have an order
+
+
+def _ordered(record: Mapping[str, Any]) -> list[Any]:
+    """The parts of a job's record that may have such keys."""
+    return [record, *record.get("joins", ())]
 
 
 def job_from_record(record: Mapping[str, Any]) -> Job:
@@ -147,10 +160,10 @@ def job_from_record(record: Mapping[str, Any]) -> Job:
     model = KINDS.get(str(record.get("job")))
     if model is None:
         raise Format(f"expected the record of a job, one of {', '.join(KINDS)}; found {record.get('job')!r}")
-    body = dict(record)
+    body = json.loads(json.dumps(record))
     try:
-        if "derive" in body:
-            body["derive"] = dict(body["derive"])
+        for declared in _ordered(body):
+            declared.update({key: dict(declared[key]) for key in _ORDERED if key in declared})
         return model.model_validate_json(json.dumps(body), strict=True)
     except (ValidationError, TypeError, ValueError):
         raise Format(

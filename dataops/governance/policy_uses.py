@@ -30,6 +30,7 @@ from dataops.governance.policy_world import (
 
 _ONE_VALUE = frozenset({MaskKind.DROP, MaskKind.NULL, MaskKind.REDACT, MaskKind.CONSTANT})
 _STILL_UNIQUE = frozenset({MaskKind.PSEUDONYM})
+_ALL_OR_NONE = frozenset({Use.COLUMN, Use.KEY})
 
 
 def find_destroyed(world: World, situations: Sequence[Situation]) -> Iterator[PolicyFinding]:
@@ -56,7 +57,7 @@ def _of_use(use: ColumnUse, contract: Contract, granted: Sequence[Situation]) ->
     unique = unique_columns(contract)
     for name in use.columns:
         if name not in columns:
-            if use.use == Use.COLUMN:
+            if use.use in _ALL_OR_NONE:
                 message = f"job '{use.job}' reads '{name}', and dataset '{use.dataset}' has no such column."
                 near = near_match(name, columns)
                 yield finding_at(use.place, Severity.ERROR, FindingKind.JOB, f"{message}{near}")
@@ -67,8 +68,8 @@ def _of_use(use: ColumnUse, contract: Contract, granted: Sequence[Situation]) ->
                 harmed.setdefault(harm, []).append(situation)
         count = sum(len(found) for found in harmed.values())
         for harm, found in harmed.items():
-            # who may read other columns can still train on them; a prepare job reads all of its own or none
-            lighter = use.use == Use.FEATURE or (" is denied" in harm and use.use != Use.COLUMN)
+            # who may read other columns can still train on them; a prepare or join job reads all of its own or none
+            lighter = use.use == Use.FEATURE or (" is denied" in harm and use.use not in _ALL_OR_NONE)
             grave = count == len(granted) and not lighter
             readers = "" if count == len(granted) else f", for {_readers(found)}"
             message = f"job '{use.job}' reads '{name}' of dataset '{use.dataset}' as {use.use}, {harm}{readers}"
@@ -103,6 +104,7 @@ def _consequence(use: Use, kind: MaskKind, *, named: bool) -> str | None:
         Use.TARGET: "a model would learn the mask",
         Use.WEIGHT: "a model would learn the mask",
         Use.SPLIT: "keys that differ become one" if blurred else None,
+        Use.KEY: "keys that differ become one" if blurred else None,
         Use.KEEP: "it names a row no longer, so scores can't be joined by it" if named and blurred else None,
         Use.FEATURE: "every row has the same" if kind in _ONE_VALUE else None,
         Use.COLUMN: None,

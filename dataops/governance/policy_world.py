@@ -94,7 +94,8 @@ class Use(StrEnum):
     WEIGHT = "weight"
     KEEP = "kept column"
     FEATURE = "feature"
-    COLUMN = "column"  # that a prepare job passes on, or makes others of
+    KEY = "join key"  # or the time that a join is as of
+    COLUMN = "column"  # that a prepare or join job passes on, or makes others of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

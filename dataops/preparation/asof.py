@@ -106,8 +106,7 @@ class AsOfIndex:
         """For each row with `keys` and the time `at`, at most one row of the table."""
         numbers = self._index.numbers(keys)
         ticks, valid = self._times.ticks(at)
-        side = "left" if self._times.strictly_before else "right"
-        moment = np.searchsorted(self._moments, ticks, side=side)
+        moment = np.searchsorted(self._moments, ticks, side="left" if self._times.strictly_before else "right")
         places = np.searchsorted(self._available, numbers * self._step + moment, side="right") - 1
         found = valid & (numbers >= 0) & (places >= 0)
         found[found] = self._available[places[found]] // self._step == numbers[found]

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataops.datasets.access import GovernedInput
+from dataops.declarations.inputs import INPUT
 from dataops.declarations.rescore import column_name
 from dataops.features.steps import RowSteps
 from dataops.governance.conditions import columns_of_rule
 from dataops.governance.contract import Action
 from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.lineage import PREDICTION_FIELD, ColumnLineage, ColumnUse, DatasetId, Subtype
+from dataops.preparation.join_plan import Joined, JoinPlan
 from dataops.preparation.prepare import PreparePlan
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 
@@ -88,6 +90,48 @@ def prepared_from(plan: PreparePlan, given: GovernedInput, dataset: DatasetId) -
     if plan.labelled is not None:
         rows += columns.uses(plan.labelled.columns, Subtype.FILTER, "labelled")
     return ColumnLineage(fields=fields, rows=_distinct(rows))
+
+
+def joined_from(plan: JoinPlan, inputs: Mapping[str, tuple[GovernedInput, DatasetId]]) -> ColumnLineage:
+    """Of the columns that a join job makes.
+
+    Parameters
+    ----------
+    inputs : what is read and what it is called, by the run's name of the input.
+    """
+    columns = {name: InputColumns(given=given, id=dataset, derive={}) for name, (given, dataset) in inputs.items()}
+    main, job = columns[INPUT], plan.job
+    fields = {name: main.kept(name) for name in (*plan.kept, *job.group_by)}
+    keys = main.uses(job.group_by, Subtype.TRANSFORMATION, "group by")
+    for name, counted in job.aggregations.items():
+        fields[name] = _distinct([*main.uses(counted.columns, Subtype.AGGREGATION, counted.measure), *keys])
+    rows = [*main.rows()]
+    if job.deduplicate is not None:
+        rows += main.uses(job.deduplicate.columns, Subtype.FILTER, "deduplicate")
+    for one in plan.joins:
+        fields |= _fields_of(one, main, columns[one.name])
+        rows += columns[one.name].rows()
+        if one.join.deduplicate is not None:
+            rows += columns[one.name].uses(one.join.deduplicate.columns, Subtype.FILTER, "deduplicate")
+        if one.join.how == "inner" or one.join.expect == "many":
+            rows += _found_by(one, main, columns[one.name], Subtype.FILTER)
+    return ColumnLineage(fields=fields, rows=_distinct(rows))
+
+
+def _fields_of(one: Joined, main: InputColumns, theirs: InputColumns) -> dict[str, tuple[ColumnUse, ...]]:
+    """The columns that a join adds: their own, and the keys and times that found them."""
+    found = _found_by(one, main, theirs, Subtype.TRANSFORMATION)
+    counted = one.join.aggregations
+    fields = {name: theirs.kept(source) for name, source in one.join.named.items()}
+    fields |= {name: theirs.uses(it.columns, Subtype.AGGREGATION, it.measure) for name, it in counted.items()}
+    return {name: _distinct([*uses, *found]) for name, uses in fields.items()}
+
+
+def _found_by(one: Joined, main: InputColumns, theirs: InputColumns, subtype: Subtype) -> tuple[ColumnUse, ...]:
+    join, asof = one.join, one.join.asof
+    times = ((asof.at,), asof.columns) if asof else ((), ())
+    ours = main.uses([*join.on, *times[0]], subtype, "joined by")
+    return (*ours, *theirs.uses([*join.keys, *times[1]], subtype, "joined by"))
 
 
 def learnt_from(plan: TrainPlan, given: GovernedInput, dataset: DatasetId) -> ColumnLineage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from dataops.declarations.jobs import DeclaredJob, input_of
+from dataops.declarations.join import JoinJob
 from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.rescore import RescoreJob
 from dataops.declarations.train import TrainJob
@@ -35,6 +36,8 @@ def _of_job(declared: DeclaredJob, prepared: Mapping[str, PrepareJob], place: Pl
     job = declared.job
     if isinstance(job, PrepareJob):
         yield from _of_preparing(declared, job, place)
+    elif isinstance(job, JoinJob):
+        yield from _of_joining(declared, job, place)
     elif isinstance(job, RescoreJob) and job.keep:
         yield _use(declared, input_of(job), Purpose.SCORE, Use.KEEP, job.keep, place(declared, "keep"))
     elif isinstance(job, TrainJob):
@@ -52,6 +55,23 @@ def _of_preparing(declared: DeclaredJob, job: PrepareJob, place: PlaceOf) -> Ite
     for use, key, names in used:
         if names:
             yield _use(declared, job.input, job.purpose, use, _sources(names, job), place(declared, key))
+
+
+def _of_joining(declared: DeclaredJob, job: JoinJob, place: PlaceOf) -> Iterator[ColumnUse]:
+    counted = [name for one in job.aggregations.values() for name in one.columns]
+    first = [*(job.deduplicate.columns if job.deduplicate else ()), *job.group_by, *counted]
+    used = {"columns": job.columns or (), "group_by" if job.group_by else "deduplicate": first}
+    for key, names in used.items():
+        if names:
+            yield _use(declared, job.input, job.purpose, Use.COLUMN, names, place(declared, key))
+    for join in job.joins:
+        times = ((join.asof.at,), join.asof.columns) if join.asof else ((), ())
+        theirs = [*join.columns, *(name for one in join.aggregations.values() for name in one.columns)]
+        at, purpose = place(declared, "joins"), join.purpose or job.purpose
+        yield _use(declared, job.input, job.purpose, Use.KEY, [*join.on, *times[0]], at)
+        yield _use(declared, join.dataset, purpose, Use.KEY, [*join.keys, *times[1]], at)
+        if theirs:
+            yield _use(declared, join.dataset, purpose, Use.COLUMN, theirs, at)
 
 
 def _of_training(

@@ -32,6 +32,8 @@ from dataops.engine.work import Work
 from dataops.errors import Compute, Conflict, DataopsError, NotFound, Storage
 from dataops.governance.audit import record_result
 from dataops.governance.lineage import EventType
+from dataops.preparation.join import run_join
+from dataops.preparation.join_plan import JoinPlan
 from dataops.preparation.prepare import PreparePlan, run_prepare
 from dataops.records import format_time, now_utc, parse_time
 from dataops.rescoring.kernels import pinned_kernels
@@ -288,6 +290,9 @@ def _do(workspace: Workspace, planned: Planned, work: Work) -> dict[str, Any]:
             return published_result(
                 *run_prepare(plan, given, work, storage=settings.storage, replay_of=planned.replay_of)
             )
+        case JoinPlan() as plan:
+            manifest, snapshot, reads = run_join(plan, planned.inputs, work, storage=settings.storage)
+            return {**published_result(manifest, snapshot), "reads": reads}
         case ScorePlan() as plan:
             manifest, snapshot, figures = run_rescore(
                 plan,

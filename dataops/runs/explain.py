@@ -4,7 +4,7 @@ anything runs, from footers and records alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -15,9 +15,10 @@ from dataops.declarations.inputs import INPUT
 from dataops.declarations.jobs import Job
 from dataops.errors import DataopsError
 from dataops.governance.checking import columns_of_rules
-from dataops.governance.contract import Rule
+from dataops.governance.contract import Column, Rule
 from dataops.governance.expressions import parse_expression
 from dataops.governance.rule_words import asked
+from dataops.preparation.join_plan import Joined, JoinPlan
 from dataops.preparation.prepare import PreparePlan
 from dataops.preparation.split import SPLIT_COLUMN
 from dataops.rescoring.kernels import known_kernels
@@ -56,7 +57,7 @@ def explain_job(workspace: Workspace, job: Job, *, source: str) -> dict[str, Any
         "job": job.name,
         "kind": job.job,
         "inputs": [_explained(name, given, wanted.get(name, ())) for name, given in inputs.items()],
-        "output": _output(planned.plan) if planned and isinstance(planned.plan, PreparePlan) else None,
+        "output": _made(planned.plan) if planned else None,
         "units": units,
         "reasons": _reasons(workspace, inputs),
         **_estimate(workspace, job, inputs, linked=_linked_rows(units)),
@@ -154,21 +155,61 @@ def _reasons(workspace: Workspace, inputs: Mapping[str, GovernedInput]) -> dict[
     return {rule: given[rule] for rule in sorted(decided) if given.get(rule)}
 
 
+def _made(plan: object) -> dict[str, Any] | None:
+    match plan:
+        case PreparePlan():
+            return _output(plan)
+        case JoinPlan():
+            return _joined_output(plan)
+    return None
+
+
+def _joined_output(plan: JoinPlan) -> dict[str, Any]:
+    """What a join job makes, and how the rows of each dataset travel."""
+    job = plan.job
+    made_of = {name: [*job.group_by, *one.columns] for name, one in job.aggregations.items()}
+    for one in plan.joins:
+        counted = {
+            name: [f"{one.join.dataset}.{it}" for it in how.columns] for name, how in one.join.aggregations.items()
+        }
+        own = {name: [f"{one.join.dataset}.{source}"] for name, source in one.join.named.items()}
+        made_of |= {name: [*sources, *one.join.on] for name, sources in {**own, **counted}.items()}
+    return {
+        "dataset": job.output,
+        "columns": [_column(column, made_of.get(column.name, (column.name,))) for column in plan.columns],
+        "joins": [_join(one) for one in plan.joins],
+    }
+
+
+def _join(one: Joined) -> dict[str, Any]:
+    join = one.join
+    keys = [name if name == other else f"{name} = {other}" for name, other in zip(join.on, join.keys, strict=True)]
+    return {
+        "dataset": join.dataset,
+        "on": keys,
+        "how": join.how,
+        "expect": join.expect,
+        "as_of": join.asof.at if join.asof else "",
+        "buckets": one.buckets,
+    }
+
+
+def _column(column: Column, made_of: Sequence[str]) -> dict[str, Any]:
+    return {
+        "column": column.name,
+        "made_of": list(made_of),
+        "classification": column.classification,
+        "masked": bool(column.masks),
+    }
+
+
 def _output(plan: PreparePlan) -> dict[str, Any]:
     """What a prepare job makes: each column, and the columns that it is made of."""
     derived = {name: expression.columns for name, expression in plan.steps.derive}
     split = {SPLIT_COLUMN: plan.job.split.key_columns} if plan.job.split else {}
     return {
         "dataset": plan.job.output,
-        "columns": [
-            {
-                "column": column.name,
-                "made_of": list({**split, **derived}.get(column.name, (column.name,))),
-                "classification": column.classification,
-                "masked": bool(column.masks),
-            }
-            for column in plan.columns
-        ],
+        "columns": [_column(column, {**split, **derived}.get(column.name, (column.name,))) for column in plan.columns],
     }
 
 

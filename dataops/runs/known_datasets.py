@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataops.datasets.access import origins_of, todays_contract
 from dataops.datasets.catalog import open_dataset, read_contract, read_entry
 from dataops.declarations.jobs import Job, WritingJob, input_of
-from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.join import JoinJob
 from dataops.declarations.rescore import RescoreJob, score_names
 from dataops.governance.policy_world import KnownDataset
 from dataops.preparation.split import SPLIT_COLUMN
@@ -45,10 +45,13 @@ def with_promised(jobs: Sequence[Job], known: Mapping[str, KnownDataset]) -> dic
     return found
 
 
-def _promised_names(job: PrepareJob | RescoreJob, given: KnownDataset) -> tuple[str, ...]:
+def _promised_names(job: WritingJob, given: KnownDataset) -> tuple[str, ...]:
     """The columns that `job` writes, as far as they are read from `given`."""
     if isinstance(job, RescoreJob):
         return (*job.keep, *score_names(job))
     columns = [column.name for column in given.contract.columns] if given.contract else given.promised
+    if isinstance(job, JoinJob):
+        kept = job.group_by or (columns if job.columns is None else job.columns)
+        return (*kept, *job.aggregate, *(name for join in job.joins for name in (*join.named, *join.aggregate)))
     kept = job.columns if job.columns is not None else (*columns, *job.derive)
     return (*kept, SPLIT_COLUMN) if job.split else tuple(kept)

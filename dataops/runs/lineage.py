@@ -30,12 +30,13 @@ from dataops.governance.lineage import (
     run_event,
 )
 from dataops.governance.lineage_graph import Branch, Direction, Graph, Link
+from dataops.preparation.join_plan import JoinPlan
 from dataops.preparation.prepare import PreparePlan
 from dataops.records import Record, canonical_bytes, now_utc, parse_time
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.plan import ScorePlan
-from dataops.runs.column_lineage import learnt_from, prepared_from, scored_from
+from dataops.runs.column_lineage import joined_from, learnt_from, prepared_from, scored_from
 from dataops.runs.ledger import Run, job_of
 from dataops.runs.workspace import Workspace
 from dataops.storage.disk import redact
@@ -250,6 +251,13 @@ def _outputs(
         case PreparePlan():
             made = prepared_from(plan, given, source)
             return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
+        case JoinPlan():
+            named = {
+                name: (one, DatasetId(namespace=_storage(workspace), name=one.dataset.name))
+                for name, one in planned.inputs.items()
+            }
+            joined = joined_from(plan, named)
+            return (_made(workspace, run, plan.job.output, plan.columns, given, result, joined),)
         case ScorePlan():
             made = scored_from(plan, given, source, _registry(workspace))
             return (_made(workspace, run, plan.job.output, plan.columns, given, result, made),)
@@ -258,7 +266,7 @@ def _outputs(
         case _:
             facts = ModelFacts(
                 id=DatasetId(namespace=_registry(workspace), name=plan.job.name),
-                features=_features(plan.job.features.numeric.columns, plan.job.features.categorical.columns),
+                features=_features(plan.job.features.numbers, plan.job.features.codes),
                 metrics=tuple(str(metric) for metric in plan.job.evaluate.metrics),
                 made_of=learnt_from(plan, given, source),
             )

@@ -19,11 +19,13 @@ from dataops.datasets.snapshot import read_snapshot
 from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.jobs import Job, WritingJob, job_from_record, job_record
+from dataops.declarations.join import JoinJob
 from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
 from dataops.errors import Integrity, InvalidInput
+from dataops.preparation.join_plan import JoinPlan, plan_join
 from dataops.preparation.prepare import PreparePlan, plan_prepare
 from dataops.records import digest
 from dataops.registry.aliases import resolve_reference
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from dataops.training.plan import TrainPlan
     from dataops.training.realised import RealisedPlan
 
-    Plan = PreparePlan | TrainPlan | ScorePlan | RealisedPlan
+    Plan = PreparePlan | JoinPlan | TrainPlan | ScorePlan | RealisedPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,8 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
     match job:
         case PrepareJob():
             plan = plan_prepare(job, given, where=source)
+        case JoinJob():
+            plan = plan_join(job, inputs, where=source)
         case TrainJob():
             from dataops.training.plan import plan_train
 

@@ -23,6 +23,7 @@ from dataops.datasets.quarantine import key_rule
 from dataops.datasets.snapshot import Fragment, Manifest, read_manifest
 from dataops.datasets.units import Unit
 from dataops.declarations.inputs import INPUT
+from dataops.declarations.join import JoinJob
 from dataops.engine.progress import Progress
 from dataops.errors import Conflict, Integrity, NotFound
 from dataops.preparation.prepare import PreparePlan
@@ -123,6 +124,8 @@ def plan_replay(workspace: Workspace, held: Held) -> Planned:
     """
     run = workspace.ledger.read(held.run)
     job = job_of_run(run)
+    if isinstance(job, JoinJob):
+        raise Conflict(f"run {run.id} joined datasets, and single rows of it can't be joined anew; {AGAIN}")
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=run.source)
     if not applies_same_models(planned, run):
         raise Integrity(f"run {run.id} used a model version that has other contents by now; {AGAIN}")

@@ -228,7 +228,7 @@ class TestPublish:
     def test_of_a_part_with_other_rows_than_passed_leaves_nothing(self, tmp_path: Path) -> None:
         records = _commit_all(tmp_path)
         records["u000001"] = replace(records["u000001"], part=make_manifest("x", rows=3).fragments[0])
-        with pytest.raises(Integrity, match="12 rows passed, 11 lie in its parts"):
+        with pytest.raises(Integrity, match="12 rows were written, 11 lie in its parts"):
             _publish(open_store(str(tmp_path)), records)
         assert list(tmp_path.rglob("manifest.json")) == []
 

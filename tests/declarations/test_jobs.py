@@ -148,7 +148,12 @@ NONSENSE = [
     (PREPARE, "late: ", "'': ", "derive.: can't name a column"),
     (PREPARE, "job: prepare", "job: prepair", "jobs.yaml:2: job: unknown kind of job. Did you mean 'prepare'?"),
     (PREPARE, "job: prepare", "job: [prepare]", "jobs.yaml:2: job: unknown kind of job."),
-    (PREPARE, "job: prepare\n", "", "jobs.yaml:1: job: the kind of job is missing: prepare or train or rescore"),
+    (
+        PREPARE,
+        "job: prepare\n",
+        "",
+        "jobs.yaml:1: job: the kind of job is missing: prepare or join or train or rescore",
+    ),
     (RESCORE, "max_rate: 0.001", "max_rate: 1.5", "jobs.yaml:6: errors.max_rate: expected a number of at most 1"),
     (RESCORE, "max_rate: 0.001", "max_rate: -0.1", "errors.max_rate: expected a number of at least 0"),
     (RESCORE, "max_rate: 0.001", "max_rate: .nan", "errors.max_rate: expected a number, found '.nan'"),
