@@ -20,6 +20,8 @@ from sklearn.compose import ColumnTransformer
 
 from dataops.errors import InvalidInput
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
+from dataops.features.kinds import BinColumn, HashColumn, IndicatorColumn, LookupColumn
+from dataops.features.making import Crossed, DatePart
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.steps import RowSteps
 from dataops.governance.expressions import parse_expression
@@ -158,6 +160,45 @@ FRAME = pd.DataFrame(
 )
 
 
+SHAPED = Encoder(
+    numeric=(
+        NumericColumn(name="small", fill=0.0, mean=0.5, scale=2.0),
+        NumericColumn(name="ratio", fill=1.0, mean=2.0, scale=3.0, low=-1.0, high=50.0, log=True),
+        IndicatorColumn(name="is_missing(ratio)", source="ratio"),
+        LookupColumn(
+            name="target(word)", source="word", of="target", categories=("a", "b"), values=(0.25, 0.75), other=0.5
+        ),
+        NumericColumn(name="sin(hour(at))", fill=0.0, mean=0.0, scale=1.0),
+        NumericColumn(name="count", fill=0.0, mean=0.0, scale=1.0),
+    ),
+    categorical=(
+        CategoricalColumn(name="word", categories=("a", "b")),
+        BinColumn(name="bins(ratio)", source="ratio", edges=(0.0, 7.0)),
+        HashColumn(name="hash(word)", source="word", buckets=5),
+        CategoricalColumn(name="cross(word, small)", categories=('["a","0"]', '["b","3"]')),
+    ),
+    made=(
+        DatePart(name="sin(hour(at))", source="at", part="hour", zone="America/New_York", wave="sin"),
+        Crossed(name="cross(word, small)", sources=("word", "small")),
+    ),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(tables(), st.sampled_from(KINDS))
+def test_features_that_scikit_learn_has_no_class_for_are_made_by_the_encoder_itself(table: pa.Table, kind: str) -> None:
+    program = compose_program(SCHEMA, STEPS, SHAPED)
+    transformer = program.to_sklearn()
+    assert [name for name, _, _ in transformer.transformers] == [
+        *("numbers", "features", "numbers_2"),
+        *("categories", "features_4"),
+    ]
+    found = transformer.transform(frame_of(table, kind))
+    assert found.tobytes() == program.run(table)[1].values.tobytes()
+    names = [name.partition("__")[2] for name in transformer.get_feature_names_out()]
+    assert names == [one.name for one in SHAPED.columns]
+
+
 def test_it_is_a_plain_fitted_column_transformer_of_plain_parts() -> None:
     transformer = PROGRAM.to_sklearn()
     assert type(transformer) is ColumnTransformer
@@ -167,6 +208,12 @@ def test_it_is_a_plain_fitted_column_transformer_of_plain_parts() -> None:
         "categories": ["FunctionTransformer", "OrdinalEncoder", "FunctionTransformer"],
     }
     assert transformer.transform(FRAME)[:, 2:].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0], [2, 0, 1], [0, 0, 0]]
+
+
+def test_a_fill_near_the_largest_number_is_that_fill() -> None:
+    encoder = Encoder(numeric=(NumericColumn(name="ratio", fill=1.5e308, mean=1e308, scale=1e300),), categorical=())
+    found = compose_program(SCHEMA, RowSteps(), encoder).to_sklearn().transform(FRAME)
+    assert found[1, 0] == np.float32(5e7)
 
 
 def test_copies_of_it_and_fitting_it_again_change_nothing() -> None:
