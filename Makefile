@@ -52,8 +52,8 @@ compile: $(INSTALLED) $(KERNELS)
 	@$(RUN)/python -m compileall -q dataops
 
 # The first import compiles, for seconds, and keeps the machine code beside the module.
-$(KERNELS): dataops/training/linear_kernels.py $(INSTALLED)
-	@$(RUN)/python -c "import dataops.training.linear_kernels"
+$(KERNELS): dataops/training/linear_kernels.py dataops/training/linear_descent.py dataops/training/machine_code.py $(INSTALLED)
+	@$(RUN)/python -c "import dataops.training.linear_kernels, dataops.training.linear_descent"
 	@touch $@
 
 $(RUN)/python:

@@ -3,52 +3,31 @@
 1. Rows are taken as they are encoded: numbers, then codes, float32 side by side. A code is a place in a table, never a
    one-hot column, and nothing is copied.
 2. Sums are made in float64, row after row: the same rows give the same bits on the same kind of processor.
-3. Compiled once and kept beside this module, or in the user's cache where that can't be written. Importing it takes
-   some tenths of a second, so tasks import it when they need it.
+3. Importing it loads machine code (see `machine_code`), so tasks import it when they need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba as nb
 import numpy as np
 
-Kernel = TypeVar("Kernel", bound=Callable[..., None])
+from dataops.training.machine_code import compiled
+
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 Values = np.ndarray[Any, np.dtype[np.float32]]
 
-_MOST_SWEEPS = 20_000
-_SWEEPS_OF_SOME = 10
-_STANDS_STILL = 1e-14  # of what the step gains: by so little may the last sweep change it
 _ROWS = 8  # of a curvature's sums at a time: as many multiplications for each number that is loaded and stored
 
-_REORDERED = {"reassoc", "contract", "nsz"}  # several sums at a time: in another order, but always the same
 # Read-only arrays are taken as well: what comes from another process may be one.
 _VALUES = nb.types.Array(nb.float32, 2, "C", readonly=True)
 _READ = nb.types.Array(nb.float64, 1, "C", readonly=True)
 _PLACES = nb.types.Array(nb.int64, 1, "C", readonly=True)
-_READ_SQUARE = nb.types.Array(nb.float64, 2, "C", readonly=True)
 _OUT, _SQUARE = nb.float64[::1], nb.float64[:, ::1]
 
 
-def _compiled(signature: Any) -> Callable[[Kernel], Kernel]:
-    """`numba.njit`, kept on disk where some folder takes it."""
-
-    def compile_it(function: Kernel) -> Kernel:
-        try:
-            compiled: Kernel = nb.njit(signature, nogil=True, cache=True, error_model="numpy", fastmath=_REORDERED)(
-                function
-            )
-        except RuntimeError:  # no folder that can be written to
-            compiled = nb.njit(signature, nogil=True, error_model="numpy", fastmath=_REORDERED)(function)
-        return compiled
-
-    return compile_it
-
-
-@_compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
+@compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
 def put_margins(values: Values, first: Any, coefficients: Vector, out: Vector) -> None:
     """`out` is the margin of each row.
 
@@ -68,7 +47,7 @@ def put_margins(values: Values, first: Any, coefficients: Vector, out: Vector) -
         out[row] = margin
 
 
-@_compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
+@compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
 def add_sums(values: Values, first: Any, weights: Vector, out: Vector) -> None:
     """The sum of each feature, weighted by row, is added to `out`: a gradient, where the weights are residuals."""
     n_numeric = values.shape[1] - len(first)
@@ -81,7 +60,7 @@ def add_sums(values: Values, first: Any, weights: Vector, out: Vector) -> None:
             out[first[place] + np.int64(values[row, n_numeric + place])] += weight
 
 
-@_compiled(nb.void(_VALUES, _PLACES, _READ, _READ, _READ, _SQUARE))
+@compiled(nb.void(_VALUES, _PLACES, _READ, _READ, _READ, _SQUARE))
 def add_products(  # noqa: C901 - one loop over rows
     values: Values, first: Any, weights: Vector, mean: Vector, scale: Vector, out: Any
 ) -> None:
@@ -119,7 +98,7 @@ def add_products(  # noqa: C901 - one loop over rows
                     out[at, first[other] + np.int64(values[start + row, n_numeric + other])] += weight
 
 
-@_compiled(nb.void(_OUT, _READ, _OUT))
+@compiled(nb.void(_OUT, _READ, _OUT))
 def add_rounded(part: Vector, grid: Vector, out: Vector) -> None:
     """`part`, rounded to multiples of `grid`, is added to `out`, and is zero afterwards."""
     for place in range(len(part)):
@@ -128,7 +107,7 @@ def add_rounded(part: Vector, grid: Vector, out: Vector) -> None:
             part[place] = 0.0
 
 
-@_compiled(nb.void(_SQUARE, _READ, _SQUARE))
+@compiled(nb.void(_SQUARE, _READ, _SQUARE))
 def add_rounded_products(part: Any, grid: Vector, out: Any) -> None:
     """The lower triangle of `part`, rounded to multiples of the products of `grid`, is added to `out`, and is zero
     afterwards.
@@ -139,35 +118,3 @@ def add_rounded_products(part: Any, grid: Vector, out: Any) -> None:
                 step = grid[one] * grid[other]
                 out[one, other] += np.rint(part[one, other] / step) * step
                 part[one, other] = 0.0
-
-
-@_compiled(nb.void(_READ_SQUARE, _READ, _READ, _READ, _OUT))
-def descend(curvature: Any, gradient: Vector, point: Vector, absolute: Vector, step: Vector) -> None:
-    """`step`, zeros at first, becomes that to the least of a quadratic with an absolute penalty.
-
-    ``gradient @ step + step @ curvature @ step / 2 + sum(absolute * |point + step|)``, coordinate by coordinate: over
-    all of them, then over those that are not zero until these stand still, and again, until all do.
-    """
-    length = len(step)
-    slope = gradient.copy()
-    for sweep in range(_MOST_SWEEPS):
-        all_of_them = sweep % _SWEEPS_OF_SOME == 0
-        largest = 0.0
-        for place in range(length):
-            at = point[place] + step[place]
-            if not all_of_them and at == 0.0:
-                continue
-            bend = curvature[place, place]
-            aim = at - slope[place] / bend
-            kept = max(abs(aim) - absolute[place] / bend, 0.0)
-            change = (kept if aim > 0 else -kept) - at
-            if change != 0.0:
-                step[place] = -point[place] if kept == 0.0 else step[place] + change
-                for other in range(length):
-                    slope[other] += change * curvature[place, other]
-                largest = max(largest, change * change * bend)
-        gained = 1e-300
-        for place in range(length):
-            gained += abs(gradient[place] * step[place])
-        if all_of_them and largest <= _STANDS_STILL * gained:
-            return

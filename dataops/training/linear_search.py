@@ -145,7 +145,7 @@ def _walk(
 def _step(curvature: Square, gradient: Vector, point: Vector, absolute: Vector) -> Vector:
     """The step to the least of the quadratic model with the absolute penalty."""
     if absolute.any():
-        from dataops.training.linear_kernels import descend
+        from dataops.training.linear_descent import descend
 
         step = np.zeros_like(point)
         descend(_damped(curvature, _DAMPING), gradient, point, absolute, step)
