@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -48,19 +49,50 @@ def _require_split(text: str) -> str:
     return text
 
 
-class Split(Declaration):
-    """Which rows are kept for testing: decided by a hash of key columns, so the same key is always on the same side."""
+def parse_moment(text: str) -> date | datetime:
+    """The day that ``2013-10-01`` spells, or the moment that ``2013-10-01T12:00`` does, with or without a zone.
 
-    by: Annotated[str, AfterValidator(_require_split)]
+    Raises
+    ------
+    InvalidInput : anything else.
+    """
+    try:
+        return date.fromisoformat(text) if len(text) <= len("2013-10-01") else datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("expected a day like '2013-10-01', or a moment like '2013-10-01T12:00:00Z'") from None
+
+
+def _require_moment(text: str) -> str:
+    parse_moment(text)
+    return text
+
+
+class Split(Declaration):
+    """Which rows are kept for testing: those of some keys, by their hash, so that a key is always on the same side; or
+    those from a time on, as a model meets them.
+    """
+
+    by: Annotated[str, AfterValidator(_require_split)] | None = None
     """`hash(column)` or `hash(column, other)`: the columns that name a person or thing, all of whose rows stay
-    together."""
-    test: Annotated[float, Field(gt=0, lt=1)]
-    """Share of the keys that is kept for testing: more than 0, less than 1."""
+    together. Goes with `test`. Default: rows are parted by `time`."""
+    test: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the keys that is kept for testing: more than 0, less than 1. Default: rows are parted by `time`."""
+    time: ColumnName | None = None
+    """A column of times or dates. Goes with `test_from`. Default: rows are parted by key."""
+    test_from: Annotated[str, AfterValidator(_require_moment)] | None = None
+    """The first day (`2013-10-01`) or moment (`2013-10-01T12:00:00Z`) that is kept for testing; so are rows without a
+    time. Without a zone it is meant in UTC where the column has one. Default: rows are parted by key."""
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """The columns named in `by`."""
-        return parse_split_columns(self.by)
+        """The columns that decide."""
+        return (self.time,) if self.time is not None else parse_split_columns(self.by or "")
+
+    def check(self) -> Iterator[Finding]:
+        """Neither keys nor a time, both, or half of one."""
+        keys, times = (self.by, self.test), (self.time, self.test_from)
+        if (None in keys) == (None in times) or any(one is not None for one in (keys if None in keys else times)):
+            yield Finding(place=(), message="expected `by` and `test` (by key), or `time` and `test_from` (by time)")
 
 
 class PrepareJob(Declaration):

@@ -20,14 +20,14 @@ from dataops.datasets.reading import Source
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
-from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.prepare import PrepareJob, Split, parse_moment
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
 from dataops.governance.marks import derived_marks, derived_origins, side_marks
-from dataops.preparation.split import SPLIT_COLUMN, assign_split
+from dataops.preparation.split import SPLIT_COLUMN, assign_split, assign_split_by_time, split_start
 from dataops.records import Record, digest
 from dataops.storage.objects import open_store
 
@@ -86,6 +86,8 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     chosen = tuple(job.columns) if job.columns is not None else (*available, *derived)
     _require_known((*chosen, *split_by), everything, given, where)
     columns = tuple(everything[name] for name in chosen)
+    if job.split is not None and job.split.test_from is not None:
+        _require_comparable(job.split.test_from, everything[split_by[0]].type, f"{where}: split.test_from")
     if split_by:
         columns = (*columns, _split_column([everything[name] for name in split_by], given, where, chosen))
     derived_contract(job.output, columns)  # refuses names that a reader would take for one another
@@ -93,6 +95,13 @@ def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> Prepar
     # of constants alone, any column says how many rows there are
     read = tuple(name for name in available if name in sources) or tuple(available)[:1]
     return PreparePlan(job=job, steps=steps, labelled=labelled, read=read, columns=columns)
+
+
+def _require_comparable(text: str, type_: pa.DataType, where: str) -> None:
+    try:
+        split_start(parse_moment(text), type_)
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}: {error}") from None
 
 
 def _split_column(keys: Sequence[Column], given: GovernedInput, where: str, chosen: Sequence[str]) -> Column:
@@ -162,7 +171,7 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
         labelled = table.filter(evaluate_predicate(plan.labelled, table))
         filtered, table = filtered + table.num_rows - labelled.num_rows, labelled
     if split := plan.job.split:
-        sides = assign_split([table.column(name) for name in split.key_columns], test=split.test)
+        sides = _sides(split, table)
         if SPLIT_COLUMN in table.column_names:  # one that a step looked at, and that isn't kept
             table = table.drop_columns([SPLIT_COLUMN])
         table = table.append_column(SPLIT_COLUMN, sides)
@@ -175,6 +184,13 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
         quarantined=read.quarantined,
         receipt=read.receipt.with_filtered_by_job(filtered),
     )
+
+
+def _sides(split: Split, table: pa.Table) -> pa.Array:
+    keys = [table.column(name) for name in split.key_columns]
+    if split.test_from is not None:
+        return assign_split_by_time(keys[0], start=split_start(parse_moment(split.test_from), keys[0].type))
+    return assign_split(keys, test=split.test or 0.0)
 
 
 def _as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:

@@ -1,12 +1,15 @@
-"""Splits by the hash of keys: a row keeps its side as data grows, whatever unit or run it comes in."""
+"""Splits by the hash of keys, or by time: a row keeps its side as data grows, whatever unit or run it comes in."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from dataops.errors import InvalidInput
 
 SPLIT_COLUMN = "split"
 TRAIN, TEST = "train", "test"
@@ -28,3 +31,35 @@ def assign_split(keys: Sequence[pa.ChunkedArray], *, test: float) -> pa.Array:
 
 def _fraction(value: str) -> float:
     return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "big") / 2**64
+
+
+def split_start(moment: date | datetime, type_: pa.DataType) -> pa.Scalar:
+    """The first moment of the test side, as values of `type_` have it; of a day its beginning.
+
+    Raises
+    ------
+    InvalidInput : `type_` is no time, or one that `moment` can't be compared with.
+    """
+    has_time = isinstance(moment, datetime)
+    if pa.types.is_date(type_):
+        if has_time:
+            raise InvalidInput(f"the column holds days ({type_}); expected one like '2013-10-01'")
+        return pa.scalar(moment, pa.date32()).cast(type_)
+    if not pa.types.is_timestamp(type_):
+        raise InvalidInput(f"expected a column of times or dates, found {type_}")
+    start = moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001
+    if type_.tz is None and start.tzinfo is not None:
+        raise InvalidInput(f"the column's times have no zone ({type_}); leave the zone out")
+    if type_.tz is not None:
+        start = start.replace(tzinfo=start.tzinfo or UTC).astimezone(UTC)
+    try:
+        return pa.scalar(start, type_)
+    except (pa.ArrowInvalid, OverflowError):
+        raise InvalidInput(f"{moment} is no {type_}; name a moment that values of it can have") from None
+
+
+def assign_split_by_time(times: pa.ChunkedArray, *, start: pa.Scalar) -> pa.Array:
+    """``test`` for each row from `start` on, and for one without a time; ``train`` for those before."""
+    before = pc.fill_null(pc.less(times, start), False)  # noqa: FBT003  # Arrow takes the value by place
+    sides: pa.ChunkedArray = pc.if_else(before, TRAIN, TEST)
+    return sides.combine_chunks()

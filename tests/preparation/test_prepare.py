@@ -82,6 +82,8 @@ class TestPlan:
             ({"derive": {"a": "b", "b": "hours"}}, InvalidInput, "before it is made"),
             ({"derive": {"a": "hours + trade"}}, InvalidInput, "derive.a"),
             ({"derive": {"split": "hours"}, "split": {"by": "hash(trade)", "test": 0.5}}, InvalidInput, "split"),
+            ({"split": {"time": "hours", "test_from": "2026-01-01"}}, InvalidInput, "split.test_from"),
+            ({"split": {"time": "diagnosis", "test_from": "2026-01-01"}}, AccessDenied, "diagnosis"),
         ],
         ids=lambda value: str(value)[:40],
     )

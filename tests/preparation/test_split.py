@@ -1,15 +1,19 @@
-"""The split: a key's side depends on the key and the share alone."""
+"""The split: a key's side depends on the key and the share alone, a time's side on the time."""
 
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from dataops.preparation.split import TEST, TRAIN, assign_split
+from dataops.declarations.prepare import Split, parse_moment
+from dataops.errors import InvalidInput
+from dataops.preparation.split import TEST, TRAIN, assign_split, assign_split_by_time, split_start
 
 keys = st.lists(st.one_of(st.none(), st.text(max_size=6)), max_size=40)
 shares = st.floats(0.01, 0.99)
@@ -81,3 +85,56 @@ def test_the_rule_is_fixed_for_good() -> None:
     """Sides as they were when the first data sets were split: a change would move rows between training and test."""
     sides = _sides([f"p{number}" for number in range(12)], test=0.5)
     assert [number for number, side in enumerate(sides) if side == TEST] == [2, 6, 7, 8, 10, 11]
+
+
+class TestByTime:
+    DAYS = (None, date(2013, 9, 30), date(2013, 10, 1), date(2014, 1, 1))
+
+    @pytest.mark.parametrize(
+        ("type_", "moment"),
+        [
+            (pa.date32(), "2013-10-01"),
+            (pa.timestamp("s"), "2013-10-01"),
+            (pa.timestamp("us"), "2013-10-01T00:00"),
+            (pa.timestamp("us", "UTC"), "2013-10-01"),
+            (pa.timestamp("ms", "America/New_York"), "2013-10-01T02:00+02:00"),
+        ],
+        ids=str,
+    )
+    def test_rows_from_the_moment_on_are_for_testing(self, type_: pa.DataType, moment: str) -> None:
+        times = pa.chunked_array([pa.array(self.DAYS[:2], pa.date32()), pa.array(self.DAYS[2:], pa.date32())])
+        if pa.types.is_timestamp(type_):
+            times = times.cast(pa.timestamp(type_.unit)).cast(pa.timestamp(type_.unit, type_.tz and "UTC")).cast(type_)
+        sides = assign_split_by_time(times, start=split_start(parse_moment(moment), type_))
+        assert sides.to_pylist() == [TEST, TRAIN, TEST, TEST]
+
+    @pytest.mark.parametrize(
+        ("type_", "moment"),
+        [
+            (pa.date32(), "2013-10-01T12:00"),
+            (pa.timestamp("s"), "2013-10-01T12:00Z"),
+            (pa.int64(), "2013-10-01"),
+            (pa.string(), "2013-10-01"),
+        ],
+        ids=str,
+    )
+    def test_moment_that_nothing_can_be_compared_with_is_refused(self, type_: pa.DataType, moment: str) -> None:
+        with pytest.raises(InvalidInput):
+            split_start(parse_moment(moment), type_)
+
+    @pytest.mark.parametrize(
+        "declared",
+        [
+            {},
+            {"by": "hash(a)"},
+            {"time": "t"},
+            {"test_from": "2013-10-01"},
+            {"by": "hash(a)", "test": 0.2, "time": "t"},
+            {"by": "hash(a)", "test": 0.2, "time": "t", "test_from": "2013-10-01"},
+            {"time": "t", "test_from": "october"},
+        ],
+        ids=str,
+    )
+    def test_is_by_key_or_by_time_and_whole(self, declared: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            Split.model_validate(declared)
