@@ -174,7 +174,9 @@ class Fit:
             meet=library.meet,
             order=replace(self.order, saved=trained.model),
         )
+        began, rows = time.monotonic(), sum(parts.rows)
         with gang:
+            parts.fitting.say(f"  {library.name}: {rows:,} rows quantised in {time.monotonic() - began:.1f} s")
             if releases:
                 for future in parts.futures:
                     future.release()

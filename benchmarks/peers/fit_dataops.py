@@ -1,0 +1,53 @@
+"""A train job through dataops, in a process of its own: told are the seconds of each phase and what the version says.
+
+Called with a workspace, a job, workers, threads and a memory limit.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+from telling import tell, tell_phase, versions
+
+QUANTISED = re.compile(r"quantised in ([0-9.]+) s")
+
+
+def main() -> None:
+    """Trains."""
+    from dataops.declarations.clusters import ClusterFile, Shape
+    from dataops.declarations.jobs import find_job
+    from dataops.engine.progress import Progress
+    from dataops.errors import Compute
+    from dataops.runs.execute import Options, run_job
+    from dataops.runs.workspace import open_workspace
+
+    folder, name, workers, threads, memory_limit = sys.argv[1:]
+    workspace = open_workspace(folder)
+    shape = Shape(workers=int(workers), threads=int(threads))
+    preload = {"distributed.worker.preload": ["xgboost", "dataops.training.candidates"]}
+    cluster = ClusterFile(train=shape, memory_limit=memory_limit, config=preload)
+    found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", name)
+    said = io.StringIO()
+    tell(versions=versions("dask", "numpy", "pyarrow", "xgboost-cpu"))
+    tell_phase("work")
+    try:
+        options = Options(cluster=cluster, again=True)
+        outcome = run_job(workspace, found.job, source=found.document.source, options=options, progress=Progress(said))
+    except Compute as error:
+        tell(refused=str(error))
+        return
+    tell_phase("end")
+    events = [dict(event) for event in outcome.state.events]
+    seconds = {event["phase"]: event["seconds"] for event in events if event["event"] == "phase_ended"}
+    needs = [event["needs"] for event in events if event["event"] == "fit_needs"]
+    quantised = QUANTISED.findall(said.getvalue())
+    [version] = outcome.state.result["versions"]
+    holdout = version["metrics"]["holdout"]
+    metrics = {"rows": holdout["rows"], "roc_auc": holdout["overall"]["roc_auc"]}
+    tell(seconds=seconds, quantised=float(quantised[-1]), needs=needs[-1], metrics=metrics)
+
+
+if __name__ == "__main__":
+    main()
