@@ -169,9 +169,10 @@ def encode(encoder: Encoder, table: pa.Table, out_of_fold: OutOfFold | None = No
     InvalidInput : a column is missing or of a type that can't be such a feature.
     """
     require_columns(table.column_names, encoder.source_columns(), what="the encoder")
-    values, fillers = fill_matrix(encoder.columns, with_made(table, encoder.made), out_of_fold)
+    columns = encoder.columns
+    values, fillers = fill_matrix(columns, with_made(table, encoder.made) if encoder.made else table, out_of_fold)
     absent = {place: filler.absent for place, filler in enumerate(fillers)}
-    looked_up = {one.name: filler.unknown for one, filler in zip(encoder.columns, fillers, strict=True)}
+    looked_up = {one.name: filler.unknown for one, filler in zip(columns, fillers, strict=True)}
     return Encoded(
         values=values,
         n_numeric=len(encoder.numeric),

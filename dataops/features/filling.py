@@ -195,12 +195,13 @@ class _LooksUp:
             self.unknown: int | None = None
         else:
             places = _places_among(column.categories, stored.texts)
+            has_none = places == len(column.categories)
             if isinstance(column, LookupColumn):
-                found = np.array([*column.values, column.other])[places].astype(np.float32)
+                found = np.array([*column.values, column.other], np.float32)[places]
             else:
-                found = np.where(places < len(column.categories), places + 1, 0).astype(np.float32)
-            is_unknown = (places == len(column.categories)) & ~is_null
-            self.unknown = int(np.count_nonzero(is_unknown[stored.indices])) if is_unknown.any() else 0
+                found = np.where(has_none, 0, places + 1).astype(np.float32)
+            has_none &= ~is_null
+            self.unknown = int(np.count_nonzero(has_none[stored.indices])) if has_none.any() else 0
         self._found, self._places = found, stored.indices
         self.absent: _Absent = is_null[stored.indices] if stored.may_be_null else None
 
@@ -223,10 +224,9 @@ class _LooksUpByFold(_LooksUp):
         out[:] = self._by_fold[self._folds[rows], self._places[rows]]
 
 
-def _places_among(categories: Sequence[str], texts: pa.StringArray) -> npt.NDArray[np.int64]:
+def _places_among(categories: Sequence[str], texts: pa.StringArray) -> npt.NDArray[np.int32]:
     """The place of each of `texts`, and of null behind them, among `categories`; ``len(categories)`` for any other."""
     known = pc.index_in(texts, value_set=array_of(categories) if categories else pa.nulls(0, pa.string()))
-    places = np.full(len(texts) + 1, len(categories), np.int64)
-    is_known = valid_of(known) & valid_of(texts)
-    places[:-1][is_known] = numpy_of(known)[is_known]
+    places = np.full(len(texts) + 1, len(categories), np.int32)
+    np.copyto(places[:-1], numpy_of(known), where=valid_of(known))
     return places
