@@ -26,8 +26,8 @@ from dataops.training.boosting_ranks import (
     advance_rank,
     end_rank,
     start_rank,
-    turn_stderr_away,
-    turn_stderr_back,
+    turn_output_away,
+    turn_output_back,
 )
 from dataops.training.parts import PartsOnCluster
 
@@ -70,7 +70,7 @@ class Gang:
     meet: Meet
     order: Order
     _names: dict[str, str] = field(default_factory=dict)
-    _kept: dict[str, int] = field(default_factory=dict)
+    _kept: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def workers(self) -> list[str]:
@@ -112,8 +112,8 @@ class Gang:
         if set(threads) != set(workers):
             raise WorkersLost(len(set(workers) - set(threads)))
         meetings = self.meet(client, workers)
-        # XGBoost's native code says who got which rank, whatever its verbosity
-        self._kept = client.run(turn_stderr_away, workers=workers)
+        # native code says who got which rank or port, whatever its verbosity
+        self._kept = client.run(turn_output_away, workers=workers)
         futures = []
         for rank, (worker, meeting) in enumerate(zip(workers, meetings, strict=True)):
             seat = Seat(
@@ -228,7 +228,7 @@ class Gang:
             return
         client.run(end_rank, self._names, workers=there, on_error="ignore")
         kept = [worker for worker in there if worker in self._kept]
-        client.run(turn_stderr_back, self._kept, workers=kept, on_error="ignore")
+        client.run(turn_output_back, self._kept, workers=kept, on_error="ignore")
 
 
 def _answer() -> bool:

@@ -25,7 +25,7 @@ from dataops.training.parts import EncodedPart, FloatArray
 if TYPE_CHECKING:
     from distributed import Worker
 
-STDERR = 2
+OUTPUT = (1, 2)
 _BY_PLACE = "by place in the part"
 
 
@@ -179,16 +179,18 @@ async def end_rank(names: Mapping[str, str], dask_worker: Worker) -> None:
         held.thread.shutdown(wait=False)
 
 
-def turn_stderr_away() -> int:
-    """A copy of stderr, which leads nowhere from now on."""
-    kept = os.dup(STDERR)
+def turn_output_away() -> list[int]:
+    """Copies of stdout and stderr, which lead nowhere from now on."""
+    kept = [os.dup(stream) for stream in OUTPUT]
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDERR)
+    for stream in OUTPUT:
+        os.dup2(nowhere, stream)
     os.close(nowhere)
     return kept
 
 
-def turn_stderr_back(kept: Mapping[str, int], dask_worker: Worker) -> None:
-    """Stderr leads where it did."""
-    os.dup2(kept[dask_worker.address], STDERR)
-    os.close(kept[dask_worker.address])
+def turn_output_back(kept: Mapping[str, Sequence[int]], dask_worker: Worker) -> None:
+    """Stdout and stderr lead where they did."""
+    for stream, copy in zip(OUTPUT, kept[dask_worker.address], strict=True):
+        os.dup2(copy, stream)
+        os.close(copy)

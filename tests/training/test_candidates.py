@@ -1,0 +1,122 @@
+"""Candidates of a train job, fitted in a run: what it needs, how far it came, what is kept of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from dataops.engine.connect import Connection
+from dataops.errors import Compute
+from dataops.training import boosting, boosting_room, boosting_rounds, candidates
+from dataops.training.boosting import XGBOOST, XgboostRank
+from tests.line.people import make_workspace
+from tests.line.running import Line
+
+JOBS = """\
+name: wealth
+job: train
+input: people_old
+target: rich
+features:
+  numeric: {columns: [age, hours]}
+  categorical: {columns: [trade]}
+candidates: [CANDIDATES]
+evaluate: {metrics: [roc_auc]}
+"""
+STOPPING = "{trainer: TRAINER, params: {rounds: 60, learning_rate: 1, early_stopping: 3}}"
+PLAIN = "{trainer: xgboost, params: {rounds: 12, max_depth: 3}}"
+
+
+@pytest.fixture
+def line_of(tmp_path):
+    def make(client, *asked: str) -> Line:
+        folder = make_workspace(tmp_path / "town", files=2)
+        (folder / "jobs" / "people.yaml").write_text(JOBS.replace("CANDIDATES", ", ".join(asked)))
+        return Line(folder=folder, connection=Connection(client=client, dashboard="", workers=2, threads=1))
+
+    return make
+
+
+def events(outcome, name):
+    return [event for event in outcome.state.events if event["event"] == name]
+
+
+def lineages(line, outcome):
+    registry = line.workspace.registry
+    return [registry.read_manifest("wealth", one["version"]).lineage for one in outcome.state.result["versions"]]
+
+
+def test_a_version_tells_how_many_rounds_it_has_and_on_how_many_rows_that_was_decided(cluster, line_of):
+    line = line_of(cluster, STOPPING.replace("TRAINER", "xgboost"), STOPPING.replace("TRAINER", "lightgbm"))
+    outcome = line.run("wealth")
+    for lineage in lineages(line, outcome):
+        fit = lineage["fit"]
+        assert set(fit) == {"rounds", "rounds_trained", "held_out_rows", "held_out_loss"}
+        assert 1 <= fit["rounds"] < fit["rounds_trained"] < 60
+        assert 20 < fit["held_out_rows"] < 120  # an eighth of four fifths of 800, less those that the policy leaves out
+    first, second = (lineage["fit"]["held_out_rows"] for lineage in lineages(line, outcome))
+    assert first == second  # the same rows for every trainer
+
+
+def test_what_is_needed_and_how_far_it_came_is_shown_and_kept(cluster, line_of, monkeypatch):
+    monkeypatch.setattr(candidates, "SECONDS_BETWEEN_EVENTS", 0)
+    monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)
+    line = line_of(cluster, PLAIN, "{trainer: logistic}")
+    outcome = line.run("wealth")
+    [needs] = events(outcome, "fit_needs")
+    assert needs["candidate"] == "xgboost"
+    assert "bytes a row for 3 columns" in needs["needs"]
+    told = events(outcome, "rounds_done")
+    assert [event["rounds"] for event in told] == list(range(1, 13))
+    assert {event["of"] for event in told} == {12}
+    assert told[-1]["loss"] < told[0]["loss"]
+    said = line.said.getvalue()
+    assert needs["needs"] in said
+    assert "rows quantised in" in said
+    assert f"12 of 12 rounds, loss {told[-1]['loss']:.4f}" in said
+    boosted, logistic = lineages(line, outcome)
+    assert boosted["fit"] == {"rounds": 12}
+    assert "fit" not in logistic
+
+
+def test_what_cannot_fit_is_refused_before_a_row_is_encoded(cluster, line_of, monkeypatch):
+    line = line_of(cluster, "{trainer: logistic}", PLAIN)
+    monkeypatch.setattr(boosting_room, "PROCESS_BYTES", 10**15)
+    with pytest.raises(Compute, match="so it doesn't fit, and nothing was started"):
+        line.run("wealth")
+    assert "summarise" in line.said.getvalue()
+    assert "encode" not in line.said.getvalue()
+    assert not list(line.folder.glob("**/versions/*/manifest.json"))
+
+
+def test_a_worker_killed_during_the_fit_of_a_job_costs_no_round_that_was_kept(
+    mortal_cluster, line_of, monkeypatch, tmp_path, caplog
+):
+    mark = tmp_path / "killed"
+
+    class Killing(XgboostRank):
+        def advance(self, rounds, *, save):
+            if self._done == 6:
+                try:
+                    mark.touch(exist_ok=False)
+                except FileExistsError:
+                    return super().advance(rounds, save=save)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().advance(rounds, save=save)
+
+    monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)
+    line = line_of(mortal_cluster, PLAIN)
+    undisturbed = line.run("wealth")
+    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Killing))
+    disturbed = line.run("wealth", again=True)
+    assert mark.exists()
+    assert "workers lost in attempt 1 of 3, after round 6" in caplog.text
+    figures = [
+        outcome.state.result["versions"][0]["metrics"]["holdout"]["overall"]["roc_auc"]
+        for outcome in (undisturbed, disturbed)
+    ]
+    assert figures[1] == pytest.approx(figures[0], abs=0.001)
+    assert line.said.getvalue().count("rows quantised in") == 3
