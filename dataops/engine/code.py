@@ -13,7 +13,9 @@ from dataops.version import VERSION
 
 LIBRARIES = (
     "lightgbm",
+    "numba",
     "numpy",
+    "optuna",
     "pyarrow",
     "scikit-learn",
     "scikit-learn-intelex",
@@ -26,6 +28,16 @@ LIBRARIES = (
 
 
 @cache
+def library_versions() -> Mapping[str, str]:
+    """The version of each of `LIBRARIES` that is there."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+@cache
 def code_identity() -> Mapping[str, str]:
     """Version of the package, and one digest over its Python files and the versions of `LIBRARIES` that are there: two
     runs with the same digest ran the same code.
@@ -35,7 +47,6 @@ def code_identity() -> Mapping[str, str]:
     for path in sorted(folder.rglob("*.py")):
         hasher.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         hasher.update(path.read_bytes())
-    for name in LIBRARIES:
-        with suppress(PackageNotFoundError):
-            hasher.update(f"{name} {version(name)}\0".encode())
+    for name, installed in library_versions().items():
+        hasher.update(f"{name} {installed}\0".encode())
     return {"version": VERSION, "digest": f"sha256:{hasher.hexdigest()}"}

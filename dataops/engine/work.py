@@ -45,6 +45,12 @@ class Work:
     started: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def shape(self) -> dict[str, int]:
+        """Worker processes, and the threads of the one with the most: libraries that add up in parallel go by both."""
+        threads = self.client.nthreads().values()
+        return {"workers": len(threads), "threads": max(threads, default=0)}
+
     def phase(self, name: str, total: int = 0, rows: int = 0) -> Phase:
         """A context manager that times a phase, shows it, records it and marks its tasks with a Dask span."""
         return Phase(work=self, name=name, total=total, rows=rows)

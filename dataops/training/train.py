@@ -22,7 +22,7 @@ from dataops.datasets.receipt import COUNTED
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.metrics import HOLDOUT
 from dataops.declarations.train import TrainJob
-from dataops.engine.code import code_identity
+from dataops.engine.code import code_identity, library_versions
 from dataops.engine.work import Work
 from dataops.features.binning import fit_cells
 from dataops.features.cells import Cells
@@ -59,6 +59,21 @@ class Trained:
     reference: Reference
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """Candidates, fitted and judged, which nobody registered yet.
+
+    Attributes
+    ----------
+    program : what all of them put in front of raw data.
+    reads : what was read, by the run's name of the input.
+    """
+
+    candidates: Sequence[Trained]
+    program: FeatureProgram
+    reads: Mapping[str, Any]
+
+
 def run_train(
     plan: TrainPlan,
     inputs: Mapping[str, GovernedInput],
@@ -70,6 +85,17 @@ def run_train(
     """The run's result: the registered versions, signed by `key` where there is one, with their metrics, and what was
     read.
     """
+    job, training = plan.job, fit_and_judge(plan, inputs, work)
+    with work.phase("register"):
+        versions = [
+            _register(plan, inputs[INPUT], one, training, registry, key, work=work) for one in training.candidates
+        ]
+    reads = dict(training.reads)
+    return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
+
+
+def fit_and_judge(plan: TrainPlan, inputs: Mapping[str, GovernedInput], work: Work) -> Training:
+    """Every candidate of the plan, fitted and judged; nothing is registered."""
     job, given = plan.job, inputs[INPUT]
     context = SummaryContext(selection=plan.learn, asked=asked_of(job.features))
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
@@ -95,12 +121,8 @@ def run_train(
             zip(job.candidates, models, judged, strict=True)
         )
     ]
-    with work.phase("register"):
-        program = compose_program(_source_schema(given), plan.steps, encoder)
-        versions = [
-            _register(plan, given, one, program, registry, key, run=work.run, reads=reads) for one in candidates
-        ]
-    return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
+    program = compose_program(_source_schema(given), plan.steps, encoder)
+    return Training(candidates=candidates, program=program, reads=reads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,15 +170,14 @@ def _register(
     plan: TrainPlan,
     given: GovernedInput,
     trained: Trained,
-    program: FeatureProgram,
+    training: Training,
     registry: Registry,
     key: SigningKey | None,
     *,
-    run: str,
-    reads: Mapping[str, Any],
+    work: Work,
 ) -> Record:
     """What the run's result says of the version that `trained` became."""
-    job = plan.job
+    job, program, reads = plan.job, training.program, training.reads
     card = write_card(
         model=job.name,
         target=job.target,
@@ -180,7 +201,7 @@ def _register(
         model=trained.fitted.model,
         metrics=trained.metrics,
         card=card,
-        lineage=_lineage(job, trained, given, run, reads),
+        lineage=_lineage(job, trained, given, work, reads),
         reference=trained.reference,
         golden=make_golden(program, load_predictor(*trained.fitted.loadable)),
         classifications=tuple(sorted({part for one in plan.columns for part in one.classification.split("+")})),
@@ -206,9 +227,9 @@ def _source_schema(given: GovernedInput) -> pa.Schema:
     return schema_of(given.dataset.contract.columns if declared is None else map(Column.from_record, declared))
 
 
-def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, run: str, reads: Mapping[str, Any]) -> Record:
+def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, work: Work, reads: Mapping[str, Any]) -> Record:
     return {
-        "run": run,
+        "run": work.run,
         "dataset": given.dataset.name,
         "snapshot": given.dataset.snapshot.number,
         "data_digest": given.dataset.snapshot.content_digest,
@@ -217,6 +238,8 @@ def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, run: str, re
         "preparation_digest": given.dataset.lineage.get("preparation_digest"),
         "rows": {name: {key: read["counts"][key] for key in COUNTED} for name, read in reads.items()},
         "code": dict(code_identity()),
+        "libraries": dict(library_versions()),
+        "cluster": work.shape,
         "seed": job.seed,
         "trainer": trained.trainer,
         "params": dict(trained.params),

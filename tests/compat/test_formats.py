@@ -74,6 +74,10 @@ ADDED: Mapping[str, set[str]] = {
         ),
         *(f".datasets.*.selection{key}" for key in ("", ".rows", ".slices", ".slices.*")),
     },
+    "model-version-1.json": {
+        *(f".lineage.cluster{key}" for key in ("", ".threads", ".workers")),
+        *(f".lineage.libraries{key}" for key in ("", ".*")),
+    },
     "verdict-1.json": {
         ".override",
         ".promotion.format",
@@ -83,7 +87,7 @@ ADDED: Mapping[str, set[str]] = {
 }
 # Mappings whose keys are names of columns, datasets, rules: they differ from line to line.
 NAMED = {"broken", "datasets", "files", "inputs", "metrics", "params", "reads", "rows", "slices", "unknown", "versions"}
-NAMED |= {"repeated", "set_aside", "unknown_categories"}
+NAMED |= {"libraries", "repeated", "set_aside", "unknown_categories"}
 
 
 def example(name: str) -> bytes:
