@@ -20,7 +20,7 @@ from dataops.declarations.declaration import (
 from dataops.declarations.features import FeatureSpec
 from dataops.declarations.inputs import INPUT, evaluation_name
 from dataops.declarations.loader import Finding
-from dataops.declarations.metrics import Metric
+from dataops.declarations.metrics import Metric, Task
 from dataops.governance.grant import Purpose
 
 
@@ -48,6 +48,10 @@ class Evaluate(Declaration):
         """Repeated names."""
         for key in ("metrics", "slices", "datasets"):
             yield from find_repeats(getattr(self, key), (key,))
+        for place, metric in enumerate(self.metrics):
+            if metric.task is not Task.BINARY:
+                message = f"{metric} is a figure of {metric.task} models, and this one is of task binary"
+                yield Finding(place=("metrics", place), message=message)
 
 
 class TrainJob(Declaration):

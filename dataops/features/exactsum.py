@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,40 @@ def exact_moments(values: Floats) -> tuple[Fraction, Fraction]:
     one = 1 << _UNIT
     by_one = [Fraction(value) for value in rare]
     return Fraction(total, one) + sum(by_one), Fraction(squares, one) + sum(value * value for value in by_one)
+
+
+def exact_sums(
+    values: Floats, cells: npt.NDArray[np.integer[Any]], n_cells: int, *, bits: int
+) -> tuple[list[int], list[int]]:
+    """The exact sums of `values` and of their squares by cell, in units of ``2**-bits``.
+
+    Parameters
+    ----------
+    values : ``(n,)``, zeros and numbers between ``2**-400`` and ``2**400``; they, and their squares, are multiples of
+        the unit.
+    cells : ``(n,)``, the cell of each, below `n_cells`.
+    """
+    totals, squares = [0] * n_cells, [0] * n_cells
+    for start in range(0, len(values), _BLOCK):
+        block, which = values[start : start + _BLOCK].copy(), cells[start : start + _BLOCK]
+        high, low = _square(block)
+        _add_units(block, which, totals, bits)
+        _add_units(high, which, squares, bits)
+        _add_units(low, which, squares, bits)
+    return totals, squares
+
+
+def _add_units(rest: Floats, cells: npt.NDArray[np.integer[Any]], totals: list[int], bits: int) -> None:
+    """The exact sums of `rest` (which is used up) by cell are added to `totals`: `_sum_units`, cell by cell."""
+    while (top := max(rest.max(), -rest.min())) > 0:
+        grid = max(math.frexp(top)[1] - 32, -bits)
+        pull = math.ldexp(1.5, 52 + grid)
+        part = rest + pull
+        part -= pull
+        rest -= part
+        sums = np.bincount(cells, part, len(totals))
+        for cell in np.flatnonzero(sums).tolist():
+            totals[cell] += int(math.ldexp(float(sums[cell]), -grid)) << (grid + bits)
 
 
 def _square(values: Floats) -> tuple[Floats, Floats]:

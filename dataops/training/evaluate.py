@@ -1,6 +1,8 @@
 """Evaluation of a model, overall and by slice, where the parts lie.
 
-1. Counts merge exactly (see `scores`), so they are merged on the workers and again on the driver.
+What is counted, and which metrics come of it, is the task's: see `tasks`.
+
+1. Counts merge exactly (see `scores`, `predictions`), so they are merged on the workers and again on the driver.
 2. A slice of fewer than 20 rows, or of one class, is named with its size and without metrics.
 3. A column of very many values is no slice: its values would make the metrics a copy of the rows.
 4. Where the policies ask for groups of a least size, values of fewer rows are one slice, `OTHERS`, with as many of the
@@ -12,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from dataops.declarations.metrics import Metric, Task
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.features.folding import may_stand
 from dataops.features.hiding import values_together
@@ -25,27 +28,22 @@ from dataops.features.slices import OTHERS, slice_texts
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.training.groups import Groups
 from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, SliceValues, merge_parts
-from dataops.training.replicates import SCHEME, changes_of
-from dataops.training.scores import (
-    IntArray,
-    ScoreCounts,
-    compute_metrics,
-    count_scores,
-    merge_counts,
-    parse_metrics,
-)
+from dataops.training.replicates import SCHEME
+from dataops.training.scores import IntArray
+from dataops.training.tasks import Counts, Judge, Measures, judge_of
 
 SMALLEST_SLICE_ROWS = 20
 MOST_SLICE_VALUES = 200
-TOO_SMALL, REPLICATES = "too_small", "replicates"
+TOO_SMALL, REPLICATES, QUANTILE = "too_small", "replicates", "quantile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
     """Counts of all rows, and by slice: column -> value -> counts."""
 
-    overall: ScoreCounts
-    slices: Mapping[str, Mapping[str, ScoreCounts]]
+    overall: Counts
+    slices: Mapping[str, Mapping[str, Counts]]
+    task: Task = Task.BINARY
 
 
 def evaluate_scores(
@@ -53,25 +51,29 @@ def evaluate_scores(
     target: np.ndarray[Any, Any],
     slices: Mapping[str, SliceValues] | None = None,
     groups: Groups | None = None,
+    *,
+    task: Task = Task.BINARY,
 ) -> Evaluation:
     """The counts overall and by slice.
 
     Parameters
     ----------
+    scores : float32 (n_rows,), what the model gave: probabilities, or the numbers of a regression.
     groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`; None counts nothing by group.
 
     Raises
     ------
-    InvalidInput : see `count_scores`; a slice column of more than `MOST_SLICE_VALUES` values.
+    InvalidInput : see `count_scores` and `count_predictions`; a slice column of more than `MOST_SLICE_VALUES` values.
     """
+    count = judge_of(task).count
     by_slice = {
         name: {
-            value: count_scores(scores[rows], target[rows], None if groups is None else groups[rows])
+            value: count(scores[rows], target[rows], None if groups is None else groups[rows])
             for value, rows in rows_by_value(name, values)
         }
         for name, values in (slices or {}).items()
     }
-    return Evaluation(overall=count_scores(scores, target, groups), slices=by_slice)
+    return Evaluation(overall=count(scores, target, groups), slices=by_slice, task=task)
 
 
 def rows_by_value(name: str, values: SliceValues) -> list[tuple[str, IntArray]]:
@@ -95,95 +97,108 @@ def _require_few(name: str, n_values: int) -> None:
         )
 
 
-def merge_evaluations(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """The evaluation of all rows: exact, in any order.
+def merge_evaluations(evaluations: Sequence[Evaluation], task: Task = Task.BINARY) -> Evaluation:
+    """The evaluation of all rows: exact, in any order; of `task` where there are none.
 
     Raises
     ------
     InvalidInput : a slice column of more than `MOST_SLICE_VALUES` values.
     """
+    task = evaluations[0].task if evaluations else task
+    merge = judge_of(task).merge
     names = sorted({name for one in evaluations for name in one.slices})
     slices = {}
     for name in names:
         values = sorted({value for one in evaluations for value in one.slices.get(name, {})})
         _require_few(name, len(values))
         of_column = [one.slices[name] for one in evaluations if name in one.slices]
-        slices[name] = {value: merge_counts([one[value] for one in of_column if value in one]) for value in values}
-    return Evaluation(overall=merge_counts([one.overall for one in evaluations]), slices=slices)
+        slices[name] = {value: merge([one[value] for one in of_column if value in one]) for value in values}
+    return Evaluation(overall=merge([one.overall for one in evaluations]), slices=slices, task=task)
 
 
-def report(evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: int = 1) -> dict[str, Any]:
+def report(
+    evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: int = 1, quantile: float = 0.5
+) -> dict[str, Any]:
     """What ``metrics.json`` says of one dataset: ``rows``, ``overall`` and ``slices`` (column -> value -> figures).
 
-    Where rows were counted by group also ``replicates``: by how much each figure changes without each group.
+    Where rows were counted by group also ``replicates``: by how much each figure changes without each group. Beside a
+    quantile loss ``quantile``: figures of two quantiles say nothing of each other.
 
     Parameters
     ----------
     min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
+    quantile : that of the quantile loss, 0 to 1.
 
     Raises
     ------
     AccessDenied : all rows together are fewer than that.
+    InvalidInput : unknown metrics, or those of another task.
     """
-    overall = evaluation.overall
+    judge, overall = judge_of(evaluation.task), evaluation.overall
+    asked = judge.measures(metrics, quantile=quantile)
     if overall.rows < min_group_size:
         raise AccessDenied(
             f"the rows to evaluate on are fewer than {min_group_size}, and the policies show no figures about so few; "
             "evaluate on more rows"
         )
-    shown = {name: group_small(by_value, min_group_size) for name, by_value in sorted(evaluation.slices.items())}
+    by_column = sorted(evaluation.slices.items())
+    shown = {name: group_small(by_value, min_group_size, judge) for name, by_value in by_column}
     slices = {
-        name: {value: _slice_report(counts, metrics) for value, counts in sorted(by_value.items())}
+        name: {value: _slice_report(counts, asked, judge) for value, counts in sorted(by_value.items())}
         for name, by_value in shown.items()
     }
-    found = {"rows": overall.rows, "overall": compute_metrics(overall, metrics), "slices": slices}
-    if overall.groups is None:
+    found = {"rows": overall.rows, "overall": judge.figures(overall, asked), "slices": slices}
+    found |= {QUANTILE: quantile} if Metric.QUANTILE_LOSS in asked.names else {}
+    if overall.group_rows is None:
         return found
-    changes = {name: _changes_by_value(by_value, metrics, min_group_size) for name, by_value in shown.items()}
-    replicates = {"scheme": SCHEME, "overall": _changes(overall, metrics, min_group_size), "slices": changes}
+    changes = {name: _changes_by_value(by_value, asked, judge, min_group_size) for name, by_value in shown.items()}
+    replicates = {"scheme": SCHEME, "overall": judge.changes(overall, asked, min_group_size), "slices": changes}
     return {**found, REPLICATES: replicates}
 
 
-def _changes(counts: ScoreCounts, metrics: Sequence[str], least: int) -> dict[str, list[float]]:
-    return {} if counts.groups is None else changes_of(counts.groups, metrics, min_group_size=least)
-
-
 def _changes_by_value(
-    by_value: Mapping[str, ScoreCounts], metrics: Sequence[str], least: int
+    by_value: Mapping[str, Counts], asked: Measures, judge: Judge, least: int
 ) -> dict[str, dict[str, list[float]]]:
     """The changes of each value that has figures: of all values or of none, since one could be had by difference."""
-    stand = all(one.groups is not None and may_stand(one.groups.rows, least) for one in by_value.values())
+    groups = [one.group_rows for one in by_value.values()]
+    stand = all(rows is not None and may_stand(rows, least) for rows in groups)
     return {
-        value: _changes(counts, metrics, least) if stand else {}
+        value: judge.changes(counts, asked, least) if stand else {}
         for value, counts in sorted(by_value.items())
-        if not _too_small(counts)
+        if not _too_small(counts, judge)
     }
 
 
-def group_small(by_value: Mapping[str, ScoreCounts], min_size: int) -> Mapping[str, ScoreCounts]:
+def group_small(by_value: Mapping[str, Counts], min_size: int, judge: Judge) -> Mapping[str, Counts]:
     """`by_value` with the values of fewer than `min_size` rows as one, `OTHERS`, which has that many if all rows do."""
     together = values_together({value: counts.rows for value, counts in by_value.items()}, min_size)
     if not together:
         return by_value
     shown = {value: counts for value, counts in by_value.items() if value not in together}
-    return {**shown, OTHERS: merge_counts([by_value[value] for value in together])}
+    return {**shown, OTHERS: judge.merge([by_value[value] for value in together])}
 
 
-def _slice_report(counts: ScoreCounts, metrics: Sequence[str]) -> dict[str, Any]:
-    if reason := _too_small(counts):
+def _slice_report(counts: Counts, asked: Measures, judge: Judge) -> dict[str, Any]:
+    if reason := _too_small(counts, judge):
         return {"rows": counts.rows, TOO_SMALL: reason}
-    return {"rows": counts.rows, **compute_metrics(counts, metrics)}
+    return {"rows": counts.rows, **judge.figures(counts, asked)}
 
 
-def _too_small(counts: ScoreCounts) -> str:
+def _too_small(counts: Counts, judge: Judge) -> str:
     """Why a slice has no figures; "" if it has."""
     if counts.rows < SMALLEST_SLICE_ROWS:
         return f"fewer than {SMALLEST_SLICE_ROWS} rows"
-    return "" if counts.n_positive and counts.n_negative else "one class only"
+    return judge.unclear(counts)
 
 
 def evaluate_on_cluster(
-    parts: PartsOnCluster, model_format: str, model: bytes, metrics: Sequence[str], *, min_group_size: int = 1
+    parts: PartsOnCluster,
+    model_format: str,
+    model: bytes,
+    metrics: Sequence[str],
+    *,
+    min_group_size: int = 1,
+    quantile: float = 0.5,
 ) -> dict[str, Any]:
     """The report of a model on all parts, which are scored and counted where they lie; `report` has the parameters.
 
@@ -193,14 +208,16 @@ def evaluate_on_cluster(
     InvalidInput : unknown metrics, or too many values of a slice column.
     Compute : a task failed.
     """
-    wanted = parse_metrics(metrics)
-    merged = merge_parts(parts, _evaluate_part, merge_evaluations, (model_format, model))
-    return report(merged, wanted, min_group_size=min_group_size)
+    judge_of(parts.task).measures(metrics)
+    merge = partial(merge_evaluations, task=parts.task)
+    merged = merge_parts(parts, _evaluate_part, merge, (model_format, model, parts.task))
+    return report(merged, metrics, min_group_size=min_group_size, quantile=quantile)
 
 
-def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes]) -> Evaluation:
-    scores = loaded_predictor(*argument).predict(part.encoded)
-    return evaluate_scores(scores, part.target, part.slices, part.groups)
+def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes, Task]) -> Evaluation:
+    *model, task = argument
+    scores = loaded_predictor(*model).predict(part.encoded)
+    return evaluate_scores(scores, part.target, part.slices, part.groups, task=task)
 
 
 @lru_cache(maxsize=4)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from dataops.declarations.metrics import Task
 from dataops.features.cells import SCORES, Cells, NumberCells
 from dataops.features.columns import Ints
 from dataops.features.hiding import values_together
-from dataops.features.profile import ProfileSpec, count_columns, score_histogram
+from dataops.features.profile import ProfileSpec, count_columns
 from dataops.features.reference import DECILES, Reference, make_reference, score_cells
 from dataops.features.slices import OTHERS
 from dataops.training.evaluate import (
@@ -28,7 +30,8 @@ from dataops.training.evaluate import (
     rows_by_value,
 )
 from dataops.training.parts import EncodedPart, PartsOnCluster, merge_parts
-from dataops.training.scores import ScoreCounts, bucket_starts, merge_counts, parse_metrics
+from dataops.training.scores import bucket_starts
+from dataops.training.tasks import Counts, judge_of
 
 SCORE_PARTS = 40
 """How many parts of equally many rows scores are counted in; a multiple of ten, for deciles."""
@@ -40,7 +43,7 @@ class Judged:
 
     Parameters
     ----------
-    histogram : ``(SCORE_BINS,)``, rows by score in equal bins.
+    histogram : rows by score in the equal bins of the task, ``(n_bins,)``; a regression has none.
     columns : rows by cell of each feature, column after column.
     slices : column -> value -> likewise.
     """
@@ -60,6 +63,7 @@ def judge_on_cluster(
     cells: Sequence[Cells],
     dataset: str,
     min_group_size: int = 1,
+    quantile: float = 0.5,
 ) -> tuple[dict[str, Any], Reference]:
     """The report of a model on all parts (see `evaluate.report`), and the reference that they make.
 
@@ -73,19 +77,19 @@ def judge_on_cluster(
     AccessDenied, InvalidInput : see `evaluate.report`.
     Compute : a task failed.
     """
-    wanted = parse_metrics(metrics)
-    argument = (model_format, model, tuple(cells))
-    merged = merge_parts(parts, _judge_part, merge_judged, argument)
-    figures = report(merged.evaluation, wanted, min_group_size=min_group_size)
+    judge_of(parts.task).measures(metrics)
+    argument = (model_format, model, tuple(cells), parts.task)
+    merged = merge_parts(parts, _judge_part, partial(merge_judged, task=parts.task), argument)
+    figures = report(merged.evaluation, metrics, min_group_size=min_group_size, quantile=quantile)
     return figures, reference_of(merged, cells, dataset=dataset, least=min_group_size)
 
 
-def _judge_part(part: EncodedPart, argument: tuple[str, bytes, tuple[Cells, ...]]) -> Judged:
-    model_format, model, cells = argument
+def _judge_part(part: EncodedPart, argument: tuple[str, bytes, tuple[Cells, ...], Task]) -> Judged:
+    model_format, model, cells, task = argument
     scores = loaded_predictor(model_format, model).predict(part.encoded)
     return Judged(
-        evaluation=evaluate_scores(scores, part.target, part.slices, part.groups),
-        histogram=np.array(score_histogram(scores), np.int64),
+        evaluation=evaluate_scores(scores, part.target, part.slices, part.groups, task=task),
+        histogram=np.array(judge_of(task).histogram(scores), np.int64),
         columns=count_columns(cells, part.encoded),
         slices={
             name: {
@@ -96,14 +100,14 @@ def _judge_part(part: EncodedPart, argument: tuple[str, bytes, tuple[Cells, ...]
     )
 
 
-def merge_judged(many: Sequence[Judged]) -> Judged:
+def merge_judged(many: Sequence[Judged], task: Task = Task.BINARY) -> Judged:
     """What was counted of all rows: exact, in any order.
 
     Raises
     ------
     InvalidInput : see `merge_evaluations`.
     """
-    evaluation = merge_evaluations([one.evaluation for one in many])
+    evaluation = merge_evaluations([one.evaluation for one in many], task)
     return Judged(
         evaluation=evaluation,
         histogram=_total(one.histogram for one in many),
@@ -133,7 +137,7 @@ def reference_of(judged: Judged, cells: Sequence[Cells], *, dataset: str, least:
     scores = score_cells(SCORES, score_edges(counts, SCORE_PARTS))
     slices = {}
     for name, by_value in judged.evaluation.slices.items():
-        grouped = _grouped(by_value, judged.slices[name], least)
+        grouped = _grouped(by_value, judged.slices[name], least, judged.evaluation.task)
         slices[name] = {
             value: np.concatenate([_by_cell(scores, some), rest]) for value, (some, rest) in grouped.items()
         }
@@ -148,29 +152,29 @@ def reference_of(judged: Judged, cells: Sequence[Cells], *, dataset: str, least:
     )
 
 
-def score_edges(counts: ScoreCounts, parts: int) -> tuple[float, ...]:
+def score_edges(counts: Counts, parts: int) -> tuple[float, ...]:
     """The ``parts - 1`` scores, none below the one before it, that part the rows evenly, as far as ties allow."""
-    below = np.append(np.cumsum(counts.positives + counts.negatives), 0)[[-1, *range(len(counts.buckets))]]
+    below = np.append(np.cumsum(counts.by_bucket), 0)[[-1, *range(len(counts.buckets))]]
     places = [int(np.searchsorted(below * parts, part * counts.rows)) for part in range(1, parts)]
     last = counts.buckets[-1:] + 1  # where no bucket begins so late: behind them all
     starts = bucket_starts(np.concatenate([counts.buckets, last]))
     return tuple(float(starts[place]) for place in places) if counts.rows else ()
 
 
-def _by_cell(cells: NumberCells, counts: ScoreCounts) -> Ints:
+def _by_cell(cells: NumberCells, counts: Counts) -> Ints:
     rows = np.zeros(cells.n_cells, np.int64)
     place = 1 + np.searchsorted(cells.edges, bucket_starts(counts.buckets), side="right")
-    np.add.at(rows, place, counts.positives + counts.negatives)
+    np.add.at(rows, place, counts.by_bucket)
     return rows
 
 
 def _grouped(
-    scores: Mapping[str, ScoreCounts], columns: Mapping[str, Ints], least: int
-) -> dict[str, tuple[ScoreCounts, Ints]]:
+    scores: Mapping[str, Counts], columns: Mapping[str, Ints], least: int, task: Task
+) -> dict[str, tuple[Counts, Ints]]:
     """Counts of scores and of features by value, small values together as the metrics have them."""
     together = values_together({value: counts.rows for value, counts in scores.items()}, least)
     shown = {value: (scores[value], columns[value]) for value in scores if value not in together}
     if together:
-        some = merge_counts([scores[value] for value in together])
+        some = judge_of(task).merge([scores[value] for value in together])
         shown[OTHERS] = (some, _total(columns[value] for value in together))
     return shown

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Compute, DataopsError, InvalidInput
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
@@ -37,7 +38,7 @@ class EncodedPart:
     Parameters
     ----------
     encoded : its features, n_rows rows.
-    target : float32 (n_rows,), 0 or 1.
+    target : float32 (n_rows,), 0 or 1, of a regression any finite number.
     weight : float32 (n_rows,), finite and not negative; None weighs each row 1.
     slices : per column that evaluation reports by, n_rows strings in an Arrow or NumPy array; null is a value.
     groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`; None where nobody judges by them.
@@ -80,6 +81,7 @@ class PartsOnCluster:
     rows : rows of each part.
     encoder : what made the parts.
     fitting : what the run that they were made for offers to the trainer that takes them.
+    task : what their targets are.
     """
 
     client: Client
@@ -87,6 +89,7 @@ class PartsOnCluster:
     rows: tuple[int, ...]
     encoder: Encoder
     fitting: Fitting = field(default_factory=Fitting)
+    task: Task = Task.BINARY
 
     def __post_init__(self) -> None:
         if len(self.futures) != len(self.rows):
@@ -156,7 +159,9 @@ def sample_parts(parts: PartsOnCluster, stride: int) -> PartsOnCluster:
         for unit, future in enumerate(parts.futures)
     ]
     rows = tuple(rows // stride for rows in parts.rows)
-    return PartsOnCluster(client=parts.client, futures=tuple(futures), rows=rows, encoder=parts.encoder)
+    return PartsOnCluster(
+        client=parts.client, futures=tuple(futures), rows=rows, encoder=parts.encoder, task=parts.task
+    )
 
 
 def cut_evenly(rows: Sequence[int], n: int) -> list[range]:

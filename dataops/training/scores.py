@@ -65,6 +65,16 @@ class ScoreCounts:
         """Rows of either class."""
         return self.n_positive + self.n_negative
 
+    @property
+    def by_bucket(self) -> IntArray:
+        """Rows of each of `buckets`."""
+        return self.positives + self.negatives
+
+    @property
+    def group_rows(self) -> IntArray | None:
+        """Rows of each group, int64 (GROUPS,); None where some aren't known."""
+        return None if self.groups is None else self.groups.rows
+
 
 def count_scores(scores: FloatArray, target: np.ndarray[Any, Any], groups: Groups | None = None) -> ScoreCounts:
     """The counts of rows with those scores, float32 (n_rows,) from 0 to 1, and targets, 0 or 1.
@@ -111,14 +121,19 @@ def _require_scores(scores: FloatArray, target: np.ndarray[Any, Any]) -> None:
 
 
 def score_bucket(scores: FloatArray) -> IntArray:
-    """The bucket of each score, int64: as ordered as the scores."""
+    """The bucket of each score, int64: as ordered as the scores, also below 0."""
     positive_zero = np.asarray(scores, np.float32) + np.float32(0)  # -0.0 has a sign bit
-    return (positive_zero.view(np.uint32) >> CUT_BITS).astype(np.int64)
+    return (_in_order(positive_zero.view(np.int32)) >> CUT_BITS).astype(np.int64)
 
 
 def bucket_starts(buckets: IntArray) -> FloatArray:
     """The least score of each of `buckets`, float32."""
-    return (buckets.astype(np.uint32) << CUT_BITS).view(np.float32)
+    return _in_order((buckets << CUT_BITS).astype(np.int32)).view(np.float32)
+
+
+def _in_order(bits: np.ndarray[Any, np.dtype[np.int32]]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Bits of floats as whole numbers in the floats' order, and these as bits again: below 0 bits count backwards."""
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
 
 
 def _units(values: np.ndarray[Any, np.dtype[np.float64]]) -> IntArray:

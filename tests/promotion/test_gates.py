@@ -82,6 +82,9 @@ def test_every_metric_that_can_be_declared_has_a_direction():
         Metric.LOG_LOSS,
         Metric.BRIER,
         Metric.CALIBRATION_ERROR,
+        Metric.RMSE,
+        Metric.MAE,
+        Metric.QUANTILE_LOSS,
     }
 
 
