@@ -25,6 +25,7 @@ from dataops.errors import Format, InvalidInput, NotFound, near_match
 from dataops.features.columns import Floats, Ints, column_of, read_categories, read_numbers, require_columns
 from dataops.features.exactsum import exact_moments
 from dataops.features.target import Outcomes, TargetSummary, merge_targets, summarise_target
+from dataops.features.whole import count_whole, moments_of
 from dataops.records import Record
 
 Keys = npt.NDArray[np.int32]
@@ -243,6 +244,8 @@ def merge(summaries: Sequence[Summary]) -> Summary:
 
 
 def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:
+    if (counted := count_whole(column)) is not None:
+        return _summarise_counted(name, column, *counted)
     values = read_numbers(name, column)
     usable = np.isfinite(values)
     finite = values if usable.all() else values[usable]
@@ -260,6 +263,26 @@ def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:
         squares=squares,
         keys=keys,
         counts=counts.astype(np.int64),
+    )
+
+
+def _summarise_counted(name: str, column: pa.ChunkedArray, values: Floats, counts: Ints) -> NumericSummary:
+    """What is known of whole numbers from how often each is there."""
+    total, squares = moments_of(values, counts)
+    keys, places = np.unique(keys_of(values), return_inverse=True)
+    by_key = np.zeros(len(keys), np.int64)
+    np.add.at(by_key, places, counts)
+    return NumericSummary(
+        name=name,
+        rows=len(column),
+        missing=column.null_count,
+        infinite=0,
+        minimum=float(values[0]),
+        maximum=float(values[-1]),
+        total=total,
+        squares=squares,
+        keys=keys,
+        counts=by_key,
     )
 
 
