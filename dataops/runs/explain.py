@@ -173,7 +173,8 @@ def _joined_output(plan: JoinPlan) -> dict[str, Any]:
             name: [f"{one.join.dataset}.{it}" for it in how.columns] for name, how in one.join.aggregations.items()
         }
         own = {name: [f"{one.join.dataset}.{source}"] for name, source in one.join.named.items()}
-        made_of |= {name: [*sources, *one.join.on] for name, sources in {**own, **counted}.items()}
+        found_by = [*one.join.on, *([one.join.asof.at] if one.join.asof else [])]
+        made_of |= {name: [*sources, *found_by] for name, sources in {**own, **counted}.items()}
     return {
         "dataset": job.output,
         "columns": [_column(column, made_of.get(column.name, (column.name,))) for column in plan.columns],

@@ -4,9 +4,9 @@ those who may not see it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,36 +29,11 @@ from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
 from tests.line.voyages import HOUR, POLICY, START, TIME, make_port, write_dataset
+from tests.preparation.here import Here
 from tests.storage.faulty import Crash, FaultyFiles, FaultyStore, crash_points
 
 PARTED = {"GIVEN_BYTES": 0, "BUCKET_ROWS": 300}
 """Everything goes by key, through several buckets."""
-
-
-@dataclass(slots=True)
-class Here:
-    """Does the units of a job one after the other in this process, the last one first."""
-
-    run: str = "run-1"
-    events: list[dict[str, Any]] = field(default_factory=list)
-    tasks: int = 0
-
-    def emit(self, event: str, /, **fields: Any) -> None:
-        self.events.append({"event": event, **fields})
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        yield
-
-    def map_units(
-        self, phase: str, function: Callable[..., Any], context: Any, units: Sequence[Any], *, done: Mapping[str, Any]
-    ) -> list[Any]:
-        found = dict(done)
-        for unit in reversed(units):
-            if unit.id not in found:
-                self.tasks += 1
-                found[unit.id] = function(context, unit)
-        return [found[unit.id] for unit in units]
 
 
 @pytest.fixture(scope="module")
