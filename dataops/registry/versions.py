@@ -119,16 +119,25 @@ class Registry:
         self._put(_key(model, number, MANIFEST), manifest)
         return _version(parse_manifest(manifest, model=model, version=number))
 
-    def sign(self, model: str, version: int, key: SigningKey, *, at: datetime) -> ModelVersion:
+    def sign(
+        self, model: str, version: int, key: SigningKey, *, at: datetime, version_digest: str | None = None
+    ) -> ModelVersion:
         """The version, signed by `key` now or earlier; every byte of it is checked first, whoever signed it before.
+
+        Parameters
+        ----------
+        version_digest
+            Of the version that was decided on: no other is signed. Default: whatever has that number now.
 
         Raises
         ------
         NotFound, Integrity, Format : as `read`, apart from signatures; or what the key signs, or signed before, counts
-            for nobody here.
+            for nobody here; or the version was exchanged since the decision.
         """
         require_signing(self.trust, key, at=at)
         found = Registry(self.store, replace(self.trust, signers=None)).read(model, version).version
+        if version_digest not in (None, found.digest):
+            raise Integrity(f"{found.reference} was exchanged since it was looked at; nothing was signed")
         signed = Signed(model=model, version=version, manifest=found.digest)
         put_signature(self.store, signed, key, at=at)
         own = tuple(one for one in self.trust.signers or () if one.id == key.key_id)

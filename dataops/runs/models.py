@@ -80,10 +80,12 @@ def sign_reference(workspace: Workspace, reference: str) -> SignedModel:
     registry, key = workspace.registry, _require_key(workspace)
     asked = parse_model_reference(reference)
     last = require_move(registry, asked.model, asked.alias or DEFAULT_ALIAS) if asked.version is None else None
-    version = resolve(registry, last.model, last.alias).version if last else asked.version or 0
+    named = resolve(registry, last.model, last.alias) if last else None
+    version = named.version if named else asked.version or 0
     facts = {"model": asked.model, "version": version, "alias": last.alias if last else None, "key": key.key_id}
     with signed(workspace) as signing, announced(workspace, "model_sign", facts) as came:
-        found = registry.sign(asked.model, version, key, at=now_utc())
+        digest = named.digest if named else None  # by a name, what is trusted by now, and not what lies there next
+        found = registry.sign(asked.model, version, key, at=now_utc(), version_digest=digest)
         came.facts["version_digest"] = found.digest
         vouched = None if last is None else vouch(registry, last, actor=os_user(), key=key)
         if vouched is not None:
@@ -131,6 +133,7 @@ def set_alias(workspace: Workspace, reference: str, alias: str, *, reason: str) 
             version.model,
             alias,
             version.version,
+            version_digest=version.digest,
             actor=actor,
             reason=reason,
             kind=MoveKind.SET,

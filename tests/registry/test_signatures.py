@@ -18,7 +18,7 @@ from dataops.registry.signatures import CONTEXT, MAX_SIGNATURE_BYTES, VersionSig
 from dataops.registry.trust import UNSIGNED, Trust, read_trust
 from dataops.registry.versions import Registry
 from dataops.storage.objects import MemoryStore, PosixStore, Store
-from tests.registry.examples import AT, make_key, make_package
+from tests.registry.examples import AT, MODEL, make_key, make_package
 from tests.storage.faulty import MODES, Crash, FaultyStore, Mode, crash_points
 
 HOUR = timedelta(hours=1)
@@ -238,9 +238,18 @@ def test_signing_again_heals_what_a_revoked_key_left(signed, keys):
 def test_nothing_is_signed_that_is_not_whole(signed, keys):
     registry, _, signer = signed
     newer, other = make_key(keys, AT + HOUR, number=2)
-    replace_bytes(registry.store, "income/versions/1/model.json", b'{"intercept":0.6}')
+    replace_bytes(registry.store, "income/versions/1/model.json", MODEL.replace(b"0.5", b"0.6"))
     with pytest.raises(Integrity, match="another SHA-256"):
         trusting(registry, signer, other).sign("income", 1, newer, at=AT + HOUR)
+    assert signature_at(newer) not in registry.store.list("income")
+
+
+def test_a_version_that_was_exchanged_since_it_was_looked_at_is_not_signed(signed, keys):
+    registry, _, signer = signed
+    newer, other = make_key(keys, AT + HOUR, number=2)
+    options = {"at": AT + HOUR, "version_digest": "sha256:" + "0" * 64}
+    with pytest.raises(Integrity, match=r"income@1 was exchanged since it was looked at; nothing was signed"):
+        trusting(registry, signer, other).sign("income", 1, newer, **options)
     assert signature_at(newer) not in registry.store.list("income")
 
 
@@ -370,7 +379,7 @@ def test_a_file_that_grew_is_not_read_beyond_what_its_manifest_says(signed, tmp_
         store.put_if_absent(name, registry.store.get(name))
     with (tmp_path / "registry/income/versions/1/model.json").open("r+b") as file:
         file.truncate(1 << 40)  # a sparse file: reading it whole would fill the memory
-    with pytest.raises(Integrity, match=r"model\.json has more than the 17 bytes"):
+    with pytest.raises(Integrity, match=rf"model\.json has more than the {len(MODEL)} bytes"):
         Registry(store, Trust(signers=(signer,))).read("income", 1)
 
 
