@@ -2,7 +2,8 @@
 
 1. Only a move that its reader trusts is vouched for. One that nobody signed, or whose key is lost, may be anybody's:
    who wants its version promotes it, which asks the gates; who doesn't rolls it back.
-2. A promotion is vouched for together with the verdict that allowed it: there, unchanged, and of this version.
+2. A promotion is vouched for together with the verdict that allowed it: there, unchanged, of this version and this
+   alias, and no refusal that nobody took upon themselves.
 """
 
 from __future__ import annotations
@@ -70,14 +71,19 @@ def verdict_fault(registry: Registry, move: AliasMove) -> str:
         return str(error)
     if digest_bytes(data) != move.verdict_digest:
         return "the verdict that allowed it was changed"
-    return "" if _names(data, move) else "the verdict that allowed it is of another version"
+    return _what_it_lacks(data, move)
 
 
-def _names(data: bytes, move: AliasMove) -> bool:
-    """Whether the verdict in `data` is of the version that `move` names."""
+def _what_it_lacks(data: bytes, move: AliasMove) -> str:
+    """Why the verdict in `data` doesn't allow `move`, in words; "" if it does."""
     try:
         record = json.loads(data)
         named = [record[name] for name in ("model", "version", "version_digest")]
-    except (ValueError, KeyError, TypeError):
-        return False
-    return named == [move.model, move.version, move.version_digest]
+        alias, allowed = record["alias"], record["passed"] is True or record.get("override") is not None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return "the verdict that allowed it is none"
+    if named != [move.model, move.version, move.version_digest]:
+        return "the verdict that allowed it is of another version"
+    if alias != move.alias:
+        return "the verdict that allowed it is of another alias"
+    return "" if allowed else "the verdict that allowed it is a refusal"

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,9 +39,9 @@ class Place:
         store = self.registry.store if hasattr(self, "registry") else MemoryStore()
         return Registry(store, Trust(signers=signers))
 
-    def promote(self, version: int = 1) -> None:
+    def promote(self, version: int = 1, **changes: Any) -> None:
         options = {"actor": "ada", "reason": "better", "key": self.old, "at": AT}
-        verdict = put_verdict(self.registry, version)
+        verdict = put_verdict(self.registry, version, **changes)
         move(self.registry, "income", "champion", version, verdict_digest=verdict, **options)
 
     def vouch(self, key: SigningKey, registry: Registry | None = None):
@@ -119,6 +120,30 @@ def test_a_promotion_whose_verdict_does_not_bear_it_out_is_neither_vouched_for_n
         place.vouch(place.new)
     assert place.registry.store.list("income/aliases") == moves
     assert any(damage in one.message for one in verify_alias(place.registry, "income", "champion").broken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"alias": "shadow"}, "is of another alias"),
+        ({"passed": False}, "is a refusal"),
+        ({"passed": "yes"}, "is a refusal"),
+    ],
+)
+def test_a_verdict_that_allowed_something_else_or_nothing_bears_out_no_promotion(
+    place: Place, changes: dict[str, Any], fault: str
+) -> None:
+    place.promote(**changes)
+    with pytest.raises(Integrity, match=f"the verdict that allowed it {fault}"):
+        place.vouch(place.new)
+    assert len(list(history(place.registry, "income"))) == 1
+    assert any(fault in one.message for one in verify_alias(place.registry, "income", "champion").broken)
+
+
+def test_a_refusal_that_a_person_took_upon_themselves_is_vouched_for(place: Place) -> None:
+    place.promote(passed=False, override={"why": "looked at it", "by": "ada", "until": "2026-12-31T23:59:59Z"})
+    assert place.vouch(place.new).generation == 2
+    assert verify_alias(place.registry, "income", "champion").broken == ()
 
 
 def test_what_was_set_by_hand_needs_no_verdict(place: Place) -> None:
