@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -174,7 +174,8 @@ def _delete(registry: Registry, plan: Collection, asked: Asked, *, actor: str, a
         for stone in plan.deleted
         if stone.version in known and begin_deletion(store, _stone(known[stone.version], actor=actor, at=at))
     ]
-    needed = needed_versions(registry, model, known.values(), asked, at=at) if begun else {}
+    began = frozenset(stone.version for stone in begun)
+    needed = needed_versions(registry, model, known.values(), asked, at=at, began=began) if begun else {}
     spared: dict[int, str] = {}
     for stone in begun:
         if stone.version in needed:
@@ -203,9 +204,20 @@ def _goes_on(stone: Tombstone, at: datetime) -> bool:
 
 
 def needed_versions(
-    registry: Registry, model: str, versions: Iterable[ModelVersion], asked: Asked, *, at: datetime
+    registry: Registry,
+    model: str,
+    versions: Iterable[ModelVersion],
+    asked: Asked,
+    *,
+    at: datetime,
+    began: frozenset[int] = frozenset(),
 ) -> dict[int, str]:
-    """Why versions of `model` are needed, by number; one that isn't is left out."""
+    """Why versions of `model` are needed, by number; one that isn't is left out.
+
+    Parameters
+    ----------
+    began : those whose deletion the caller itself began and may call off: a rollback may still go there.
+    """
     known = sorted(versions, key=lambda one: one.version)
     needed: dict[int, str] = {}
     for one in known:
@@ -213,8 +225,9 @@ def needed_versions(
             needed[one.version] = f"registered {one.registered_at:%Y-%m-%d %H:%M}"
     for one in known[-asked.keep :]:
         needed[one.version] = f"of the newest {asked.keep}"
+    gone = {stone.version for stone in deletions(registry.store, model)} - began
     for alias in list_aliases(registry, model):
-        needed |= _named(registry, model, alias, asked.keep)
+        needed |= _named(registry, model, alias, asked.keep, gone)
     needed |= asked.used
     beats = (beat for beat in read_heartbeats(registry.store, model) if at - beat.at < RUNNING)
     needed |= {beat.version: f"{beat.app} on {beat.host} runs it" for beat in beats}
@@ -223,11 +236,11 @@ def needed_versions(
     return {number: because for number, because in sorted(needed.items()) if number in there}
 
 
-def _named(registry: Registry, model: str, alias: str, keep: int) -> dict[int, str]:
+def _named(registry: Registry, model: str, alias: str, keep: int, gone: Container[int]) -> dict[int, str]:
     """What an alias points at, did lately, and would after a rollback; trusted or not, it counts."""
     moves = list(history(registry, model, alias))
     named = {one.version: f"{alias}: of its last {keep} generations" for one in moves[-keep:]}
-    back, _ = way_back(moves, {stone.version for stone in deletions(registry.store, model)})
+    back, _ = way_back(moves, gone)
     if back is not None:
         named[back.version] = f"{alias}: a rollback goes there"
     return named | {one.version: f"{alias}: points at it" for one in moves[-1:]}

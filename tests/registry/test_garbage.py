@@ -245,6 +245,19 @@ class Meanwhile(MemoryStore):
         super().delete(key)
 
 
+def test_where_a_rollback_goes_since_a_deletion_was_planned_is_spared():
+    registry = filled(6)
+    for version in (1, 2, 3):
+        move_to(registry, version)
+    gc(registry)
+
+    def roll_back() -> int:
+        return rollback(registry, "income", actor="ada", reason="worse").version
+
+    assert gc(Registry(Meanwhile(registry, "1-deleted.json", roll_back)), LATER + 7 * DAY).spared[0].version == 1
+    assert (registry.numbers("income"), roll_back()) == ([1, 2, 3, 6], 1)
+
+
 def test_what_a_call_spares_that_keeps_more_another_that_was_about_to_delete_it_leaves():
     registry = filled(3)
     gc(registry)
