@@ -10,13 +10,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import selectors
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from dataops.declarations.promotion import CallableLimits
@@ -50,7 +50,7 @@ def call_version(candidate: LoadedVersion, limits: CallableLimits) -> Called:
     if code in (-signal.SIGALRM, -signal.SIGXCPU):
         return Called(missed=_too_slow(limits))
     if code < 0:
-        return Called(failed=f"it killed the process that loaded it: {signal.Signals(-code).name}")
+        return Called(failed=f"it killed the process that loaded it: {_signal(-code)}")
     if code > 0 or (called := _parse(answer)) is None:
         return Called(failed=f"the process that loaded it ended without an answer (exit {code})")
     return called
@@ -78,7 +78,7 @@ def _run(told: bytes, seconds: float) -> tuple[int, bytes]:
                 return 0, answer
             return process.wait(max(0.0, end - time.monotonic())), answer
         finally:
-            if process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):  # also what it started and left behind
                 os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -132,7 +132,17 @@ def _parse(answer: bytes) -> Called | None:
 
 
 def _is_figure(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= sys.float_info.max  # no NaN, and no whole number that no float holds
+
+
+def _signal(number: int) -> str:
+    """The name of a signal; of one without a name, its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _too_slow(limits: CallableLimits) -> str:

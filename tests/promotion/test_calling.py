@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from dataclasses import replace
@@ -125,6 +126,8 @@ GOOD = '{"rows": 16, "seconds": 0.1, "memory_mb": 1.0, "ms_per_row": 0.1}'
         ('print(\'{"rows": "16"}\')', "ended without an answer"),
         ("print('{\"seconds\": true}')", "ended without an answer"),
         ("print('{\"seconds\": NaN}')", "ended without an answer"),
+        ("print('{\"seconds\": 1' + '0' * 400 + '}')", "ended without an answer"),
+        ("os.kill(os.getpid(), 40); time.sleep(60)", "killed the process that loaded it: signal 40"),
         ("print('{\"compared\": 1}')", "ended without an answer"),
         ("print('{\"more\": 1}')", "ended without an answer"),
         ("while True: os.write(1, b'x' * 4096)", "more than 65536 bytes"),
@@ -150,6 +153,32 @@ def test_one_that_answers_and_lingers_is_out_of_time_and_leaves_no_process(monke
     monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", lines))
     assert "after 1 seconds" in call_version(loaded(package()), limits(seconds=1)).missed
     assert [process.returncode for process in started] == [-signal.SIGKILL]
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["lets go of the answer", "holds on to it"])
+def test_what_it_started_ends_with_it(held, monkeypatch, tmp_path):
+    """A pipe that the child alone holds is closed when it ends; the child would sleep on without anybody knowing."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    watched = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(calling, "START_SECONDS", 1.0)
+    code = f"""
+ready, told = os.pipe()
+if not os.fork():
+    os.open({str(pipe)!r}, os.O_WRONLY)
+    {"pass" if held else "os.close(1)"}
+    os.write(told, b"!")
+    time.sleep(600)
+os.read(ready, 1)
+print('{GOOD}', flush=True)"""
+    monkeypatch.setattr(
+        calling, "COMMAND", (calling.COMMAND[0], "-c", f"import os, sys, time\nsys.stdin.buffer.read(){code}")
+    )
+    called = call_version(loaded(package()), limits(seconds=1))
+    assert (called.failed, bool(called.missed)) == ("", held)
+    os.set_blocking(watched, True)
+    assert os.read(watched, 1) == b""
+    os.close(watched)
 
 
 def test_one_that_kills_is_refused_and_the_one_that_judges_lives(monkeypatch):
