@@ -1,0 +1,59 @@
+"""A logistic train job through dataops, in a process of its own: told are the seconds of each phase and the model.
+
+Called with the file that `logistic.py` wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from telling import tell, tell_phase, versions
+
+PRELOAD = ["dataops.training.linear", "dataops.rescoring.score", "dataops.training.linear_kernels"]
+
+
+def main() -> None:
+    """Trains."""
+    from dataops.declarations.clusters import ClusterFile, Shape
+    from dataops.declarations.jobs import find_job
+    from dataops.engine.progress import Progress
+    from dataops.models.linear import LinearModel
+    from dataops.runs.execute import Options, run_job
+    from dataops.runs.workspace import open_workspace
+
+    spec = json.loads(Path(sys.argv[1]).read_text())
+    workspace = open_workspace(spec["workspace"])
+    shape = Shape(workers=1, threads=spec["cores"])
+    # what workers import is start-up, for everybody
+    cluster = ClusterFile(train=shape, config={"distributed.worker.preload": PRELOAD})
+    found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", "late")
+    tell(versions=versions("dask", "numpy", "numba", "pyarrow"))
+    tell_phase("work")
+    options = Options(cluster=cluster, again=True)
+    progress = Progress(sys.stderr, quiet=True)
+    outcome = run_job(workspace, found.job, source=found.document.source, options=options, progress=progress)
+    tell_phase("end")
+    events = [dict(event) for event in outcome.state.events]
+    took = {event["phase"]: event["seconds"] for event in events if event["event"] == "phase_ended"}
+    [version] = outcome.state.result["versions"]
+    package = workspace.registry.read("late", version["version"]).package
+    model, encoder = LinearModel.from_bytes(package.model), package.program.encoder
+    categorical = {
+        column.name: dict(zip(column.categories, weights[1:], strict=True))
+        for column, weights in zip(encoder.categorical, model.categorical, strict=True)
+    }
+    names = ("distance", "hour", "weekday")  # in the order of the job's features
+    tell(
+        seconds={"summarise": took["summarise"], "encode": took["encode"], "fit": took["fit logistic"]},
+        model={
+            "intercept": model.intercept,
+            "numeric": dict(zip(names, model.numeric, strict=True)),
+            "categorical": categorical,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
