@@ -58,7 +58,7 @@ class Beating:
             error=None if error is None else _words(error),
         )
         last = self._last
-        if last is not None and replace(beat, at=last.at) == last and (now - last.at).total_seconds() < self._every:
+        if last is not None and replace(beat, at=last.at) == last and self._is_recent(last.at, now):
             return
         try:
             self._put(beat)
@@ -74,6 +74,10 @@ class Beating:
             except DataopsError as failure:
                 self.failure = failure
         self.begin()
+
+    def _is_recent(self, at: datetime, now: datetime) -> bool:
+        """Whether `at` is within an interval before `now`; a clock that was put back would else silence it for long."""
+        return 0 <= (now - at).total_seconds() < self._every
 
     def _put(self, beat: Heartbeat) -> None:
         if self._store is None:

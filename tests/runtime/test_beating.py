@@ -85,6 +85,15 @@ def test_nothing_is_said_again_that_did_not_change(models: Path) -> None:
         assert list((models / "income/heartbeats").rglob("*.json")) == [before]
 
 
+def test_a_clock_that_is_put_back_silences_nobody(models: Path) -> None:
+    with opened(models) as model:
+        beating = Beating(str(models), "income", "champion", "shop", every=60.0)
+        for now in (AT + timedelta(days=365), AT, AT + timedelta(seconds=30)):
+            beating.beat(model.serving, None, now=now)
+    (beat,) = beats_of(models)
+    assert (beat.at, beating.failure) == (AT, None)
+
+
 def test_where_nothing_can_be_written_the_application_serves_without_a_heartbeat(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
