@@ -13,22 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
 from dataops.models.grid import Grid, find_grid
-from dataops.models.predictor import BOOSTED, Margins, Probabilities, require_columns
+from dataops.models.predictor import BOOSTED, Margins, Predictions, require_columns
 from dataops.models.ubj import require_sound
 
 UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
 
 
 class BoostedModel:
-    """Gradient-boosted trees for two classes, scored by XGBoost over `Encoded.values`."""
+    """Gradient-boosted trees for two classes or a number, scored by XGBoost over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_columns", "_data", "_grid", "_threads", "_thresholds")
+    __slots__ = ("_booster", "_columns", "_data", "_grid", "_task", "_threads", "_thresholds")
 
-    def __init__(self, booster: Any, data: bytes, threads: int) -> None:
-        self._booster, self._data, self._threads = booster, data, threads
+    def __init__(self, booster: Any, data: bytes, threads: int, task: Task = Task.BINARY) -> None:
+        self._booster, self._data, self._threads, self._task = booster, data, threads, task
         self._columns = int(booster.num_features())
         found = thresholds_of(booster)
         self._thresholds = found or {}
@@ -40,26 +41,31 @@ class BoostedModel:
 
         Raises
         ------
-        Format : XGBoost can't read it, or its objective isn't ``binary:logistic``.
+        Format : XGBoost can't read it, or its objective isn't one of `ubj.OBJECTIVES`.
         """
         import xgboost
 
         unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
         if not data.startswith(UBJ_START):
             raise Format(unreadable)
-        require_sound(data)
+        task = require_sound(data)
         try:
             booster = xgboost.Booster({"nthread": threads})
             booster.load_model(bytearray(data))
         except xgboost.core.XGBoostError:
             # the library's message isn't passed on: it quotes bytes of the model
             raise Format(unreadable) from None
-        return cls(booster, data, threads)
+        return cls(booster, data, threads, task)
 
     @property
     def format(self) -> str:
         """``xgboost-ubj/1``."""
         return BOOSTED
+
+    @property
+    def task(self) -> Task:
+        """By its objective."""
+        return self._task
 
     @property
     def booster(self) -> Any:
@@ -81,12 +87,12 @@ class BoostedModel:
         """The grid of the cells of the model's trees; None where it is of no use."""
         return self._grid
 
-    def predict(self, encoded: Encoded) -> Probabilities:
-        """``(n_rows,)`` float32, the probability of the positive class."""
+    def predict(self, encoded: Encoded) -> Predictions:
+        """``(n_rows,)`` float32, the probability of the positive class, or the number that is predicted."""
         return self._scores(encoded, "value")
 
     def margins(self, encoded: Encoded) -> Margins:
-        """``(n_rows,)`` float32, the log odds of the positive class."""
+        """``(n_rows,)`` float32, the sum of the trees: log odds, of a regression before its link."""
         return self._scores(encoded, "margin")
 
     def _scores(self, encoded: Encoded, kind: str) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 1. LightGBM trusts what it reads: a count or a child that is wrong kills the process. So a file is read here first, by
    an exact list of keys, and every count and index is checked before LightGBM sees it.
-2. Objective ``binary``, trees with constant leaves, splits of numbers: what else there is, is refused by name.
+2. Objectives of `OBJECTIVES`, trees with constant leaves, splits of numbers: what else there is, is refused by name.
 3. Rows that the trees can't tell apart are scored once (`grid`).
 """
 
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
 from dataops.models.grid import find_grid
-from dataops.models.predictor import LIGHTGBM, Margins, Probabilities, require_columns
+from dataops.models.predictor import LIGHTGBM, Margins, Predictions, require_columns
 
 HEADER = frozenset(
     (
@@ -35,7 +36,13 @@ TREE = frozenset(
         *("internal_weight", "internal_count", "is_linear", "shrinkage"),
     )
 )
-_OBJECTIVES = ("binary sigmoid:1",)
+OBJECTIVES: Mapping[str, Task] = {
+    "binary sigmoid:1": Task.BINARY,
+    "regression": Task.REGRESSION,
+    "regression_l1": Task.REGRESSION,
+    "poisson": Task.REGRESSION,
+}
+"""The objectives of models that are read, and what these predict."""
 _VERSIONS = ("v3", "v4")
 _END = "end of trees"
 _CATEGORICAL, _MISSING, _ZERO = 1, 0b1100, 0b0100  # bits of a split's decision_type
@@ -46,15 +53,15 @@ Sections = list[dict[str, str]]
 
 
 class LightGbmModel:
-    """Gradient-boosted trees for two classes, scored by LightGBM over `Encoded.values`."""
+    """Gradient-boosted trees for two classes or a number, scored by LightGBM over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_columns", "_data", "_grid", "_threads")
+    __slots__ = ("_booster", "_columns", "_data", "_grid", "_task", "_threads")
 
     def __init__(self, data: bytes, threads: int) -> None:
         import lightgbm
 
         header, trees = read_text(data)
-        self._columns = int(header["max_feature_idx"]) + 1
+        self._columns, self._task = int(header["max_feature_idx"]) + 1, OBJECTIVES[header["objective"]]
         found = _thresholds(trees)
         self._grid = None if found is None else find_grid(found, trees=len(trees))
         read = data[: data.index(f"\n{_END}\n".encode())].decode("ascii")  # what follows isn't checked, nor needed
@@ -70,16 +77,21 @@ class LightGbmModel:
         return LIGHTGBM
 
     @property
+    def task(self) -> Task:
+        """By its objective."""
+        return self._task
+
+    @property
     def booster(self) -> Any:
         """LightGBM's own object."""
         return self._booster
 
-    def predict(self, encoded: Encoded) -> Probabilities:
-        """``(n_rows,)`` float32, the probability of the positive class."""
+    def predict(self, encoded: Encoded) -> Predictions:
+        """``(n_rows,)`` float32, the probability of the positive class, or the number that is predicted."""
         return self._scores(encoded, raw=False)
 
     def margins(self, encoded: Encoded) -> Margins:
-        """``(n_rows,)`` float32, the log odds of the positive class."""
+        """``(n_rows,)`` float32, the sum of the trees: log odds, of a regression before its link."""
         return self._scores(encoded, raw=True)
 
     def _scores(self, encoded: Encoded, *, raw: bool) -> npt.NDArray[np.float32]:
@@ -118,7 +130,7 @@ def read_text(data: bytes) -> tuple[Mapping[str, str], Sections]:
         _require_sizes(data, header, len(trees))
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise Format(
-            f"not a LightGBM model for two classes, of trees with constant leaves that split numbers "
+            f"not a LightGBM model for two classes or a number, of trees with constant leaves that split numbers "
             f"({type(error).__name__} in its {len(data)} bytes)"
         ) from None
     return header, trees
@@ -146,7 +158,7 @@ def _require_header(header: Mapping[str, str]) -> None:
     fits = (
         header["version"] in _VERSIONS
         and (header["num_class"], header["num_tree_per_iteration"]) == ("1", "1")
-        and header["objective"] in _OBJECTIVES
+        and header["objective"] in OBJECTIVES
         and 0 < columns == len(names) == len(infos) == len(set(names))
         and header.get("monotone_constraints", "0").replace(" ", "").replace("-", "").isdigit()
         and 0 <= _whole(header.get("label_index", "0")) <= columns

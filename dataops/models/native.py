@@ -25,10 +25,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Compute, Format
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import UBJ_START
-from dataops.models.predictor import BOOSTED, Margins, Predictor, Probabilities, require_columns
+from dataops.models.predictor import BOOSTED, Margins, Predictions, Predictor, require_columns
 from dataops.models.ubj import require_sound
 
 _NAMES: Final = {"darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
@@ -73,15 +74,15 @@ class _Library:
 
 
 class NativeModel:
-    """Gradient-boosted trees for two classes; see `boosted.BoostedModel` for the same with XGBoost's own object."""
+    """Gradient-boosted trees for two classes or a number; `boosted.BoostedModel` is the same by XGBoost's package."""
 
-    __slots__ = ("__weakref__", "_booster", "_columns", "_library")
+    __slots__ = ("__weakref__", "_booster", "_columns", "_library", "_task")
 
     def __init__(self, library: _Library, data: bytes, threads: int) -> None:
         unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
         if not data.startswith(UBJ_START):
             raise Format(unreadable)
-        require_sound(data)
+        self._task = require_sound(data)
         booster, columns = library.booster(), ctypes.c_uint64()
         try:
             library.call("XGBoosterSetParam", booster, b"nthread", str(threads).encode())
@@ -98,12 +99,17 @@ class NativeModel:
         """``xgboost-ubj/1``."""
         return BOOSTED
 
-    def predict(self, encoded: Encoded) -> Probabilities:
-        """``(n_rows,)`` float32, the probability of the positive class."""
+    @property
+    def task(self) -> Task:
+        """By its objective."""
+        return self._task
+
+    def predict(self, encoded: Encoded) -> Predictions:
+        """``(n_rows,)`` float32, the probability of the positive class, or the number that is predicted."""
         return self._scores(encoded, _VALUE)
 
     def margins(self, encoded: Encoded) -> Margins:
-        """``(n_rows,)`` float32, the log odds of the positive class."""
+        """``(n_rows,)`` float32, the sum of the trees: log odds, of a regression before its link."""
         return self._scores(encoded, _MARGIN)
 
     def _scores(self, encoded: Encoded, kind: int) -> npt.NDArray[np.float32]:
@@ -133,7 +139,7 @@ def load_native(data: bytes, threads: int = 1) -> Predictor | None:
 
     Raises
     ------
-    Format : XGBoost can't read it, or its objective isn't ``binary:logistic``.
+    Format : XGBoost can't read it, or its objective isn't one of `ubj.OBJECTIVES`.
     """
     library = _library()
     return None if library is None else NativeModel(library, data, threads)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Compute
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import BoostedModel
@@ -68,6 +69,11 @@ class OneDalModel:
         """The format of the model that it scores."""
         return self._model.format
 
+    @property
+    def task(self) -> Task:
+        """That of the model that it scores."""
+        return self._model.task
+
     def predict(self, encoded: Encoded) -> Probabilities:
         """``(n_rows,)`` float32, the probability of the positive class."""
         matrix = require_columns(encoded, self._model.columns)
@@ -97,6 +103,8 @@ def is_installed() -> bool:
 
 def choose(model: BoostedModel) -> Choice:
     """What scores `model` on one thread, by measurement; oneDAL is installed."""
+    if model.task is not Task.BINARY:
+        return Choice(kernel="xgboost", reason="oneDAL scores classifiers alone", row_seconds=0.0)
     batch = check_batch(model)
     seconds = _seconds(lambda: model.of_rows(batch, "value"))
     row_seconds = seconds / len(batch) * (1.0 if model.grid is None else _SHARE_WITH_CELLS)

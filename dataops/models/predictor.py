@@ -1,7 +1,8 @@
-"""The seam of predictors: a model's bytes as a function from encoded rows to probabilities, and the formats there are.
+"""The seam of predictors: a model's bytes as a function from encoded rows to predictions, and the formats there are.
 
-1. A predictor gives one float32 per row, the probability of the positive class, and a row's depends on that row alone:
-   to the bit, but for scikit-learn's linear models, whose last bit may be rounded by the rows beside it (`sklearn`).
+1. A predictor gives one float32 per row, and a row's depends on that row alone: the probability of the positive class,
+   or the number that a regression predicts, as its `task` says. It is the same to the bit whatever rows are beside it,
+   but for scikit-learn's linear models, whose last bit may be rounded by these (`sklearn`).
 2. Formats are data, never code. Each is named with its version, and has one loader, which is imported when used.
 3. Bytes come here verified (size and digest, `registry`): what still can't be parsed is a Format error.
 4. Threads are the caller's choice; one unless told.
@@ -17,16 +18,20 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Compute, Format, InvalidInput, near_match
 from dataops.features.encoder import Encoded
 
-Probabilities = npt.NDArray[np.float32]
+Predictions = npt.NDArray[np.float32]
+Probabilities = Predictions
 Margins = npt.NDArray[np.float32]
 
 Kernel: TypeAlias = Literal["xgboost", "onedal"]
 """What scores XGBoost's trees."""
 
 LINEAR, BOOSTED, LIGHTGBM, SKLEARN = "linear-json/1", "xgboost-ubj/1", "lightgbm-text/1", "sklearn-skops/1"
+LINKED = "linear-json/2"
+"""Linear models that say their link; those of `LINEAR` are logistic."""
 
 
 class Predictor(Protocol):
@@ -37,12 +42,17 @@ class Predictor(Protocol):
         """The name of the format that it was read from."""
         ...
 
-    def predict(self, encoded: Encoded) -> Probabilities:
-        """``(n_rows,)`` float32, the probability of the positive class."""
+    @property
+    def task(self) -> Task:
+        """What it predicts, by its own bytes."""
+        ...
+
+    def predict(self, encoded: Encoded) -> Predictions:
+        """``(n_rows,)`` float32, the probability of the positive class; the number that a regression predicts."""
         ...
 
     def margins(self, encoded: Encoded) -> Margins:
-        """``(n_rows,)`` float32, the log odds of the positive class."""
+        """``(n_rows,)`` float32, the log odds of the positive class; of a regression, before its link."""
         ...
 
 
@@ -72,6 +82,7 @@ class ModelFormat:
 
 FORMATS: Mapping[str, ModelFormat] = {
     LINEAR: ModelFormat(file="model.json", module="dataops.models.linear"),
+    LINKED: ModelFormat(file="model.json", module="dataops.models.linear"),
     BOOSTED: ModelFormat(file="model.ubj", module="dataops.models.boosted"),
     LIGHTGBM: ModelFormat(file="model.txt", module="dataops.models.lightgbm", extra="lightgbm"),
     SKLEARN: ModelFormat(file="model.skops", module="dataops.models.sklearn", extra="skops"),

@@ -18,9 +18,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Format
 
-OBJECTIVE = "binary:logistic"
+OBJECTIVES: Final[Mapping[str, Task]] = {
+    "binary:logistic": Task.BINARY,
+    "reg:squarederror": Task.REGRESSION,
+    "reg:absoluteerror": Task.REGRESSION,
+    "count:poisson": Task.REGRESSION,
+}
+"""The objectives of models that are read, and what these predict."""
 _DEPTH = 32
 _KINDS: Final[Mapping[str, str]] = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
 _NUMBERS: Final = {ord(mark): struct.Struct(">" + kind) for mark, kind in _KINDS.items()}
@@ -41,25 +48,24 @@ _CATEGORIES = ("categories", "categories_nodes", "categories_segments", "categor
 _NO_TREES = frozenset({"enc", "feature_segments", "sorted_idx"})
 
 
-def require_sound(data: bytes) -> None:
-    """Nothing, if `data` is a model that XGBoost can be given.
+def require_sound(data: bytes) -> Task:
+    """What the model in `data` predicts, if it is one that XGBoost can be given.
 
     Raises
     ------
-    Format : it isn't, or its objective isn't `OBJECTIVE`.
+    Format : it isn't, or its objective isn't one of `OBJECTIVES`.
     """
     try:
         learner = _whole(data)["learner"]
         objective = str(learner["objective"]["name"])
-        if objective == OBJECTIVE:
+        if objective in OBJECTIVES:
             _require_learner(learner)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error, RecursionError) as error:
         what = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
         raise Format(f"{what}: {type(error).__name__} in its structure") from None
-    if objective != OBJECTIVE:
-        raise Format(
-            f"the XGBoost model has objective {objective[:40]!r}; {OBJECTIVE} gives a probability and is expected"
-        )
+    if objective not in OBJECTIVES:
+        raise Format(f"the XGBoost model has objective {objective[:40]!r}; expected one of {', '.join(OBJECTIVES)}")
+    return OBJECTIVES[objective]
 
 
 def _whole(data: bytes) -> Any:
