@@ -107,10 +107,9 @@ def show_room(folder: Path) -> None:
         if "refused" in watched.told:
             print(f"  {workers} workers: refused: {watched.told['refused']}", flush=True)
             continue
-        peaks = [held for name, held in watched.peaks if "spawn" in name or "-c" in name][: int(workers)]
-        held = sorted((peak for _, peak in watched.peaks), reverse=True)[: int(workers) + 1]
         print(f"  {workers} workers: {watched.told['needs']}")
-        print(f"  peaks of the largest processes: {', '.join(f'{peak / 1e6:,.0f} MB' for peak in (peaks or held))}")
+        held = ", ".join(f"{name} {peak / 1e6:,.0f} MB" for name, peak in watched.peaks[: int(workers) + 2])
+        print(f"  peaks: {held}")
         print(f"  {_split(watched.told['seconds'])}", flush=True)
 
 

@@ -218,9 +218,9 @@ def _room(table: Table) -> Room:
     bins = table.columns * table.bin_bytes
     held = bins + 12 + 4 * table.weighted  # bins, target and how it is read
     copied = table.encoded if table.held_out else 0  # the two sides of each part are copies
-    # score, gradients and their order, the row's place in the tree and room to part the rows by it
+    # bins by row for histograms, score, gradients and their order, the row's place in the tree and room to part rows
     sampled = SAMPLED_ROWS * table.columns * 8
-    return Room(making=held + copied, held=held, rounds=36, fixed=64 * 2**20 + sampled)
+    return Room(making=held + copied, held=held, rounds=bins + 36, fixed=64 * 2**20 + sampled)
 
 
 def _meet(client: Client, workers: Sequence[str]) -> list[dict[str, Any]]:
