@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from dataops.features.kinds import (
     NumberColumn,
     NumericColumn,
 )
+from dataops.features.making import Crossed
 from dataops.features.program import FeatureProgram
 from dataops.models.predictor import Predictor
 from dataops.models.scoring import score_table
@@ -153,9 +155,12 @@ def _made_up(program: FeatureProgram) -> pa.Table:
 
 def _values(program: FeatureProgram, field: pa.Field) -> Iterator[pa.Array]:
     """Arrays of one value of `field`'s type: what the encoder knows of the column, then what its type suggests."""
+    crosses = {one.name: one.sources for one in program.encoder.made if isinstance(one, Crossed)}
     for column in program.encoder.columns:
         if column.source == field.name:
             yield from _cast(_known(column), field)
+        elif field.name in crosses.get(column.source, ()):
+            yield from _cast(_crossed(column, crosses[column.source].index(field.name)), field)
     yield from _cast(_suggested(field.type), field)
 
 
@@ -172,6 +177,12 @@ def _known(column: NumberColumn | CodeColumn) -> Sequence[Any]:
             return list(islice(column.categories, 6))
         case _:
             return []
+
+
+def _crossed(column: NumberColumn | CodeColumn, place: int) -> Sequence[Any]:
+    """Categories of the source at `place` of a cross, of those whose crosses a feature knows."""
+    texts = column.categories if isinstance(column, LookupColumn | CategoricalColumn) else ()
+    return list(dict.fromkeys(json.loads(text)[place] for text in islice(texts, 6)))
 
 
 def _suggested(kind: pa.DataType) -> Sequence[Any]:
