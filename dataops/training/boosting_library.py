@@ -16,7 +16,7 @@ from dataops.training.boosting_gang import Meet
 from dataops.training.boosting_ranks import Rank
 from dataops.training.boosting_room import Room, Table, need_of, require_fits, told_need, usable_share, worker_rooms
 from dataops.training.groups import GROUPS
-from dataops.training.trainers import Parameter, number, parse_params, whole
+from dataops.training.trainers import Parameter, number, one_of, parse_params, whole
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,12 +31,6 @@ def _directions(value: Any) -> dict[str, int]:
     return {str(name): int(sign) for name, sign in value.items()}
 
 
-def _balanced(value: Any) -> str:
-    if value != BALANCED:
-        raise ValueError("'balanced'")
-    return BALANCED
-
-
 def _balanced_or_number(value: Any) -> float | str:
     try:
         return BALANCED if value == BALANCED else number(0, 1e12, above=True)(value)
@@ -48,7 +42,7 @@ SHARED: Mapping[str, Parameter] = {
     "rounds": Parameter(default=200, parse=whole(1, 100_000)),
     "early_stopping": Parameter(default=None, parse=whole(1, 100_000)),
     "held_out": Parameter(default=0.125, parse=number(1 / GROUPS, 0.5)),
-    "class_weight": Parameter(default=None, parse=_balanced),
+    "class_weight": Parameter(default=None, parse=one_of(BALANCED, None)),
     "scale_pos_weight": Parameter(default=None, parse=_balanced_or_number),
     "monotone_constraints": Parameter(default=None, parse=_directions),
 }
