@@ -2,7 +2,8 @@
 
 1. A skops file names the classes that it is made of. They are read before skops is asked, and each must be in
    `TRUSTED`, with the very way of loading it: skops' own idea of what is safe is wider, and may grow.
-2. Trees are walked by compiled code that trusts their indices, so these are checked first.
+2. Trees are walked by compiled code that trusts their indices, so these are checked first; of boosting by histograms
+   also that no tree asks for categories, whose sets would be looked up unchecked too.
 3. The matrix has the columns of `Encoded.values`, codes as numbers. Rows are scored by blocks of one size; products of
    matrices (of linear models) may round the last bit of a row by where it stands in its unit: the exception of rule 1
    of `predictor`.
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
 from dataops.models.predictor import SKLEARN, Margins, Probabilities, require_columns
@@ -28,7 +30,10 @@ Floats = npt.NDArray[np.float64]
 MODELS = (
     "sklearn.ensemble._forest.ExtraTreesClassifier",
     "sklearn.ensemble._forest.RandomForestClassifier",
+    "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
     "sklearn.linear_model._logistic.LogisticRegression",
+    "sklearn.linear_model._stochastic_gradient.SGDClassifier",
+    "sklearn.neural_network._multilayer_perceptron.MLPClassifier",
     "sklearn.pipeline.Pipeline",
     "sklearn.tree._classes.DecisionTreeClassifier",
 )
@@ -38,6 +43,12 @@ TRUSTED = frozenset(
     | {
         ("ObjectNode", "sklearn.preprocessing._data.StandardScaler"),
         ("ObjectNode", "sklearn.tree._classes.ExtraTreeClassifier"),
+        ("LossNode", "sklearn._loss._loss.CyHalfBinomialLoss"),
+        ("ObjectNode", "sklearn._loss.link.Interval"),
+        ("ObjectNode", "sklearn._loss.link.LogitLink"),
+        ("ObjectNode", "sklearn._loss.loss.HalfBinomialLoss"),
+        ("ObjectNode", "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"),
+        ("ObjectNode", "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"),
         ("TreeNode", "sklearn.tree._tree.Tree"),
         ("DictNode", "builtins.dict"),
         ("JsonNode", "builtins.str"),
@@ -80,6 +91,11 @@ class SklearnModel:
         return SKLEARN
 
     @property
+    def task(self) -> Task:
+        """All models of this format are classifiers."""
+        return Task.BINARY
+
+    @property
     def estimator(self) -> Any:
         """scikit-learn's own object."""
         return self._model
@@ -117,7 +133,7 @@ def load(data: bytes, threads: int) -> SklearnModel:
     require_trusted(schema)
     unreadable = f"not a model of scikit-learn that this release reads ({len(data)} bytes)"
     # what isn't trusted by skops itself is asked for by name; all else was compared with our list
-    ours = sorted(name for node, name in TRUSTED if node in {"ObjectNode", "TreeNode"})
+    ours = sorted(name for node, name in TRUSTED if node in {"ObjectNode", "TreeNode", "LossNode"})
     try:
         asked = set(skops.io.get_untrusted_types(data=data))
         model = skops.io.loads(data, trusted=[name for name in ours if name in asked])
@@ -191,6 +207,8 @@ def _require_whole(model: Any) -> None:
         tree = getattr(part, "tree_", None)
         if tree is not None:
             _require_tree(tree, int(model.n_features_in_))
+        if hasattr(part, "_predictors"):
+            _require_boosted(part, int(model.n_features_in_))
     model.predict_proba(np.zeros((1, model.n_features_in_), np.float32))
 
 
@@ -217,6 +235,28 @@ def _require_tree(tree: Any, columns: int) -> None:
     features = tree.feature[inner]
     if not ((features >= 0) & (features < columns)).all():
         raise ValueError("features")
+
+
+def _require_boosted(model: Any, columns: int) -> None:
+    """The same of the trees of boosting by histograms, which know no categories."""
+    from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+
+    if (model._n_features, model._preprocessor, model.n_trees_per_iteration_) != (columns, None, 1):  # noqa: SLF001 - there is no other way to ask
+        raise ValueError("columns")
+    if np.any(model._bin_mapper.is_categorical_):  # noqa: SLF001
+        raise ValueError("categories")
+    for trees in model._predictors:  # noqa: SLF001
+        (tree,) = trees
+        nodes = tree.nodes
+        if nodes.dtype != PREDICTOR_RECORD_DTYPE or nodes.ndim != 1 or not len(nodes) or nodes["is_categorical"].any():
+            raise ValueError("nodes")
+        inner = nodes["is_leaf"] == 0
+        places = np.arange(len(nodes))[inner]
+        for children in (nodes["left"][inner], nodes["right"][inner]):
+            if not ((places < children) & (children < len(nodes))).all():
+                raise ValueError("children")
+        if not ((nodes["feature_idx"][inner] >= 0) & (nodes["feature_idx"][inner] < columns)).all():
+            raise ValueError("features")
 
 
 def _set_threads(model: Any, threads: int) -> None:

@@ -11,13 +11,16 @@ import pytest
 
 skops = pytest.importorskip("skops.io", reason="the extra skops isn't installed")
 
+from sklearn.base import clone  # noqa: E402
 from sklearn.ensemble import (  # noqa: E402
     ExtraTreesClassifier,
     GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.linear_model import LogisticRegression, SGDClassifier  # noqa: E402
+from sklearn.neural_network import MLPClassifier  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import FunctionTransformer, StandardScaler  # noqa: E402
 from sklearn.svm import SVC  # noqa: E402
@@ -27,6 +30,8 @@ from dataops.errors import Format, InvalidInput  # noqa: E402
 from dataops.features.encoder import Encoded  # noqa: E402
 from dataops.models import sklearn as module  # noqa: E402
 from dataops.models.predictor import SKLEARN, load_predictor  # noqa: E402
+from dataops.models.skops_writing import _for_scoring as _slim  # noqa: E402
+from dataops.models.skops_writing import to_bytes  # noqa: E402
 
 RANDOM = np.random.default_rng(7)
 X = RANDOM.normal(size=(800, 4)).astype(np.float32)
@@ -38,6 +43,9 @@ MODELS = {
     "tree": DecisionTreeClassifier(max_depth=4, random_state=0),
     "forest": RandomForestClassifier(8, max_depth=5, random_state=0, n_jobs=2),
     "extra trees": ExtraTreesClassifier(8, max_depth=5, random_state=0),
+    "gradient descent": SGDClassifier(loss="log_loss", average=True, random_state=0),
+    "network": make_pipeline(StandardScaler(), MLPClassifier((5,), max_iter=3, tol=1.0, random_state=0)),
+    "histograms": HistGradientBoostingClassifier(max_iter=4, random_state=0),
 }
 
 
@@ -49,13 +57,16 @@ def bytes_of(model: Any) -> bytes:
     return bytes(skops.dumps(model))
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
 @pytest.fixture(params=MODELS)
 def fitted(request: pytest.FixtureRequest) -> Any:
-    return MODELS[request.param].fit(X, Y)
+    return clone(MODELS[request.param]).fit(X, Y)
 
 
 def test_scores_are_the_librarys_own(fitted: Any) -> None:
-    model = load_predictor(SKLEARN, bytes_of(fitted))
+    model = load_predictor(SKLEARN, to_bytes(fitted))
     assert model.format == SKLEARN
     expected = fitted.predict_proba(X)[:, 1]
     np.testing.assert_allclose(model.predict(rows_of(X)), expected, atol=1e-6)
@@ -67,10 +78,35 @@ def test_scores_are_the_librarys_own(fitted: Any) -> None:
 
 
 def test_it_travels_and_takes_its_own_columns_only(fitted: Any) -> None:
-    model = pickle.loads(pickle.dumps(load_predictor(SKLEARN, bytes_of(fitted))))
+    model = pickle.loads(pickle.dumps(load_predictor(SKLEARN, to_bytes(fitted))))
     assert model.predict(rows_of(X[:0])).shape == (0,)
     with pytest.raises(InvalidInput, match="the model takes 4 columns, the encoder gives 3"):
         model.predict(rows_of(X[:, :3]))
+
+
+def test_a_model_that_is_fitted_or_copied_again_gives_the_same_file(fitted: Any) -> None:
+    written = to_bytes(fitted)
+    assert to_bytes(pickle.loads(pickle.dumps(fitted))) == written
+    assert to_bytes(clone(fitted).fit(X, Y)) == written
+    skops.loads(written, trusted=skops.get_untrusted_types(data=written)).predict_proba(X)
+
+
+def test_a_written_model_is_made_of_what_scoring_needs(fitted: Any) -> None:
+    kept = set(vars(fitted))
+    with zipfile.ZipFile(BytesIO(to_bytes(fitted))) as archive:
+        schema = json.loads(archive.read("schema.json"))
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert set(module._made(schema)) <= module.TRUSTED
+    numbers = [node["__id__"] for node in nodes(schema) if "__id__" in node]
+    assert numbers == list(range(len(numbers)))
+    assert set(vars(fitted)) == kept
+
+
+def test_a_model_that_could_not_be_read_again_is_not_written() -> None:
+    with pytest.raises(Format, match="classes that aren't trusted"):
+        to_bytes(SVC().fit(X, Y))
+    with pytest.raises(Format):
+        to_bytes(SGDClassifier(loss="hinge").fit(X, Y))
 
 
 def test_a_model_does_not_say_how_many_threads_it_takes() -> None:
@@ -228,6 +264,62 @@ def test_trees_that_lead_out_of_their_arrays_are_refused(change: Callable[[dict[
     assert load_predictor(SKLEARN, tree_with(lambda _: None)).predict(rows_of(X)).shape == (len(X),)
     with pytest.raises(Format):
         load_predictor(SKLEARN, tree_with(change))
+
+
+def boosted_with(change: Callable[[Any], None]) -> bytes:
+    """Boosting by histograms, changed before it is written."""
+    model = HistGradientBoostingClassifier(max_iter=3, random_state=0).fit(X, Y)
+    change(model)
+    return bytes_of(_slim(model))
+
+
+def set_boosted(field: str, value: int) -> Callable[[Any], None]:
+    def change(model: Any) -> None:
+        model._predictors[1][0].nodes[field][0] = value
+
+    return change
+
+
+def without_nodes(model: Any) -> None:
+    model._predictors[1][0].nodes = model._predictors[1][0].nodes[:0]
+
+
+def of_other_nodes(model: Any) -> None:
+    tree = model._predictors[1][0]
+    tree.nodes = tree.nodes.view(np.uint8)
+
+
+def of_three_columns(model: Any) -> None:
+    model._n_features = 3
+
+
+def of_many_trees_a_round(model: Any) -> None:
+    model.n_trees_per_iteration_ = 10**8
+
+
+def of_categories(model: Any) -> None:
+    model._bin_mapper.is_categorical_[0] = 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_boosted("left", 0),
+        set_boosted("right", 1_000_000),
+        set_boosted("feature_idx", 4),
+        set_boosted("feature_idx", -1),
+        set_boosted("is_categorical", 1),
+        without_nodes,
+        of_other_nodes,
+        of_three_columns,
+        of_many_trees_a_round,
+        of_categories,
+    ],
+)
+def test_boosting_that_leads_out_of_its_arrays_is_refused(change: Callable[[Any], None]) -> None:
+    assert load_predictor(SKLEARN, boosted_with(lambda _: None)).predict(rows_of(X)).shape == (len(X),)
+    with pytest.raises(Format):
+        load_predictor(SKLEARN, boosted_with(change))
 
 
 def test_a_tree_that_says_it_has_more_nodes_than_it_has_is_refused_or_not_believed() -> None:
