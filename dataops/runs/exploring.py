@@ -1,9 +1,11 @@
 """Governed data outside of jobs, for exploring and for what isn't row-wise: Arrow in this process, or a Dask frame.
 
 1. What a job would be given is given here, and in the same way: columns, filters, rules and masks as the policies
-   say when it is asked for, under a grant that may end. Nothing is written.
-2. The audit knows of each reading before its first row. What Arrow readers took is counted and told when they are done;
-   a Dask frame reads when it is computed, as often as it is, so of it the audit says that it was handed out.
+   say when it is asked for, under a grant that may end; nothing of a dataset that breaks a rule of the whole. No row
+   is written.
+2. The audit knows of each reading before its first row, and of a survey of the whole dataset. What Arrow readers took
+   is counted and told when they are done; a Dask frame reads when it is computed, as often as it is, so of it the
+   audit says that it was handed out.
 3. Columns have one type, in every part and with or without missing values: a frame whose parts disagree fails late.
 4. Where the policies show figures about groups of a least size only, no rows are handed out.
 """
@@ -15,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -25,7 +28,7 @@ from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import GovernedRead, read_unit
-from dataops.datasets.survey import asked_of
+from dataops.datasets.survey import asked_of, find_survey, survey_folder
 from dataops.datasets.units import Unit
 from dataops.declarations.inputs import INPUT
 from dataops.engine.connect import connect
@@ -37,6 +40,7 @@ from dataops.errors import AccessDenied, DataopsError, InvalidInput
 from dataops.governance.audit import record_result
 from dataops.governance.contract import schema_of
 from dataops.governance.grant import Grant, Purpose
+from dataops.governance.keys import current_key_id
 from dataops.records import merkle_root, now_utc
 from dataops.runs.audit import announce, sign_audit
 from dataops.runs.ledger import new_run_id
@@ -76,17 +80,34 @@ def open_reading(
     given.require_columns(chosen, where=what)
     if not chosen or len(set(chosen)) < len(chosen):
         raise InvalidInput(f"{what}: columns: expected one or more names, each once")
-    identifier = new_run_id(f"read-{name}", now_utc())
-    if asked_of(given.source).anything:
-        given = _surveyed(opened, given, identifier, client)
-    return Reading(given=given, columns=chosen, id=identifier, _workspace=opened)
+    given = _as_a_whole(opened, given, client)
+    return Reading(given=given, columns=chosen, id=new_run_id(f"read-{name}", now_utc()), _workspace=opened)
 
 
-def _surveyed(workspace: Workspace, given: GovernedInput, identifier: str, client: Client | None) -> GovernedInput:
-    """`given` with what a look at the whole dataset tells, on `client` or on a cluster that ends with it."""
-    with _client(workspace, client) as connected:
-        work = Work(client=connected, run=identifier, emit=_to_nobody, progress=Progress(sys.stderr, quiet=True))
-        return surveyed(given, work, storage=workspace.settings.storage, at=now_utc())
+def _as_a_whole(workspace: Workspace, given: GovernedInput, client: Client | None) -> GovernedInput:
+    """`given`, whose dataset keeps the rules of the whole, with what a look at all of it tells: the one that was taken
+    before, or one on `client` or on a cluster that ends with it, which the audit is told of.
+    """
+    identifier = new_run_id(f"survey-{given.dataset.name}", now_utc())
+    if not _must_be_surveyed(workspace, given):
+        return _surveyed(workspace, given, identifier, cast("Client", client))  # nothing is asked of it
+    with _told(workspace, given, identifier, ()), _client(workspace, client) as connected:
+        return _surveyed(workspace, given, identifier, connected)
+
+
+def _must_be_surveyed(workspace: Workspace, given: GovernedInput) -> bool:
+    asked = asked_of(given.source)
+    if not asked.anything:
+        return False
+    key_id = current_key_id(Path(workspace.settings.keys)) if asked.needs_key else None
+    content = given.dataset.snapshot.content_digest
+    folder = survey_folder(given.dataset.name, asked, content_digest=content, key_id=key_id)
+    return find_survey(workspace.store, folder) is None
+
+
+def _surveyed(workspace: Workspace, given: GovernedInput, identifier: str, client: Client) -> GovernedInput:
+    work = Work(client=client, run=identifier, emit=_to_nobody, progress=Progress(sys.stderr, quiet=True))
+    return surveyed(given, work, storage=workspace.settings.storage, at=now_utc())
 
 
 def _client(workspace: Workspace, client: Client | None) -> AbstractContextManager[Client]:
@@ -143,7 +164,7 @@ class Reading:
         ContractViolation : at the end, when more rows broke a rule than the contract allows.
         """
         receipts: list[Receipt] = []
-        with self._told(receipts):
+        with _told(self._workspace, self.given, self.id, receipts):
             for read in self._reads():
                 receipts.append(read.receipt)
                 yield read.table.cast(self.schema)
@@ -164,7 +185,7 @@ class Reading:
             raise InvalidInput(f"rows: expected 1 or more, found {rows}")
         receipts: list[Receipt] = []
         found = self.schema.empty_table()
-        with self._told(receipts):
+        with _told(self._workspace, self.given, self.id, receipts):
             for read in self._reads(ahead=False):
                 receipts.append(read.receipt)
                 found = pa.concat_tables([found, read.table.cast(self.schema)])
@@ -181,8 +202,8 @@ class Reading:
         """
         import dask.dataframe
 
-        self._announce()
-        self._tell(HANDED_OUT, ())
+        announce(self._workspace, self.id, self.given.pinned())
+        _tell(self._workspace, self.given, self.id, HANDED_OUT, ())
         return dask.dataframe.from_map(
             _read_frame,
             list(self.given.units),
@@ -208,35 +229,36 @@ class Reading:
                     coming.append(reader.submit(read_unit, source, unit, self.columns))
                 yield read
 
-    @contextmanager
-    def _told(self, receipts: Sequence[Receipt]) -> Iterator[None]:
-        """The audit knows what is read inside before and after."""
-        self._announce()
-        try:
-            yield
-        except GeneratorExit:  # whoever asked has seen enough
-            self._tell("done", receipts)
-            raise
-        except BaseException:
-            with suppress(DataopsError):  # a second error would hide the first
-                self._tell("failed", receipts)
-            raise
-        self._tell("done", receipts)
 
-    def _announce(self) -> None:
-        announce(self._workspace, self.id, self.given.pinned())
+@contextmanager
+def _told(workspace: Workspace, given: GovernedInput, identifier: str, receipts: Sequence[Receipt]) -> Iterator[None]:
+    """The audit knows what is read inside before and after."""
+    announce(workspace, identifier, given.pinned())
+    try:
+        yield
+    except GeneratorExit:  # whoever asked has seen enough
+        _tell(workspace, given, identifier, "done", receipts)
+        raise
+    except BaseException:
+        with suppress(DataopsError):  # a second error would hide the first
+            _tell(workspace, given, identifier, "failed", receipts)
+        raise
+    _tell(workspace, given, identifier, "done", receipts)
 
-    def _tell(self, outcome: str, receipts: Sequence[Receipt]) -> None:
-        record_result(
-            self._workspace.audit,
-            run=self.id,
-            dataset=self.given.dataset.name,
-            purpose=self.grant.purpose,
-            outcome=outcome,
-            counts=merge_receipts(receipts) if receipts else {},
-            receipts_root=merkle_root(receipt.digest for receipt in receipts) if receipts else None,
-        )
-        sign_audit(self._workspace)  # what keeps it from being signed, `dataops audit verify` says
+
+def _tell(
+    workspace: Workspace, given: GovernedInput, identifier: str, outcome: str, receipts: Sequence[Receipt]
+) -> None:
+    record_result(
+        workspace.audit,
+        run=identifier,
+        dataset=given.dataset.name,
+        purpose=given.grant.purpose,
+        outcome=outcome,
+        counts=merge_receipts(receipts) if receipts else {},
+        receipts_root=merkle_root(receipt.digest for receipt in receipts) if receipts else None,
+    )
+    sign_audit(workspace)  # what keeps it from being signed, `dataops audit verify` says
 
 
 def _read_frame(unit: Unit, *, source: Source, schema: pa.Schema, columns: list[str]) -> pd.DataFrame:
@@ -250,8 +272,10 @@ def _read_frame(unit: Unit, *, source: Source, schema: pa.Schema, columns: list[
 
 def _read_columns(context: tuple[Source, pa.Schema, list[str]], unit: Unit) -> pd.DataFrame:
     source, schema, columns = context
-    read = read_unit(source, unit, columns)
-    return frame_of(read.table.cast(pa.schema([schema.field(name) for name in columns])))
+    names = columns or schema.names[:1]  # without a column nobody would know how many rows there are
+    read = read_unit(source, unit, names)
+    frame = frame_of(read.table.cast(pa.schema([schema.field(name) for name in names])))
+    return frame if columns else frame[[]]
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dask
 import numpy as np
@@ -12,10 +13,14 @@ import pytest
 from distributed import Client
 
 import dataops
+from dataops.engine.survey import surveyed
 from dataops.errors import AccessDenied, ContractViolation, InvalidInput, NotFound
+from dataops.runs import exploring
 from dataops.runs.exploring import HANDED_OUT, frame_of
 from dataops.runs.workspace import open_workspace
 from tests.line.people import CONTRACT, POLICY, make_workspace
+
+EVENTS = ("intent", "result")
 
 GROUPED = (
     POLICY
@@ -40,7 +45,7 @@ def results(folder: Path, run: str) -> list[tuple[str, dict[str, int]]]:
     """Outcome and counts of the one reading that the audit knows of `run`."""
     audit = open_workspace(str(folder), {}).audit
     told = [entry.body for entry in audit.entries() if entry.body.get("run") == run]
-    assert [body["event"] for body in told] == ["intent", "result"]
+    assert [body["event"] for body in told] == [*EVENTS]
     return [(body["outcome"], dict(body["counts"])) for body in told[1:]]
 
 
@@ -100,6 +105,13 @@ def test_a_dask_frame_has_the_same_rows_and_reads_only_what_is_used(people: Path
     assert (frame.partitions[1].compute().dtypes == frame.dtypes).all()
 
 
+def test_rows_are_there_also_where_no_column_of_theirs_is_used(people: Path) -> None:
+    reading = dataops.read("people_old", purpose="train", columns=["trade"], workspace=str(people))
+    rows, frame = reading.to_table().num_rows, reading.to_dask()
+    assert frame.assign(one=1).one.sum().compute() == rows > 0
+    assert len(frame[[]].compute()) == rows
+
+
 def test_a_dask_frame_is_read_on_the_cluster(people: Path, cluster: Client) -> None:
     reading = dataops.read("people_old", purpose="train", columns=["hours", "rich"], workspace=str(people))
     total = cluster.compute(reading.to_dask().hours.sum()).result()
@@ -141,6 +153,37 @@ def test_a_broken_contract_ends_the_reading(tmp_path: Path) -> None:
     [(outcome, counts)] = results(folder, reading.id)
     assert outcome == "failed"
     assert counts["read"] == reading.rows
+
+
+def test_nothing_is_handed_out_of_a_dataset_that_breaks_a_rule_of_the_whole(tmp_path: Path) -> None:
+    folder = make_workspace(tmp_path / "town", files=1)
+    quality = "\n    quality: [{metric: rowCount, mustBeGreaterThan: 5000, severity: error}]\n"
+    (folder / "contracts" / "people.yaml").write_text(CONTRACT.rstrip() + quality)
+    with pytest.raises(ContractViolation, match="it has 400 rows, at least 5001 are expected"):
+        dataops.read("people_old", purpose="train", workspace=str(folder))
+
+
+def test_a_survey_is_announced_before_it_reads_and_made_once(
+    tmp_path: Path, cluster: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_workspace(tmp_path / "town", files=2)
+    (folder / "contracts" / "people.yaml").write_text(CONTRACT.replace("person_id,", "person_id, unique: true,"))
+    audit = open_workspace(str(folder), {}).audit
+    before: list[str] = []
+
+    def watched(*given: Any, **options: Any) -> Any:
+        before.extend(entry.body["event"] for entry in audit.entries())
+        return surveyed(*given, **options)
+
+    monkeypatch.setattr(exploring, "surveyed", watched)
+    first = dataops.read("people_old", purpose="train", workspace=str(folder), client=cluster)
+    assert before == ["intent"]
+    told = [entry.body for entry in audit.entries()]
+    assert [(body["event"], body["run"][:17]) for body in told] == [(one, "survey-people_old") for one in EVENTS]
+    monkeypatch.setattr(exploring, "connect", None)  # no cluster is needed any more
+    again = dataops.read("people_old", purpose="train", workspace=str(folder))
+    assert len(list(audit.entries())) == len(EVENTS)
+    assert again.to_table() == first.to_table()
 
 
 @pytest.mark.parametrize(
