@@ -26,6 +26,7 @@ from dataops import errors
 from dataops.cli.main import main as command_line
 from dataops.declarations.catalog import CatalogEntry, Principals
 from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.join import JoinJob
 from dataops.declarations.loader import MAX_DEPTH, MAX_SIZE_BYTES
 from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.promotion import Promotion
@@ -66,6 +67,27 @@ where: "distance > 0"
 labelled: "delay is not null"
 split: {by: "hash(plane, date)", test: 0.2}
 output: flights_ready
+"""
+
+JOIN_EXAMPLE = """\
+name: flights_joined
+job: join
+input: flights
+deduplicate: {by: [flight, date], order: recorded_at}
+joins:
+  - dataset: weather
+    on: [origin]
+    asof: {at: departed_at, of: observed_at, tolerance: 2h, as_known: recorded_at}
+    columns: [wind, observed_at]
+  - dataset: planes
+    on: [plane]
+    to: [tail_number]
+    columns: [year]
+    rename: {year: built}
+  - dataset: repairs
+    on: [plane]
+    aggregate: {repairs: count, hours_lost: sum(hours), last_repair: "last(kind, done_at)"}
+output: flights_joined
 """
 
 TRAIN_EXAMPLE = """\
@@ -163,10 +185,19 @@ def job_files() -> str:
         "is the [policies'](policies.md) part. SQL is the language of [expressions](expressions.md).",
         "## prepare",
         *_model(PrepareJob),
-        "A split adds a column `split` with `train` or `test` in each row: the side is a hash of the key columns' text "
-        "as the job gets it, so a key stays on its side as data grows. A derived column carries the classifications of "
-        "all that it was made of, joined by `+`, and so does `split`.",
+        "A split adds a column `split` with `train` or `test` in each row. By key the side is a hash of the key "
+        "columns' text as the job gets it, so a key stays on its side as data grows; by time the rows from "
+        "`test_from` on are for testing. A derived column carries the classifications of all that it was made of, "
+        "joined by `+`, and so does `split`.",
         _example("yaml", PREPARE_EXAMPLE),
+        "## join",
+        *_model(JoinJob),
+        "The rows of `input` come out in their order. Each dataset is read under a grant of its own, for its purpose; "
+        "keys and times must be masked alike on both sides, and be whole numbers, text, dates or times. A column that "
+        "is added carries the classifications of the keys and times that found it beside its own. With `as_known` a "
+        "row is seen from the later of its time and its recording on; one without either is never seen. What a join "
+        "makes is the raw data of a prepare job: a model carries no join, so new data goes through one as well.",
+        _example("yaml", JOIN_EXAMPLE),
         "## train",
         *_model(TrainJob),
         "Every candidate becomes a version of the model. Where the input was split, its `train` rows are learnt from; "

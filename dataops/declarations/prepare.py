@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from dataops.declarations.declaration import (
     ColumnName,
@@ -82,6 +82,11 @@ class Split(Declaration):
     test_from: Annotated[str, AfterValidator(_require_moment)] | None = None
     """The first day (`2013-10-01`) or moment (`2013-10-01T12:00:00Z`) that is kept for testing; so are rows without a
     time. Without a zone it is meant in UTC where the column has one. Default: rows are parted by key."""
+
+    @model_serializer(mode="wrap")
+    def _as_declared(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Equal declarations have equal records under every release: keys of the other way leave no trace."""
+        return {key: value for key, value in serialise(self).items() if value is not None}
 
     @property
     def key_columns(self) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ def test_a_generated_page_is_what_the_code_says(page: str) -> None:
 
 READERS: Mapping[str, Callable[[Path], object]] = {
     "prepare": read_jobs,
+    "join": read_jobs,
     "train": read_jobs,
     "rescore": read_jobs,
     "rules": read_promotion,
@@ -62,7 +63,7 @@ READERS: Mapping[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("job-files", 4), ("cluster-files", 1), ("catalog-and-principals", 2)], ids=str
+    ("page", "count"), [("job-files", 5), ("cluster-files", 1), ("catalog-and-principals", 2)], ids=str
 )
 def test_every_example_of_a_generated_page_loads(page: str, count: int, tmp_path: Path) -> None:
     found = examples(REFERENCE / f"{page}.md")
