@@ -13,7 +13,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -98,11 +99,9 @@ class XgboostRank:
         if not self._alone:
             task = f"[dataops-{seat.rank:06d}]"  # the tracker gives ranks in the order of these
             xgboost.collective.init(**seat.meeting, DMLC_TASK_ID=task)
-        settings = {"max_bin": order.params["max_bin"], "nthread": seat.threads}
-        rows = xgboost.QuantileDMatrix(_iterator(parts, order, held_out=False), **settings)
-        self._matrices, self._names = [rows], ["train"]
+        self._matrices, self._names = [_quantised(parts, order, seat)], ["train"]
         if order.held_out:
-            self._matrices.append(_held_out(rows, parts, order, settings))
+            self._matrices.append(_quantised(parts, order, seat, ref=self._matrices[0]))
             self._names.append("held_out")
         given = {"model_file": bytearray(order.saved)} if order.saved else {}
         params = {**order.params, "eval_metric": order.metric, "nthread": seat.threads}
@@ -140,26 +139,37 @@ class XgboostRank:
             xgboost.collective.finalize()
 
 
-def _held_out(rows: Any, parts: Sequence[EncodedPart], order: Order, settings: Mapping[str, Any]) -> Any:
-    """The matrix of the rows held out, in the bins of `rows`; it is made by all ranks, also by one that has none."""
+def _quantised(parts: Sequence[EncodedPart], order: Order, seat: Seat, *, ref: Any = None) -> Any:
+    """The matrix of the rows to train on, or, in the bins of `ref`, of those held out.
+
+    It is made by all ranks, also by one that has no such rows. Nothing of it keeps the parts.
+    """
     import xgboost
 
-    if next(batches(parts, order, held_out=True), None) is None:
-        return xgboost.QuantileDMatrix(np.empty((0, rows.num_col()), np.float32), ref=rows, **settings)
-    return xgboost.QuantileDMatrix(_iterator(parts, order, held_out=True), ref=rows, **settings)
+    settings = {"max_bin": order.params["max_bin"], "nthread": seat.threads, "ref": ref}
+    held_out = ref is not None
+    if next(batches(parts, order, held_out=held_out), None) is None:
+        return xgboost.QuantileDMatrix(np.empty((0, ref.num_col()), np.float32), **settings)
+    rows = _iterator()(lambda: batches(parts, order, held_out=held_out))
+    try:
+        return xgboost.QuantileDMatrix(rows, **settings)
+    finally:
+        rows.begin = None
 
 
-def _iterator(parts: Sequence[EncodedPart], order: Order, *, held_out: bool) -> Any:
-    """XGBoost's iterator over the rows that are (or aren't) held out, a part at a time."""
+@lru_cache(maxsize=1)
+def _iterator() -> Any:
+    """XGBoost's iterator over batches; `begin` gives them anew."""
     import xgboost
 
-    class Parts(xgboost.DataIter):
-        def __init__(self) -> None:
-            self._left: Iterator[Batch] = iter(())
+    class Rows(xgboost.DataIter):
+        def __init__(self, begin: Callable[[], Iterator[Batch]]) -> None:
+            self.begin: Callable[[], Iterator[Batch]] | None = begin
+            self._left = begin()
             super().__init__(release_data=True)
 
         def reset(self) -> None:
-            self._left = batches(parts, order, held_out=held_out)
+            self._left = self.begin() if self.begin else iter(())
 
         def next(self, take: Any) -> bool:
             batch = next(self._left, None)
@@ -168,9 +178,7 @@ def _iterator(parts: Sequence[EncodedPart], order: Order, *, held_out: bool) -> 
             take(data=batch.values, label=batch.target, weight=batch.weight)
             return True
 
-    found = Parts()
-    found.reset()
-    return found
+    return Rows
 
 
 def _params(values: Mapping[str, Any], encoder: Encoder, seed: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from dataops.training.boosting_ranks import (
     Seat,
     advance_rank,
     end_rank,
+    holds_any,
     start_rank,
     turn_output_away,
     turn_output_back,
@@ -105,6 +106,15 @@ class Gang:
         if failed:
             self._raise(failed[0])
         return [answers[worker] for worker in self.workers]
+
+    def release_parts(self) -> None:
+        """Let the parts go, and wait until their memory is free."""
+        keys = {future.key for future in self.parts.futures}
+        for future in self.parts.futures:
+            future.release()
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline and any(answer is True for answer in self._ask(holds_any, keys).values()):
+            time.sleep(POLL_SECONDS / 10)
 
     def _start(self) -> None:
         client, workers = self.parts.client, self.workers

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dataops.training.groups import row_groups
 from dataops.training.parts import EncodedPart, FloatArray
@@ -160,6 +162,7 @@ def _weights(part: EncodedPart, order: Order) -> FloatArray | None:
 def start_rank(kind: type[Rank], seat: Seat, order: Order, parts: Sequence[EncodedPart]) -> None:
     """Make a rank of `parts` and hold it."""
     import_module(kind.library)  # not in the rank's thread: XGBoost prints what it logs in the one that imports it
+    pa.default_memory_pool().release_unused()  # what reading took
     thread = ThreadPoolExecutor(1, thread_name_prefix=seat.name)
     rank = thread.submit(kind, seat, order, parts).result()
     _held[seat.name] = _Held(rank=rank, thread=thread)
@@ -169,6 +172,11 @@ async def advance_rank(names: Mapping[str, str], rounds: int, *, save: bool, das
     """What the rank that this worker holds came to; `names` are those of ranks, by their worker's address."""
     held = _held[names[dask_worker.address]]
     return await asyncio.wrap_future(held.thread.submit(held.rank.advance, rounds, save=save))
+
+
+def holds_any(keys: AbstractSet[str], dask_worker: Worker) -> bool:
+    """Whether this worker holds any of these results."""
+    return any(key in dask_worker.data for key in keys)
 
 
 async def end_rank(names: Mapping[str, str], dask_worker: Worker) -> None:

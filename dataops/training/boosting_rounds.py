@@ -178,8 +178,7 @@ class Fit:
         with gang:
             parts.fitting.say(f"  {library.name}: {rows:,} rows quantised in {time.monotonic() - began:.1f} s")
             if releases:
-                for future in parts.futures:
-                    future.release()
+                gang.release_parts()
             self._go_on(gang, trained)
 
     def _go_on(self, gang: Gang, trained: Trained) -> None:
