@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,9 +26,12 @@ from dataops.training.linear_passes import (
     grid_of,
     moments_of,
     product_grid_of,
+    rows_beyond,
 )
+from dataops.training.linear_regressions import SQUARED, Outcome, Regression, require_within
 from dataops.training.linear_search import Evaluation, Found, Problem, limited_memory, newton
 from dataops.training.parts import PartsOnCluster, map_groups, merge_parts, plan_groups, sample_parts
+from dataops.training.targets import require_numbers
 from dataops.training.trainable import PartFacts, merge_facts, raise_untrainable
 
 # Curvature costs half the columns squared a row, and memory of the coefficients squared.
@@ -48,6 +51,7 @@ class Wanted:
     l2, l1 : penalties.
     tol : the largest slope at the end, in coordinates of curvature about 1, per unit of weight.
     balanced : whether both classes weigh the same together.
+    regression : how the targets of a regression are taken; None where they are classes.
     """
 
     loss: Loss
@@ -56,6 +60,7 @@ class Wanted:
     tol: float
     max_iter: int
     balanced: bool = False
+    regression: Regression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +96,10 @@ def fit_linear(parts: PartsOnCluster, wanted: Wanted) -> LinearFit:
         start = rows.search(Passes(parts=sample, adding=rows.adding, layout=rows.layout), start, sampled=True).point
     passes = Passes(parts=parts, adding=rows.adding, layout=rows.layout)
     found = rows.search(passes, start, sampled=False)
+    model, loss = rows.result(passes, found)
     return LinearFit(
-        model=rows.layout.model(rows.coordinates.coefficients(found.point)),
-        loss=found.value * rows.weight,
+        model=model,
+        loss=loss * rows.weight,
         iterations=found.iterations,
         evaluations=passes.count,
         converged=found.converged,
@@ -107,7 +113,8 @@ class _Rows:
     Attributes
     ----------
     weight : of all rows, factors included.
-    mean_target : weighted.
+    mean_target : weighted, of targets as they are taken.
+    outcome : how those of a regression are taken.
     roots : by coordinate, the root of the curvature at the start; what is constant has 1.
     """
 
@@ -119,17 +126,17 @@ class _Rows:
     weight: float
     mean_target: float
     roots: Vector
+    outcome: Outcome | None
 
     @classmethod
     def of(cls, parts: PartsOnCluster, wanted: Wanted) -> _Rows:
         """Two passes over all parts."""
         layout = Layout.of(parts.encoder)
         look = _look(parts)
-        bounds, by_class = look.bounds(layout), look.by_class
-        factors = _factors(by_class, balanced=wanted.balanced)
-        weight, mean_target = sum(by_class), 0.5 if wanted.balanced else by_class[1] / sum(by_class)
+        bounds, targets = look.bounds(layout), _targets(parts, look, wanted)
+        weight, factors, mean_target, outcome = targets
         mean, variance = _moments(parts, layout, factors, weight, bounds)
-        penalty = np.full(layout.length, wanted.l2 / weight)
+        penalty = np.full(layout.length, _penalties(wanted, outcome)[0] / weight)
         penalty[0] = 0
         _, bend = wanted.loss.start(mean_target)
         curvature = bend * variance + penalty
@@ -145,6 +152,8 @@ class _Rows:
             mean=coordinates.mean[numeric].copy(),
             scale=coordinates.scale[numeric].copy(),
             product_grid=product_grid_of(within, weight, wanted.loss.largest_curvature),
+            centre=0.0 if outcome is None else outcome.centre,
+            target_scale=1.0 if outcome is None else outcome.scale,
         )
         return cls(
             wanted=wanted,
@@ -155,6 +164,7 @@ class _Rows:
             weight=weight,
             mean_target=mean_target,
             roots=roots * coordinates.scale,
+            outcome=outcome,
         )
 
     def start(self) -> Vector:
@@ -166,6 +176,10 @@ class _Rows:
     def sample(self, parts: PartsOnCluster) -> PartsOnCluster | None:
         """Rows of `parts` that are enough for a start; None where that would be most of them."""
         rows, smaller = self.facts.rows, min(self.facts.positives, self.facts.negatives)
+        if self.wanted.regression is not None:
+            smaller = rows
+            if self.wanted.regression is SQUARED and is_few(self.layout):
+                return None  # one step leads from anywhere to the least
         enough = max(SAMPLE_ROWS, SAMPLE_ROWS_A_COEFFICIENT * self.layout.length)
         stride = min(rows // enough, smaller // SAMPLE_ROWS_OF_A_CLASS)
         if stride < _LEAST_STRIDE or 2 * sum(unit // stride for unit in parts.rows) < rows // stride:
@@ -175,8 +189,9 @@ class _Rows:
     def search(self, passes: Passes, start: Vector, *, sampled: bool) -> Found:
         """The least over the rows of `passes`."""
         scale = self.coordinates.scale
-        l2 = self.wanted.l2 / self.weight * scale**2
-        absolute = self.wanted.l1 / self.weight * scale
+        squares, sizes = _penalties(self.wanted, self.outcome)
+        l2 = squares / self.weight * scale**2
+        absolute = sizes / self.weight * scale
         l2[0] = absolute[0] = 0
 
         def evaluate(point: Vector, curved: bool) -> Evaluation:  # noqa: FBT001 - see `Evaluate`
@@ -196,6 +211,40 @@ class _Rows:
         )
         return newton(problem, start) if is_few(self.layout) else limited_memory(problem, start)
 
+    def result(self, passes: Passes, found: Found) -> tuple[LinearModel, float]:
+        """The model, and its objective per unit of weight.
+
+        Raises
+        ------
+        InvalidInput : a regression predicts some row so far away that it isn't fitted to its loss.
+        """
+        coefficients, outcome = self.coordinates.coefficients(found.point), self.outcome
+        if outcome is None:
+            return self.layout.model(coefficients), found.value
+        asked = (self.adding, coefficients, outcome.link)
+        require_within(sum(map_groups(passes.parts, passes.groups, rows_beyond, asked)), self.facts.rows)
+        model = replace(self.layout.model(outcome.coefficients(coefficients)), link=outcome.link)
+        return model, outcome.loss(found.value, self.mean_target * outcome.scale)
+
+
+def _targets(
+    parts: PartsOnCluster, look: Look, wanted: Wanted
+) -> tuple[float, tuple[float, float], float, Outcome | None]:
+    """The weight of all rows, what that of a class is multiplied by, the mean of the targets as they are taken, and how
+    those of a regression are.
+    """
+    if wanted.regression is not None:
+        facts = require_numbers(parts)
+        outcome = wanted.regression.taken(facts)
+        return facts.weight, (1.0, 1.0), (facts.mean - outcome.centre) / outcome.scale, outcome
+    by_class = look.by_class
+    factors = _factors(by_class, balanced=wanted.balanced)
+    return sum(by_class), factors, 0.5 if wanted.balanced else by_class[1] / sum(by_class), None
+
+
+def _penalties(wanted: Wanted, outcome: Outcome | None) -> tuple[float, float]:
+    return (wanted.l2, wanted.l1) if outcome is None else outcome.penalties(wanted.l2, wanted.l1)
+
 
 def _coordinates(mean: Vector, spread: Vector, roots: Vector, layout: Layout) -> Coordinates:
     """Numbers less their mean, over their spread; without the curvature everything that way, to a curvature of 1."""
@@ -213,9 +262,9 @@ def is_few(layout: Layout) -> bool:
 
 def _look(parts: PartsOnCluster) -> Look:
     if not parts.futures:
-        raise_untrainable(merge_facts(()), parts.encoder)
+        raise_untrainable(merge_facts(()), parts.encoder, parts.task)
     look = merge_parts(parts, look_at, merge_looks)
-    raise_untrainable(look.facts, parts.encoder)
+    raise_untrainable(look.facts, parts.encoder, parts.task)
     return look
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,4 +55,3 @@ def log_odds(mean_target: float) -> tuple[float, float]:
 
 
 LOGISTIC = Loss(name="logistic", start=log_odds, at=log_loss, largest_slope=1.0, largest_curvature=0.25)
-LOSSES: Mapping[str, Loss] = {one.name: one for one in (LOGISTIC,)}

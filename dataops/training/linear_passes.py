@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dataops.models.linear import Link
 from dataops.training.linear_layout import Layout, Square, Vector
-from dataops.training.linear_losses import LOSSES
+from dataops.training.linear_regressions import LOSSES, beyond
 from dataops.training.parts import EncodedPart, Group, PartsOnCluster, map_groups, plan_groups
 
 BLOCK_ROWS = 4096  # temporaries of 32 kB stay in a core's cache
@@ -36,6 +37,7 @@ class Adding:
     grid : the grid of sums, by coefficient.
     mean, scale : float64 (n_numeric,), by which numbers enter products.
     product_grid : by coefficient; the grid of a product is that of one times that of the other.
+    centre, target_scale : targets are taken less the one, over the other.
     """
 
     loss: str
@@ -45,6 +47,8 @@ class Adding:
     mean: Vector
     scale: Vector
     product_grid: Vector
+    centre: float = 0.0
+    target_scale: float = 1.0
 
     @property
     def length(self) -> int:
@@ -135,7 +139,7 @@ def sum_up(group: Iterable[EncodedPart], argument: tuple[Adding, Vector, bool]) 
         for values, target, weight in blocks_of(part, adding.factors):
             margins = np.empty(len(values))
             kernels.put_margins(values, adding.first, coefficients, margins)
-            lost, slope, curvature = LOSSES[adding.loss].at(margins, target)
+            lost, slope, curvature = LOSSES[adding.loss].at(margins, (target - adding.centre) / adding.target_scale)
             losses.append(float((weight * lost).sum()))
             weights.append(float(weight.sum()))
             kernels.add_sums(values, adding.first, weight * slope, unit)
@@ -147,6 +151,19 @@ def sum_up(group: Iterable[EncodedPart], argument: tuple[Adding, Vector, bool]) 
         sums.losses.append(math.fsum(losses))
         sums.weights.append(math.fsum(weights))
     return sums
+
+
+def rows_beyond(group: Iterable[EncodedPart], argument: tuple[Adding, Vector, Link]) -> int:
+    """Rows that those coefficients predict too far away; see `linear_regressions.beyond`."""
+    from dataops.training import linear_kernels as kernels
+
+    (adding, coefficients, link), found = argument, 0
+    for part in group:
+        for values, _, _ in blocks_of(part, adding.factors):
+            margins = np.empty(len(values))
+            kernels.put_margins(values, adding.first, coefficients, margins)
+            found += beyond(margins, link)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataops.declarations.metrics import Task
 from dataops.errors import InvalidInput
 from dataops.features.encoder import Encoder
 from dataops.training.parts import EncodedPart, PartsOnCluster, merge_parts
+from dataops.training.targets import require_numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +67,14 @@ def merge_facts(facts: Sequence[PartFacts]) -> PartFacts:
     )
 
 
-def untrainable(facts: PartFacts, encoder: Encoder) -> list[str]:
-    """Findings: why no classifier can be fitted to such rows; [] when one can."""
+def untrainable(facts: PartFacts, encoder: Encoder, task: Task = Task.BINARY) -> list[str]:
+    """Findings: why no model of `task` can be fitted to such rows; [] when one can, as far as these facts tell."""
     if facts.rows == 0:
         return ["there are no rows: look at `where`, `labelled` and the policy's filters"]
     findings = []
-    if facts.strange_targets:
+    if task is not Task.BINARY:
+        pass  # see `targets.require_numbers`
+    elif facts.strange_targets:
         findings.append(f"the target is neither 0 nor 1 in {facts.strange_targets} of {facts.rows} rows")
     elif not (facts.positives and facts.negatives):
         counts = f"{facts.positives} positive and {facts.negatives} negative rows of weight above 0"
@@ -88,20 +92,22 @@ def require_trainable(parts: PartsOnCluster) -> PartFacts:
 
     Raises
     ------
-    InvalidInput : no rows, one class only, other targets than 0 and 1, bad weights, infinite values; all at once.
+    InvalidInput : no rows, targets that their task can't learn from, bad weights, infinite values; all at once.
     """
     facts = merge_parts(parts, part_facts, merge_facts)
-    raise_untrainable(facts, parts.encoder)
+    raise_untrainable(facts, parts.encoder, parts.task)
+    if parts.task is Task.REGRESSION:
+        require_numbers(parts)
     return facts
 
 
-def raise_untrainable(facts: PartFacts, encoder: Encoder) -> None:
+def raise_untrainable(facts: PartFacts, encoder: Encoder, task: Task = Task.BINARY) -> None:
     """Nothing, where rows of which these are the facts can be trained on.
 
     Raises
     ------
     InvalidInput : they can't, with all findings.
     """
-    findings = untrainable(facts, encoder)
+    findings = untrainable(facts, encoder, task)
     if findings:
         raise InvalidInput("can't train: " + "; ".join(findings))
