@@ -107,13 +107,16 @@ def tell_ended(registry: Registry, move: AliasMove, *, now: datetime) -> str | N
 
 
 def _promotion_behind(registry: Registry, move: AliasMove) -> AliasMove:
-    """`move`, or where it is a rollback the promotion that it went back to."""
+    """`move`, or where it is a rollback the promotion that it went back to: the last that is trusted; where none is, as
+    after its key was revoked, the first.
+    """
     if move.kind is not MoveKind.ROLLED_BACK:
         return move
     found = move
     for one in history(registry, move.model, move.alias):
         if one.generation >= move.generation:
             break
-        if one.trusted and one.kind is MoveKind.PROMOTED and one.version_digest == move.version_digest:
+        same = one.kind is MoveKind.PROMOTED and one.version_digest == move.version_digest
+        if same and (one.trusted or found is move):
             found = one
     return found
