@@ -18,12 +18,13 @@ from dataops.declarations.train import TrainJob
 from dataops.engine.work import Phase, Work
 from dataops.errors import Compute
 from dataops.records import new_nonce
-from dataops.training.boosting_room import NeedsRoom
+from dataops.training.boosting_room import NeedsRoom, worker_rooms
 from dataops.training.boosting_rows import workers_in_order
 from dataops.training.fitting import Fitting, Rounds
 from dataops.training.parts import place_units
 from dataops.training.reading import PartContext, load_parts, submit_parts
-from dataops.training.trainers import Trainer, load_trainer
+from dataops.training.spilled import needs_disk
+from dataops.training.trainers import Trainer, load_trainer, streams
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -64,6 +65,7 @@ def fit_candidates(
     _require_room(job, trainers, context, rows, work)
     if any(candidate.params.get("early_stopping") for candidate in job.candidates):
         context = replace(context, selection=replace(context.selection, grouped=True))
+    context = _spilling(trainers, context, rows, work, weighted=job.weight is not None)
     parts, _ = load_parts(work, "encode", context, units, _places(work.client, units, rows))
 
     def again() -> tuple[Future[Any], ...]:
@@ -104,6 +106,18 @@ def _require_room(
             )
             work.progress.say(f"  {needs}")
             work.emit("fit_needs", candidate=candidate_name(job, number), needs=needs)
+
+
+def _spilling(
+    trainers: Sequence[Trainer], context: PartContext, rows: Sequence[int], work: Work, *, weighted: bool
+) -> PartContext:
+    """`context`, its parts to disk where every trainer takes them from there and memory can't hold them."""
+    told = needs_disk(worker_rooms(work.client), rows, context.encoder, weighted=weighted)
+    if told is None or not all(streams(trainer) for trainer in trainers):
+        return context
+    work.progress.say(f"  {told}")
+    work.emit("parts_on_disk", why=told)
+    return replace(context, spill=True)
 
 
 def _places(client: Client, units: Sequence[Unit], rows: Sequence[int]) -> dict[str, str]:

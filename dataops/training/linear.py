@@ -38,7 +38,7 @@ from dataops.training.trainable import PartFacts, merge_facts, raise_untrainable
 MOST_COLUMNS, MOST_COEFFICIENTS = 64, 2000
 SAMPLE_ROWS, SAMPLE_ROWS_A_COEFFICIENT, SAMPLE_ROWS_OF_A_CLASS = 100_000, 50, 2000
 _LEAST_STRIDE = 4  # a sample of more than a quarter of the rows saves little
-_SAMPLE_TOL, _SAMPLE_MAX_ITER = 1e-3, 30  # it is a start, no more
+_SAMPLE_TOL, _SAMPLE_MAX_ITER, _SAMPLE_RIDGE = 1e-3, 30, 4.0  # it is a start, no more
 _CONSTANT = 1e-14  # of the mean square: less variance is rounding
 
 
@@ -191,6 +191,8 @@ class _Rows:
         scale = self.coordinates.scale
         squares, sizes = _penalties(self.wanted, self.outcome)
         l2 = squares / self.weight * scale**2
+        if sampled:  # a code of few sampled rows is better started from nothing than from what they happen to be
+            l2 += _SAMPLE_RIDGE / sum(passes.parts.rows)
         absolute = sizes / self.weight * scale
         l2[0] = absolute[0] = 0
 

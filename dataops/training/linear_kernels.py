@@ -27,6 +27,21 @@ _PLACES = nb.types.Array(nb.int64, 1, "C", readonly=True)
 _OUT, _SQUARE = nb.float64[::1], nb.float64[:, ::1]
 
 
+@compiled(nb.void(_VALUES, nb.float32[::1], nb.float32[::1], nb.int64[::1]))
+def put_extents(values: Values, least: Any, largest: Any, nonfinite: Any) -> None:
+    """By column, the least and the largest finite value, or 0, and how many are infinite or not a number."""
+    least[:], largest[:], nonfinite[:] = 0.0, 0.0, 0
+    for row in range(len(values)):
+        for place in range(values.shape[1]):
+            value = values[row, place]
+            if not np.isfinite(value):
+                nonfinite[place] += 1
+            elif value < least[place]:
+                least[place] = value
+            elif value > largest[place]:
+                largest[place] = value
+
+
 @compiled(nb.void(_VALUES, _PLACES, _READ, _OUT))
 def put_margins(values: Values, first: Any, coefficients: Vector, out: Vector) -> None:
     """`out` is the margin of each row.

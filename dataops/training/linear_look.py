@@ -14,7 +14,7 @@ import numpy as np
 from dataops.errors import Integrity
 from dataops.training.linear_layout import Layout
 from dataops.training.parts import EncodedPart
-from dataops.training.trainable import PartFacts, merge_facts, part_facts
+from dataops.training.trainable import PartFacts, facts_of, merge_facts
 
 Vector = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,7 +26,7 @@ class Look:
     Attributes
     ----------
     weights : by part, the weight of rows of target 0 and of target 1, float64 (n_parts, 2).
-    least, largest : by encoded column, its least and its largest value or 0, float64 (n_columns,).
+    least, largest : by encoded column, its least and its largest finite value or 0, float64 (n_columns,).
     """
 
     facts: PartFacts
@@ -59,13 +59,24 @@ class Look:
 
 def look_at(part: EncodedPart, _argument: object = None) -> Look:
     """What is found out about one part."""
-    weight = np.ones(part.rows, np.float32) if part.weight is None else part.weight
-    values = part.encoded.values
+    from dataops.training import linear_kernels as kernels
+
+    n_columns = part.encoded.values.shape[1]
+    least, largest, nonfinite = (
+        np.empty(n_columns, np.float32),
+        np.empty(n_columns, np.float32),
+        np.empty(n_columns, int),
+    )
+    kernels.put_extents(np.ascontiguousarray(part.encoded.values), least, largest, nonfinite)
+    facts = facts_of(part, nonfinite[: part.encoded.n_numeric])
+    by_class: tuple[float, ...] = (facts.negatives, facts.positives)
+    if part.weight is not None:
+        by_class = tuple(part.weight[part.target == target].sum(dtype=np.float64) for target in (0, 1))
     return Look(
-        facts=part_facts(part),
-        weights=np.array([[weight[part.target == target].sum(dtype=np.float64) for target in (0, 1)]]),
-        least=values.min(axis=0, initial=0).astype(np.float64),
-        largest=values.max(axis=0, initial=0).astype(np.float64),
+        facts=facts,
+        weights=np.array([by_class], np.float64),
+        least=least.astype(np.float64),
+        largest=largest.astype(np.float64),
     )
 
 

@@ -30,6 +30,8 @@ class LogisticTrainer:
     gradient at the end).
     """
 
+    streams = True
+
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, or InvalidInput with every finding."""
         parse_params("logistic", params, PARAMETERS)

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -70,14 +70,21 @@ class EncodedPart:
         return 256 + sum(array.nbytes for array in arrays if array is not None)
 
 
+class Stored(Protocol):
+    """A part that isn't in memory."""
+
+    def load(self) -> EncodedPart:
+        """The part, in memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PartsOnCluster:
-    """The units of one training or evaluation set, in worker memory.
+    """The units of one training or evaluation set, in worker memory or on workers' disks.
 
     Parameters
     ----------
     client : the cluster's client.
-    futures : each resolves to an `EncodedPart`; in unit order; pure tasks.
+    futures : each resolves to an `EncodedPart`, or to a `Stored` one; in unit order; pure tasks.
     rows : rows of each part.
     encoder : what made the parts.
     fitting : what the run that they were made for offers to the trainer that takes them.
@@ -138,11 +145,11 @@ def merge_parts(
 def map_groups(
     parts: PartsOnCluster,
     groups: Sequence[Group],
-    function: Callable[[Sequence[EncodedPart], Any], Result],
+    function: Callable[[Iterable[EncodedPart], Any], Result],
     argument: object = None,
 ) -> list[Result]:
     """``function(parts of the group, argument)`` of each of `groups`, as `plan_groups` made them: planned once, they
-    serve many passes, also when a worker is lost meanwhile.
+    serve many passes, also when a worker is lost meanwhile. The parts come one at a time, and can be gone over once.
 
     Raises
     ------
@@ -207,7 +214,7 @@ def plan_groups(parts: PartsOnCluster) -> list[Group]:
 def _run(
     parts: PartsOnCluster,
     groups: Sequence[Group],
-    function: Callable[[Sequence[EncodedPart], Any], Any],
+    function: Callable[[Iterable[EncodedPart], Any], Any],
     argument: object,
 ) -> list[Any]:
     """``function(parts, argument)`` of each group."""
@@ -218,6 +225,7 @@ def _run(
     given = parts.client.submit(_as_is, argument, key=f"argument-{name}", pure=False)
     tasks = [
         parts.client.submit(
+            _over,
             function,
             [parts.futures[unit] for unit in group.units],
             given,
@@ -260,7 +268,21 @@ def _as_is(value: object) -> object:
     return value
 
 
-def _sample(part: EncodedPart, stride: int) -> EncodedPart:
+def held(part: EncodedPart | Stored) -> EncodedPart:
+    """`part`, in memory."""
+    return part if isinstance(part, EncodedPart) else part.load()
+
+
+def _over(
+    function: Callable[[Iterable[EncodedPart], Any], Result],
+    group: Sequence[EncodedPart | Stored],
+    argument: object,
+) -> Result:
+    return function((held(part) for part in group), argument)
+
+
+def _sample(given: EncodedPart | Stored, stride: int) -> EncodedPart:
+    part = held(given)
     # one of each run of rows, at no fixed place in it: rows may lie in an order that repeats
     strata = part.rows // stride
     chosen = np.arange(strata) * stride + np.random.default_rng(stride).integers(0, stride, strata)
@@ -272,7 +294,7 @@ def _sample(part: EncodedPart, stride: int) -> EncodedPart:
 
 
 def _each(
-    function: Callable[[EncodedPart, Any], Result], group: Sequence[EncodedPart], argument: object
+    function: Callable[[EncodedPart, Any], Result], group: Iterable[EncodedPart], argument: object
 ) -> list[Result]:
     return [function(part, argument) for part in group]
 
@@ -280,7 +302,7 @@ def _each(
 def _merged(
     function: Callable[[EncodedPart, Any], Result],
     merge: Callable[[Sequence[Result]], Result],
-    group: Sequence[EncodedPart],
+    group: Iterable[EncodedPart],
     argument: object,
 ) -> Result:
     return merge(_each(function, group, argument))

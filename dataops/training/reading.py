@@ -37,6 +37,7 @@ from dataops.preparation.split import TEST
 from dataops.records import merkle_root
 from dataops.training.groups import Groups, row_groups
 from dataops.training.parts import EncodedPart, PartsOnCluster
+from dataops.training.spilled import SpilledPart, spill_part
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -148,11 +149,13 @@ class PartContext:
     Attributes
     ----------
     by_fold : of training rows, what they look up by their part of the rows; see `OutOfFold`. Any others have none.
+    spill : whether parts go to the disk of the worker that makes them, without slices and groups; see `spilled`.
     """
 
     selection: Selection
     encoder: Encoder
     by_fold: Mapping[str, Floats] = field(default_factory=dict)
+    spill: bool = False
 
 
 def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]:
@@ -171,12 +174,13 @@ def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]
     return part, receipt
 
 
-def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]:
+def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart | SpilledPart, Receipt]:
     """`encode_unit`, raising only our own errors, which hold no values."""
     outcome = attempt(encode_unit, context, unit)
     if isinstance(outcome, Failure):
         raise outcome.error() from None
-    return outcome  # type: ignore[no-any-return]
+    part, receipt = outcome
+    return spill_part(part) if context.spill else part, receipt
 
 
 def load_parts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,17 +39,24 @@ class PartFacts:
 
 def part_facts(part: EncodedPart, _argument: None = None) -> PartFacts:
     """The facts of one part."""
-    weight = np.ones(part.rows, np.float32) if part.weight is None else part.weight
-    good = np.isfinite(weight) & (weight >= 0)
-    finite = np.isfinite(part.encoded.numeric)
+    return facts_of(part, part.rows - np.isfinite(part.encoded.numeric).sum(axis=0))
+
+
+def facts_of(part: EncodedPart, nonfinite: Iterable[int]) -> PartFacts:
+    """The facts of one part, of which it is known how many values of each numeric column aren't finite."""
+    positive, negative = part.target == 1, part.target == 0
+    strange, bad = part.rows - int(np.count_nonzero(positive)) - int(np.count_nonzero(negative)), 0
+    if (weight := part.weight) is not None:
+        bad = int(np.count_nonzero(~(np.isfinite(weight) & (weight >= 0))))
+        positive, negative = positive & (weight > 0), negative & (weight > 0)
     return PartFacts(
         rows=part.rows,
-        weighted=part.weight is not None,
-        positives=int(np.count_nonzero((part.target == 1) & (weight > 0))),
-        negatives=int(np.count_nonzero((part.target == 0) & (weight > 0))),
-        strange_targets=int(np.count_nonzero((part.target != 0) & (part.target != 1))),
-        bad_weights=int(np.count_nonzero(~good)),
-        nonfinite=tuple(int(n) for n in part.rows - finite.sum(axis=0)),
+        weighted=weight is not None,
+        positives=int(np.count_nonzero(positive)),
+        negatives=int(np.count_nonzero(negative)),
+        strange_targets=strange,
+        bad_weights=bad,
+        nonfinite=tuple(map(int, nonfinite)),
     )
 
 

@@ -19,7 +19,11 @@ GROUP = "dataops.trainers"
 
 
 class Trainer(Protocol):
-    """Fits one kind of model."""
+    """Fits one kind of model.
+
+    One with a true attribute ``streams`` goes over parts by the functions of `dataops.training.parts` alone, so that
+    they may lie on workers' disks.
+    """
 
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, if `fit` will take `params`; else InvalidInput with every finding."""
@@ -48,6 +52,11 @@ def load_trainer(name: str) -> Trainer:
         raise InvalidInput(f"there is no trainer '{name}'.{near_match(name, found)}")
     trainer: Trainer = found[name].load()()
     return trainer
+
+
+def streams(trainer: Trainer) -> bool:
+    """Whether the parts that `trainer` takes may lie on workers' disks."""
+    return bool(getattr(trainer, "streams", False))
 
 
 def parse_params(trainer: str, params: Mapping[str, Any], known: Mapping[str, Parameter]) -> dict[str, Any]:
