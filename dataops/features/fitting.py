@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from dataops.declarations.features import (
     BUCKETS,
@@ -41,8 +42,8 @@ from dataops.features.kinds import (
     NumberColumn,
     NumericColumn,
 )
-from dataops.features.making import Crossed, DatePart, Made
-from dataops.features.summary import NumericSummary, Summary, keys_of, starts_of, values_of
+from dataops.features.making import Crossed, DatePart, Made, with_made
+from dataops.features.summary import NumericSummary, Summary, keys_of, starts_of, summarise, values_of
 from dataops.features.target import target_means
 
 _AS_NUMBER = NumericFeatures()
@@ -126,6 +127,18 @@ def _parts(group: DateFeatures) -> Iterator[DatePart]:
         for part in group.parts:
             for wave in waves:
                 yield DatePart(name=next(names), source=column, part=part, zone=group.zone, wave=wave)
+
+
+def require_types(spec: FeatureSpec, schema: pa.Schema) -> None:
+    """Nothing, if columns of `schema` can be the features that `spec` asks for.
+
+    Raises
+    ------
+    InvalidInput : a column is missing, or of a type that can't be such a feature.
+    """
+    asked = asked_of(spec)
+    nothing = pa.table([pa.nulls(0, field.type) for field in schema], schema)
+    summarise(with_made(nothing, asked.made), asked.numeric, (*asked.categorical, *asked.targets))
 
 
 def fit_encoder(summary: Summary, spec: FeatureSpec, *, min_group_size: int = 1) -> Encoder:

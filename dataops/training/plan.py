@@ -20,6 +20,7 @@ from dataops.declarations.inputs import INPUT, evaluation_name
 from dataops.declarations.metrics import HOLDOUT
 from dataops.declarations.train import Candidate, TrainJob
 from dataops.errors import InvalidInput
+from dataops.features.fitting import require_types
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, schema_of
 from dataops.governance.expressions import Expression, parse_expression, result_type
@@ -68,8 +69,8 @@ def plan_train(job: TrainJob, inputs: Mapping[str, GovernedInput], *, where: str
     Raises
     ------
     AccessDenied : a feature, the target, the weight or a slice is denied for the purpose that it is read for.
-    InvalidInput : an unknown column, a target that isn't yes or no, a pseudonym as feature, unknown trainers or
-        parameters.
+    InvalidInput : an unknown column, a target that isn't yes or no, a pseudonym as feature, a column whose type can't
+        be such a feature, unknown trainers or parameters.
     """
     given = inputs[INPUT]
     target = parse_expression(job.target, where=f"{where}: target")
@@ -81,6 +82,7 @@ def plan_train(job: TrainJob, inputs: Mapping[str, GovernedInput], *, where: str
     require_target_type(result_type(target, schema_of(granted.values()), where=f"{where}: target"), where)
     steps = _model_steps(job, given, where)
     _require_repeatable([granted[name] for name in job.features.columns], steps, where)
+    _require_types(job, granted, where)
     for number, candidate in enumerate(job.candidates):
         _require_trainer(candidate, f"{where}: candidates[{number}]")
     return TrainPlan(
@@ -139,6 +141,13 @@ def _require_repeatable(features: Collection[Column], steps: RowSteps, where: st
             f"{where}: features: {', '.join(hidden)}: made of what the policies mask in a way that a model can't "
             "repeat on raw data (only generalising is); leave it out"
         )
+
+
+def _require_types(job: TrainJob, granted: Mapping[str, Column], where: str) -> None:
+    try:
+        require_types(job.features, schema_of([granted[name] for name in job.features.columns]))
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}: features: {error}") from None
 
 
 def _require_trainer(candidate: Candidate, where: str) -> None:

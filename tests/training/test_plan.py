@@ -55,7 +55,7 @@ def _plan(workspace: Workspace, *, source: str = "people_ready", judged: str = "
             "job": "train",
             "input": source,
             "target": "rich",
-            "features": features,
+            "features": names.get("features", features),
             "candidates": [{"trainer": "logistic"}],
             "evaluate": {"datasets": [judged]},
         }
@@ -88,6 +88,22 @@ class TestFeature:
         _prepare(workspace, derive={"old": "age >= 60"})
         plan = _plan(workspace, texts=["old"])
         assert [name for name, _ in plan.steps.generalise] == ["age"]
+
+    @pytest.mark.parametrize(
+        ("features", "message"),
+        [
+            ({"numeric": {"columns": ["trade"]}}, "j: features: column 'trade' is string, not a number"),
+            ({"numeric": {"columns": ["trade"], "bins": 3}}, "column 'trade' is string, not a number"),
+            ({"dates": {"columns": ["hours"], "parts": ["hour"]}}, "column 'hours' is double, neither a date nor"),
+        ],
+    )
+    def test_that_no_column_of_its_type_can_be_is_refused_before_a_row_is_read(
+        self, tmp_path: Path, features: dict[str, Any], message: str
+    ) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace)
+        with pytest.raises(InvalidInput, match=message):
+            _plan(workspace, features=features)
 
 
 class TestInput:
