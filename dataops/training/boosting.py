@@ -54,6 +54,8 @@ PARAMETERS = {
 class BoostingTrainer:
     """Trainer ``xgboost``: what all boosting takes (`boosting_library.SHARED`) and XGBoost's own in `PARAMETERS`."""
 
+    holds_out: ClassVar[bool] = True
+
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, or InvalidInput with every finding."""
         XGBOOST.parse(params)

@@ -89,8 +89,9 @@ def boost(library: Library, parts: PartsOnCluster, params: Mapping[str, Any], se
     values = library.parse(params)
     given = library.params(values, parts.encoder, seed)
     facts, started = require_trainable(parts), time.monotonic()
-    sums = sums_by_unit(parts, library.groups(values), library.name)
-    order = _order(library, values, given, sums, weighted=facts.weighted)
+    groups = max(library.groups(values), parts.fitting.held_out)
+    sums = sums_by_unit(parts, groups, library.name)
+    order = _order(values, given, sums, metric=library.metric, groups=groups, weighted=facts.weighted)
     fit = Fit(library=library, parts=parts, values=values, order=order, sums=sums, started=started)
     trained = fit.run()
     kept = trained.best if values["early_stopping"] else trained.rounds
@@ -99,7 +100,9 @@ def boost(library: Library, parts: PartsOnCluster, params: Mapping[str, Any], se
     return model if kept == trained.rounds else library.cut(model, kept)
 
 
-def _order(library: Library, values: Mapping[str, Any], given: dict[str, Any], sums: Sums, *, weighted: bool) -> Order:
+def _order(
+    values: Mapping[str, Any], given: dict[str, Any], sums: Sums, *, metric: str, groups: int, weighted: bool
+) -> Order:
     """What every rank is told."""
     negative_rows, positive_rows, negatives, positives = sums.sum(axis=0)[0].tolist()
     rows, class_weights = negative_rows + positive_rows, None
@@ -110,8 +113,7 @@ def _order(library: Library, values: Mapping[str, Any], given: dict[str, Any], s
         class_weights = (rows / (2 * negatives), rows / (2 * positives))
     elif weighted:
         class_weights = (rows / (negatives + positives), rows / (negatives + positives))
-    groups = library.groups(values)
-    return Order(params=given, metric=library.metric, held_out=groups, class_weights=class_weights, saved=None)
+    return Order(params=given, metric=metric, held_out=groups, class_weights=class_weights, saved=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +210,7 @@ class Fit:
             of=self.values["rounds"],
             loss=loss,
             held_out=bool(trained.losses),
+            losses=tuple(trained.losses),
             seconds=time.monotonic() - self.started,
         )
         self.parts.fitting.rounds(rounds)

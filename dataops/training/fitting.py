@@ -23,6 +23,7 @@ class Rounds:
     done, of : rounds; fewer may be enough.
     loss : the mean loss per row after `done` rounds, on the rows held out or, where there are none, on the others.
     held_out : which of the two.
+    losses : on the rows held out, after each of the rounds; () where there are none.
     seconds : since the fit began.
     """
 
@@ -31,6 +32,7 @@ class Rounds:
     loss: float
     held_out: bool
     seconds: float
+    losses: tuple[float, ...] = ()
 
 
 def _unheard(_told: object) -> None:
@@ -47,6 +49,8 @@ class Fitting:
     say : told what a person should know.
     last_use : nobody needs the parts after this fit, so that a trainer may release them.
     again : makes parts that were released anew, as futures in unit order; None where that can't be done.
+    held_out : how many groups of rows (`dataops.training.groups`) a trainer with a true attribute ``holds_out`` isn't
+        to learn from; it tells its loss on them by round. Others aren't given these rows.
     facts : what the trainer found out, as JSON, for the model version's lineage.
     """
 
@@ -54,4 +58,5 @@ class Fitting:
     say: Callable[[str], None] = _unheard
     last_use: bool = False
     again: Callable[[], tuple[Future[Any], ...]] | None = None
+    held_out: int = 0
     facts: dict[str, Any] = field(default_factory=dict)

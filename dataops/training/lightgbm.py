@@ -55,6 +55,8 @@ PARAMETERS = {
 class LightGbmTrainer:
     """Trainer ``lightgbm``: what all boosting takes (`boosting_library.SHARED`) and LightGBM's own in `PARAMETERS`."""
 
+    holds_out: ClassVar[bool] = True
+
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, or InvalidInput with every finding; Compute where LightGBM isn't installed."""
         _require_installed()
