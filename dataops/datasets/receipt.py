@@ -108,7 +108,8 @@ def merge_receipts(receipts: Sequence[Receipt]) -> dict[str, int]:
 
 
 def spell_rows(counts: Mapping[str, int]) -> str:
-    """What became of rows: ``10 read = 8 passed + 0 filtered + 2 quarantined``, and what was dropped or failed, if any.
+    """What became of rows: ``10 read = 8 passed + 0 filtered + 2 quarantined``, and what was dropped, failed or made of
+    those that passed, if any.
 
     `counts` are those of `merge_receipts`, or have both kinds of filtered rows together as ``filtered``.
     """
@@ -119,4 +120,5 @@ def spell_rows(counts: Mapping[str, int]) -> str:
     parts.append(f"{counts['quarantined']:,} quarantined")
     if counts.get("failed"):
         parts.append(f"{counts['failed']:,} failed")
-    return f"{counts['read']:,} read = {' + '.join(parts)}"
+    made = f", {counts['made']:,} made of those that passed" if "made" in counts else ""
+    return f"{counts['read']:,} read = {' + '.join(parts)}{made}"

@@ -9,7 +9,7 @@ report.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -35,7 +35,7 @@ from dataops.governance.lineage import EventType
 from dataops.preparation.join import run_join
 from dataops.preparation.join_plan import JoinPlan
 from dataops.preparation.prepare import PreparePlan, run_prepare
-from dataops.records import format_time, now_utc, parse_time
+from dataops.records import format_time, merkle_root, now_utc, parse_time
 from dataops.rescoring.kernels import pinned_kernels
 from dataops.rescoring.linking import Linkable
 from dataops.rescoring.plan import ScorePlan
@@ -196,8 +196,8 @@ def _carry_out(
     try:
         _record_intents(workspace, run, planned)
         announced = True
-        with _working(planned.job, run, options, progress, emit) as (work, dashboard):
-            result = _do(workspace, _surveyed(workspace, run, planned, work), work)
+        with working(planned.job, run.id, options, progress, emit) as (work, dashboard):
+            result = _do(workspace, with_surveys(workspace, run, planned, work), work)
             # before the run is done: if it dies here, it can be resumed, and no reading stays without a result
             _record_results(workspace, run, planned, told, outcome="done", result=result)
             tell_lineage(workspace, run, planned, EventType.COMPLETE, progress, result=result)
@@ -250,12 +250,13 @@ def _record_failure(
 
 
 @contextmanager
-def _working(
-    job: Job, run: Run, options: Options, progress: Progress, emit: Callable[..., None]
+def working(
+    job: Job, run: str, options: Options, progress: Progress, emit: Callable[..., None]
 ) -> Iterator[tuple[Work, str]]:
+    """What `job` is done with under the id `run`, and the dashboard's address, while its cluster stands."""
     shape: Shape = options.cluster.train if isinstance(job, TrainJob) else options.cluster.score
     timeouts = job.timeouts if isinstance(job, RescoreJob) else Timeouts()
-    progress.say(f"{job.name}: run {run.id}")
+    progress.say(f"{job.name}: run {run}")
     with connect(options.cluster, shape, workers=options.workers) as connection:
         counts = {"worker": connection.workers, "thread": connection.threads}
         size = " x ".join(f"{count} {noun}{'s' * (count > 1)}" for noun, count in counts.items())
@@ -263,7 +264,7 @@ def _working(
         emit("cluster_ready", workers=connection.workers, threads=connection.threads)
         work = Work(
             client=connection.client,
-            run=run.id,
+            run=run,
             emit=emit,
             progress=progress,
             run_seconds=timeouts.run_seconds,
@@ -272,7 +273,7 @@ def _working(
         yield work, connection.dashboard
 
 
-def _surveyed(workspace: Workspace, run: Run, planned: Planned, work: Work) -> Planned:
+def with_surveys(workspace: Workspace, run: Run, planned: Planned, work: Work) -> Planned:
     """`planned` over inputs that keep the rules of the whole dataset, and whose workers know what a survey found."""
     at, storage = parse_time(run.created_at), workspace.settings.storage
     inputs = {name: surveyed(given, work, storage=storage, at=at) for name, given in planned.inputs.items()}
@@ -357,22 +358,32 @@ def published_result(manifest: Manifest, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _record_intents(workspace: Workspace, run: Run, planned: Planned) -> None:
-    for given in planned.inputs.values():
+    for given, _ in _readings(planned).values():
         announce(workspace, run.id, given.pinned())  # who reads now: not always who started the run
+
+
+def _readings(planned: Planned) -> dict[tuple[str, str], tuple[GovernedInput, list[str]]]:
+    """What the audit tells apart, by dataset and purpose: what is read, and its names in the run. A join may read one
+    dataset for one purpose several times.
+    """
+    found: dict[tuple[str, str], tuple[GovernedInput, list[str]]] = {}
+    for name, given in planned.inputs.items():
+        found.setdefault((given.dataset.name, str(given.grant.purpose)), (given, []))[1].append(name)
+    return found
 
 
 def _record_results(
     workspace: Workspace, run: Run, planned: Planned, told: set[str], *, outcome: str, result: Mapping[str, Any]
 ) -> None:
-    """One result for each input that isn't `told` of yet: a second one, without an intent, looks like tampering."""
+    """One result for each reading that isn't `told` of yet: a second one, without an intent, looks like tampering."""
     if workspace.ledger.state(run.id).state is State.DONE:  # by another process: its results closed our intents too
         return
     reads = result.get("reads", {})
-    for name, given in planned.inputs.items():
-        if name in told:
+    for given, names in _readings(planned).values():
+        if names[0] in told:
             continue
-        told.add(name)  # before it is written: of a write that failed nobody knows whether it is there
-        read = reads.get(name, {})
+        told.add(names[0])  # before it is written: of a write that failed nobody knows whether it is there
+        read = _together([reads[name] for name in names if name in reads])
         record_result(
             workspace.audit,
             run=run.id,
@@ -382,3 +393,14 @@ def _record_results(
             counts=read.get("counts", {}),
             receipts_root=read.get("receipts_root"),
         )
+
+
+def _together(reads: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What was read of one dataset for one purpose: rows of several readings added up, their roots under one."""
+    if len(reads) < 2:
+        return reads[0] if reads else {}
+    names = dict.fromkeys(name for one in reads for name in one["counts"])
+    return {
+        "counts": {name: sum(one["counts"].get(name, 0) for one in reads) for name in names},
+        "receipts_root": merkle_root(one["receipts_root"] for one in reads),
+    }
