@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataops.declarations.metrics import Task
 from dataops.features.kinds import (
     BinColumn,
     CategoricalColumn,
@@ -52,13 +53,14 @@ def write_card(
     reference: Reference | None = None,
     purpose: str = "",
     limits: Sequence[str] = (),
+    task: Task = Task.BINARY,
 ) -> str:
     """The card of a model version, Markdown.
 
     Parameters
     ----------
     model, target
-        The model's name, and what it estimates the probability of (a column or an expression).
+        The model's name, and what it estimates, or estimates the probability of (a column or an expression).
     trainer, params
         How it was made.
     data, grant
@@ -71,9 +73,11 @@ def write_card(
         What later rows are compared with.
     purpose, limits
         The author's words: what it is for, and what it isn't good for.
+    task
+        Whether it estimates a probability or a number.
     """
     sections = {
-        "What it is for": _intent(target, purpose),
+        "What it is for": _intent(target, purpose, task),
         "How it was made": _making(trainer, params, data),
         "What the policies allowed": _policy_effect(grant),
         "Features": _features(program),
@@ -87,10 +91,11 @@ def write_card(
     return "\n".join(lines)
 
 
-def _intent(target: str, purpose: str) -> list[str]:
+def _intent(target: str, purpose: str, task: Task) -> list[str]:
+    what = "Estimates the probability of" if task is Task.BINARY else "Estimates the number"
     return [
         f"- **Purpose:** {plain(purpose) or 'none was stated'}",
-        f"- **Estimates the probability of:** {plain(target)}",
+        f"- **{what}:** {plain(target)}",
     ]
 
 

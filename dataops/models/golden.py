@@ -1,10 +1,11 @@
-"""Golden rows: a few made-up inputs of a version with the probabilities that it gave for them when it was registered.
+"""Golden rows: a few made-up inputs of a version with the predictions that it gave for them when it was registered.
 
 1. They are made from the feature program alone (typical values, categories, an unknown one, null): nothing of them is
    taken from a real row, and they are the same for the same program.
 2. Whoever loads the version scores them first: a library, a platform or a file that makes the model answer otherwise is
-   found before anybody is served. Answers may differ by `TOLERANCE`, which is beyond any rounding of float32.
-3. A row that the program's `where` drops, or that has no probability, says null.
+   found before anybody is served. Answers may differ by `TOLERANCE`, which is beyond any rounding of float32; numbers
+   of a regression by as much of the largest of them.
+3. A row that the program's `where` drops, or that has no prediction, says null.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Format, Integrity
 from dataops.features.columns import array_of, is_number
 from dataops.features.kinds import (
@@ -44,6 +46,8 @@ _UNKNOWN = "a category that no row of the training data had"
 _PLAIN = ("bool", "string", "large_string")  # these and integers and floats are JSON as they are; others become text
 _MOMENTS = (0, 946_684_800, 1_700_000_000)  # seconds since 1970
 
+_KEYS: Mapping[Task, str] = {Task.BINARY: "probabilities", Task.REGRESSION: "predictions"}
+
 Cell = bool | int | float | str | None
 
 
@@ -55,12 +59,19 @@ class Golden:
     ----------
     columns : the program's source columns.
     rows : values by row, in the order of `columns`; times and decimals as text.
-    probabilities : what the version gave, per row; None where it gave none.
+    predictions : what the version gave, per row: probabilities, or numbers; None where it gave none.
+    task : of the version.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    probabilities: tuple[float | None, ...]
+    predictions: tuple[float | None, ...]
+    task: Task = Task.BINARY
+
+    @property
+    def tolerance(self) -> float:
+        """By how much an answer may differ."""
+        return TOLERANCE * max([1.0, *(abs(one) for one in self.predictions if one is not None)])
 
     def table(self, program: FeatureProgram) -> pa.Table:
         """The rows in the types of `program`'s sources.
@@ -81,7 +92,7 @@ class Golden:
     def record(self) -> Record:
         """The rows as JSON."""
         rows = [list(row) for row in self.rows]
-        return {"columns": list(self.columns), "rows": rows, "probabilities": list(self.probabilities)}
+        return {"columns": list(self.columns), "rows": rows, _KEYS[self.task]: list(self.predictions)}
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
@@ -94,30 +105,32 @@ class Golden:
         try:
             columns = tuple(str(name) for name in record["columns"])
             rows = tuple(tuple(_require_cell(cell) for cell in row) for row in record["rows"])
-            probabilities = tuple(None if one is None else _probability(one) for one in record["probabilities"])
+            task = Task.BINARY if _KEYS[Task.BINARY] in record else Task.REGRESSION
+            predictions = tuple(None if one is None else _prediction(one, task) for one in record[_KEYS[task]])
         except (KeyError, TypeError, ValueError) as error:
             raise Format(f"not golden rows: {type(error).__name__} while reading them") from None
-        if len(rows) != len(probabilities) or any(len(row) != len(columns) for row in rows):
-            raise Format("not golden rows: a row without its probability, or without a cell for each column")
-        return cls(columns=columns, rows=rows, probabilities=probabilities)
+        if len(rows) != len(predictions) or any(len(row) != len(columns) for row in rows):
+            raise Format("not golden rows: a row without its prediction, or without a cell for each column")
+        return cls(columns=columns, rows=rows, predictions=predictions, task=task)
 
 
 def make_golden(program: FeatureProgram, predictor: Predictor) -> Golden:
-    """The golden rows of a version: those that `program` keeps, if any, with the probabilities of `predictor`.
+    """The golden rows of a version: those that `program` keeps, if any, with the predictions of `predictor`.
 
     Raises
     ------
     InvalidInput : program and model don't belong together.
     """
     tried = _made_up(program)
-    kept = np.flatnonzero(~np.isnan(score_table(program, predictor, tried)))
+    kept = np.flatnonzero(np.isfinite(score_table(program, predictor, tried)))
     chosen = kept if len(kept) else np.arange(_TRIED)
     table = tried.take(chosen[np.unique(np.linspace(0, len(chosen) - 1, ROWS, dtype=np.int64))])
     scores = score_table(program, predictor, table)
     return Golden(
         columns=tuple(table.column_names),
         rows=tuple(zip(*(_cells(column) for column in table.columns), strict=True)),
-        probabilities=tuple(None if math.isnan(score) else float(score) for score in scores),
+        predictions=tuple(float(score) if math.isfinite(score) else None for score in scores),
+        task=predictor.task,
     )
 
 
@@ -129,15 +142,20 @@ def check_golden(golden: Golden, program: FeatureProgram, predictor: Predictor) 
     Integrity : it doesn't.
     Format : the rows aren't those of `program`.
     """
+    if predictor.task is not golden.task:
+        raise Integrity(
+            f"the model is one of task {predictor.task}, and its golden rows are those of a {golden.task} one"
+        )
     scores = score_table(program, predictor, golden.table(program)).astype(np.float64)
-    promised = np.array([math.nan if one is None else one for one in golden.probabilities], np.float64)
-    wrong = ~np.isclose(scores, promised, rtol=0.0, atol=TOLERANCE, equal_nan=True)
+    scores[~np.isfinite(scores)] = math.nan
+    promised = np.array([math.nan if one is None else one for one in golden.predictions], np.float64)
+    wrong = ~np.isclose(scores, promised, rtol=0.0, atol=golden.tolerance, equal_nan=True)
     if wrong.any():
         apart = np.nanmax(np.abs(scores - promised)[wrong], initial=0.0)
         raise Integrity(
             f"the model answers otherwise than when it was registered: {int(wrong.sum())} of {len(wrong)} golden rows "
-            f"differ, by up to {apart:.2g} (at most {TOLERANCE:g} is expected): another release of a library scores "
-            "otherwise, or the version was put together wrongly"
+            f"differ, by up to {apart:.2g} (at most {golden.tolerance:g} is expected): another release of a library "
+            "scores otherwise, or the version was put together wrongly"
         )
 
 
@@ -228,8 +246,10 @@ def _require_cell(cell: Any) -> Cell:
     return cell
 
 
-def _probability(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+def _prediction(value: Any, task: Task) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("prediction")
+    if task is Task.BINARY and not 0 <= value <= 1:
         raise ValueError("probability")
     return float(value)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.types as pt
 
+from dataops.declarations.metrics import Task
 from dataops.features.program import FeatureProgram
 from dataops.models.golden import Golden, describe
 from dataops.models.predictor import BOOSTED, LIGHTGBM, SKLEARN
@@ -34,11 +35,13 @@ def mlflow_files(program: FeatureProgram, model_format: str, golden: Golden) -> 
     inputs = [{"name": field.name, "type": _type(field.type), "required": False} for field in program.schema()]
     output = [{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1]}}]
     example = {"artifact_path": EXAMPLE, "type": "dataframe", "pandas_orient": "split"}
-    described = {
+    described: dict[str, object] = {
         "flavors": {"python_function": {"env": {"virtualenv": PYTHON_ENV}, "loader_module": LOADER}},
         "saved_input_example_info": example,
         "signature": {"inputs": json.dumps(inputs), "outputs": json.dumps(output), "params": None},
     }
+    if golden.task is not Task.BINARY:
+        described["metadata"] = {"task": str(golden.task)}
     requirements = ["dataops>=0.1", *_LIBRARIES.get(model_format, ())]
     environment = {"python": "3.11", "dependencies": [f"-r {REQUIREMENTS}"]}
     return {  # JSON is YAML

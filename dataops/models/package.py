@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Format, Integrity, InvalidInput, near_match
 from dataops.features.program import FeatureProgram
 from dataops.features.reference import Reference
@@ -38,6 +39,7 @@ MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.jso
 REFERENCE, GOLDEN = "reference.json", "golden.json"
 OPTIONAL = frozenset({REFERENCE, GOLDEN}) | MLFLOW_FILES
 """Files that versions of older releases don't have."""
+_GOLDEN_VERSIONS: Mapping[Task, int] = {Task.BINARY: 1, Task.REGRESSION: 2}
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
 
@@ -64,7 +66,7 @@ class Package:
     reference
         What it was judged on, counted; None for a version of a release that didn't count it.
     golden
-        Made-up rows with the probabilities that the model gives for them; None for a version of a release without.
+        Made-up rows with the predictions that the model gives for them; None for a version of a release without.
     """
 
     program: FeatureProgram
@@ -77,10 +79,24 @@ class Package:
     reference: Reference | None = None
     golden: Golden | None = None
 
-    def to_sklearn(self, *, filtered: bool = False, threads: int = 1) -> Any:
-        """The version as a fitted ``Pipeline`` of scikit-learn: program, then classifier.
+    @property
+    def task(self) -> Task:
+        """What it predicts, as its lineage says.
 
-        ``predict_proba(frame)[:, 1]`` are the version's probabilities within 1e-6, for a DataFrame of one row at least.
+        Raises
+        ------
+        Format : a task that isn't known here.
+        """
+        said = self.lineage.get("task", Task.BINARY)
+        if said not in set(Task):
+            raise Format(f"the version is of a task that isn't known here: {str(said)[:40]!r}")
+        return Task(said)
+
+    def to_sklearn(self, *, filtered: bool = False, threads: int = 1) -> Any:
+        """The version as a fitted ``Pipeline`` of scikit-learn: program, then classifier or regressor.
+
+        ``predict_proba(frame)[:, 1]`` are the version's probabilities within 1e-6, for a DataFrame of one row at least;
+        of a regression ``predict(frame)`` are its numbers, within 1e-6 of the largest of its golden rows.
         What may differ and why: docs/reference/models.md.
 
         Parameters
@@ -88,7 +104,7 @@ class Package:
         filtered
             Where the program has a `where`, say that the rows given are those that it is true for.
         threads
-            Of the classifier.
+            Of the classifier or regressor.
 
         Raises
         ------
@@ -142,7 +158,7 @@ def files_of(package: Package) -> dict[str, bytes]:
     if package.reference is not None:
         files[REFERENCE] = encode_record("reference", 1, package.reference.record())
     if package.golden is not None:
-        files[GOLDEN] = encode_record("golden", 1, package.golden.record())
+        files[GOLDEN] = encode_record("golden", _GOLDEN_VERSIONS[package.golden.task], package.golden.record())
         files |= mlflow_files(package.program, package.model_format, package.golden)
     return files
 
@@ -303,4 +319,10 @@ def _reference(data: bytes | None) -> Reference | None:
 
 
 def _golden(data: bytes | None) -> Golden | None:
-    return None if data is None else Golden.from_record(decode_record(data, "golden", 1))
+    if data is None:
+        return None
+    task = Task.REGRESSION if b'"format":"dataops/golden/2"' in data else Task.BINARY
+    golden = Golden.from_record(decode_record(data, "golden", _GOLDEN_VERSIONS[task]))
+    if golden.task is not task:
+        raise Format("golden rows of another version of their format")
+    return golden

@@ -63,7 +63,7 @@ def test_golden_rows_hold_categories_an_unknown_one_and_null() -> None:
     jobs = set(table.column("job").to_pylist())
     assert {"clerk", "nurse", None} < jobs
     assert all(table.column(name).null_count for name in ("age", "wage", "job"))
-    assert all(probability is not None and 0 < probability < 1 for probability in golden.probabilities)
+    assert all(probability is not None and 0 < probability < 1 for probability in golden.predictions)
 
 
 def test_the_same_program_gives_the_same_bytes_and_they_come_back() -> None:
@@ -79,11 +79,11 @@ def test_the_same_program_gives_the_same_bytes_and_they_come_back() -> None:
 def test_only_rows_that_the_program_keeps_are_golden_where_there_are_such() -> None:
     program = make_program(where="age > 45")
     golden = make_golden(program, MODEL)
-    assert golden.probabilities
-    assert None not in golden.probabilities
+    assert golden.predictions
+    assert None not in golden.predictions
     assert min(golden.table(program).column("age").to_pylist()) > 45
     dropped = make_golden(make_program(where="age > 10000"), MODEL)
-    assert set(dropped.probabilities) == {None}
+    assert set(dropped.predictions) == {None}
     check_golden(dropped, make_program(where="age > 10000"), MODEL)
 
 

@@ -126,9 +126,9 @@ def test_bytes_that_are_no_model_are_refused() -> None:
 def test_a_pipeline_that_answers_otherwise_than_the_version_is_not_handed_out() -> None:
     package = package_of(LINEAR)
     assert package.golden is not None
-    moved = tuple(None if one is None else one / 2 for one in package.golden.probabilities)
+    moved = tuple(None if one is None else one / 2 for one in package.golden.predictions)
     with pytest.raises(Integrity, match="golden rows otherwise, by up to"):
-        replace(package, golden=replace(package.golden, probabilities=moved)).to_sklearn()
+        replace(package, golden=replace(package.golden, predictions=moved)).to_sklearn()
 
 
 def test_rows_that_a_model_says_nothing_about_are_the_callers_to_leave_out() -> None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
 from dataops.declarations.metrics import Task
-from dataops.errors import Format
+from dataops.errors import Format, Integrity
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import BoostedModel
+from dataops.models.golden import Golden, check_golden, make_golden
 from dataops.models.linear import LinearModel
 from dataops.models.native import load_native
+from dataops.models.package import files_of, manifest_of, parse_manifest, unpack
 from dataops.models.predictor import BOOSTED, LIGHTGBM, LINEAR, LINKED, load_predictor
+from dataops.models.scoring import score_table
+from tests.models.test_pipeline import PROGRAM, people
+from tests.registry.examples import make_package
 
 WEIGHTS = {"intercept": 0.5, "numeric": (0.25, -2.0), "categorical": ((0.0, 1.0, 3.0),)}
 
@@ -97,3 +106,79 @@ def test_lightgbms_regressions_are_read_and_say_so(objective):
     model = load_predictor(LIGHTGBM, cut_trees(f"{text[: text.index(end)]}{end}".encode(), 5))
     assert model.task is Task.REGRESSION
     np.testing.assert_allclose(model.predict(encoded), booster.predict(encoded.values), rtol=1e-6)
+
+
+def numbers_of(kind: str) -> tuple[str, bytes]:
+    """A model of a number over the rows of `tests.models.test_pipeline`."""
+    encoded = PROGRAM.run(people())[1].values
+    target = np.exp(0.3 * encoded[:, 0] + 0.2 * encoded[:, 3])
+    if kind in ("identity", "log"):
+        categorical = ((0.0, 0.75, -0.75), (0.1, -0.3, 0.6), (0.5,))
+        model = LinearModel(intercept=2.5, numeric=(0.25, -0.5, 1 / 3), categorical=categorical, link=kind)
+        return LINKED, model.to_bytes()
+    if kind.startswith(("reg:", "count:")):
+        import xgboost
+
+        data = xgboost.DMatrix(encoded, label=target)
+        return BOOSTED, bytes(xgboost.train({"objective": kind, "max_depth": 4}, data, 20).save_raw("ubj"))
+    import lightgbm
+
+    settings = {"objective": kind, "num_leaves": 15, "verbosity": -1, "num_threads": 1}
+    return LIGHTGBM, lightgbm.train(settings, lightgbm.Dataset(encoded, label=target), 20).model_to_string().encode()
+
+
+KINDS = ["identity", "log", "reg:squarederror", "reg:absoluteerror", "count:poisson", "regression", "poisson"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pipeline_predicts_the_versions_numbers(kind):
+    model_format, model = numbers_of(kind)
+    predictor = load_predictor(model_format, model)
+    golden = make_golden(PROGRAM, predictor)
+    package = replace(make_package(), program=PROGRAM, model_format=model_format, model=model, golden=golden)
+    expected = score_table(PROGRAM, predictor, people())
+    assert np.ptp(expected) > 1
+    found = package.to_sklearn().predict(people().to_pandas())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=golden.tolerance)
+    moved = tuple(None if one is None else one * 1.01 + 1 for one in golden.predictions)
+    with pytest.raises(Integrity, match="golden rows otherwise"):
+        replace(package, golden=replace(golden, predictions=moved)).to_sklearn()
+
+
+def test_golden_rows_of_a_regression_are_version_2_and_hold_any_number():
+    predictor = load_predictor(*numbers_of("identity"))
+    golden = make_golden(PROGRAM, predictor)
+    assert golden.task is Task.REGRESSION
+    assert any(one is not None and one > 1 for one in golden.predictions)
+    assert set(golden.record()) == {"columns", "rows", "predictions"}
+    assert Golden.from_record(golden.record()) == golden
+    check_golden(golden, PROGRAM, predictor)
+    moved = replace(golden, predictions=tuple(one and one * (1 + 1e-4) for one in golden.predictions))
+    with pytest.raises(Integrity, match="answers otherwise"):
+        check_golden(moved, PROGRAM, predictor)
+    with pytest.raises(Integrity, match="golden rows are those of a binary one"):
+        check_golden(replace(golden, task=Task.BINARY), PROGRAM, predictor)
+    with pytest.raises(Format):
+        Golden.from_record({**golden.record(), "predictions": [float("inf")] * len(golden.rows)})
+
+
+def test_the_folder_of_a_regression_says_its_task():
+    model_format, model = numbers_of("log")
+    golden = make_golden(PROGRAM, load_predictor(model_format, model))
+    package = replace(make_package(), program=PROGRAM, model_format=model_format, model=model, golden=golden)
+    package = replace(package, lineage={**package.lineage, "task": "regression"})
+    assert package.task is Task.REGRESSION
+    files = files_of(package)
+    assert b'"format":"dataops/golden/2"' in files["golden.json"]
+    assert json.loads(files["MLmodel"])["metadata"] == {"task": "regression"}
+    manifest = manifest_of(package, files, model="delay", version=1, at=datetime(2026, 1, 31, tzinfo=UTC))
+    again = unpack(parse_manifest(manifest, model="delay", version=1), files)
+    assert (again.golden, again.task) == (golden, Task.REGRESSION)
+    assert "metadata" not in json.loads(files_of(make_golden_package())["MLmodel"])
+    with pytest.raises(Format, match="of a task that isn't known here: 'ranking'"):
+        _ = replace(package, lineage={"task": "ranking"}).task
+
+
+def make_golden_package():
+    package = make_package()
+    return replace(package, golden=make_golden(package.program, load_predictor(package.model_format, package.model)))
