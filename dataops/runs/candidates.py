@@ -21,12 +21,12 @@ def best_candidate(
     first rule that names one.
 
     Of equals the first; without such a rule the newest. One that can't be read or trusted is passed over, and `note`
-    is told.
+    is told; but which run is the newest, it doesn't decide.
 
     Raises
     ------
     NotFound : no such model, or no version of it.
-    Integrity, Format : of none that came into question is anything left.
+    Integrity, Format : of none that came into question is anything left, or which run is the newest can't be trusted.
     """
     numbers = registry.numbers(model)
     if not numbers:
@@ -42,6 +42,8 @@ def best_candidate(
         run = manifests[newest].lineage.get("run") if newest else None
         candidates = [number for number, one in manifests.items() if one.lineage.get("run") == run]
         found = dict(_figures(registry, model, candidates, rule, passed))
+        if any(number > max(found, default=0) for number in manifests.keys() - set(candidates)):
+            found = {}  # the newest can't be trusted, and says that it is of a run older than another version
     if not found:
         raise passed[-1]
     for one in passed:
