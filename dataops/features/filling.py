@@ -42,6 +42,7 @@ from dataops.features.kinds import (
 _Absent: TypeAlias = npt.NDArray[np.bool_] | None
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _BLOCK = 1 << 14  # rows: what is made of some columns on the way stays in a core's cache
+_FEW_EDGES = 100
 _LINE = 16  # columns: as many float32 as a line of that cache holds
 
 
@@ -175,11 +176,21 @@ class _Bins:
 
     def fill(self, rows: slice, out: npt.NDArray[np.float32]) -> None:
         values = read_numbers(self._column.source, self._source.slice(rows.start, len(out)))
-        out[:] = np.searchsorted(self._edges, values, side="right")
+        out[:] = _reached(self._edges, values)
         out += 1
         if self.absent is not None and not (usable := np.isfinite(values)).all():
             self.absent[rows] = ~usable
             out[~usable] = 0
+
+
+def _reached(edges: Floats, values: Floats) -> npt.NDArray[np.integer[Any]]:
+    """How many of `edges`, rising, each value reaches; any number where it is NaN."""
+    if len(edges) > _FEW_EDGES:
+        return np.searchsorted(edges, values, side="right")
+    reached = np.zeros(len(values), np.uint8)
+    for edge in edges:  # some comparisons in a row cost less than one search, whose branches can't be foreseen
+        reached += values >= edge
+    return reached
 
 
 class _LooksUp:
