@@ -10,6 +10,7 @@ from dataops.cli.model_aliases import alias, champion, history, promote, rollbac
 from dataops.cli.model_deployed import deployed
 from dataops.cli.model_figures import impact, realised
 from dataops.cli.model_keeping import gc, pin, sign, unpin, verify
+from dataops.cli.model_reproduce import reproduce
 from dataops.cli.options import json_option, workspace_option
 from dataops.cli.output import headline, print_json, print_table
 
@@ -24,6 +25,7 @@ def model() -> None:
 
 for command in (deployed, champion, history, promote, rollback, alias, sign, verify, pin, unpin, gc, impact, realised):
     model.add_command(command)
+model.add_command(reproduce)
 
 
 @model.command(name="list")

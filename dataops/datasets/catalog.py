@@ -108,6 +108,10 @@ def open_dataset(settings: Settings, store: Store, name: str) -> Dataset:
     snapshot = read_snapshot(store, name)
     if snapshot is None:
         raise _unknown(name, *dataset_names(settings, store))
+    return _made(settings, name, snapshot)
+
+
+def _made(settings: Settings, name: str, snapshot: Snapshot) -> Dataset:
     newest = snapshot.manifests[-1]
     contract = derived_contract(name, newest.columns)
     url = f"{settings.storage}/{DATASETS_FOLDER}/{name}"
@@ -141,20 +145,23 @@ def open_arriving(
 
 
 def open_as_of(settings: Settings, store: Store, name: str, number: int) -> Dataset:
-    """The declared dataset `name` as it was recorded in snapshot `number`, under today's contract.
+    """The dataset `name` as it was recorded in snapshot `number`; a declared one under today's contract.
 
     Raises
     ------
     NotFound : no such dataset, or no such snapshot.
     """
+    if not is_declared(settings, name):
+        require_dataset(settings, store, name)
+        return _made(settings, name, _of_number(store, name, number))
+    return _open_declared(settings, name, lambda _url, _zone, _contract: _of_number(store, name, number))
 
-    def look(_url: str, _zone: str, _contract: Contract) -> Snapshot:
-        snapshot = read_snapshot(store, name, number)
-        if snapshot is None:
-            raise NotFound(f"no snapshot {number}")
-        return snapshot
 
-    return _open_declared(settings, name, look)
+def _of_number(store: Store, name: str, number: int) -> Snapshot:
+    snapshot = read_snapshot(store, name, number)
+    if snapshot is None:
+        raise NotFound(f"no snapshot {number}")
+    return snapshot
 
 
 def _open_declared(settings: Settings, name: str, look: Callable[[str, str, Contract], Snapshot]) -> Dataset:

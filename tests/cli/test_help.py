@@ -19,7 +19,10 @@ VERBS = {
     *(f"policy {verb}" for verb in ("check", "explain")),
     *(f"lineage {verb}" for verb in ("show", "export")),
     *(f"quarantine {verb}" for verb in ("list", "show", "replay")),
-    *(f"model {verb}" for verb in ("list", "show", "champion", "promote", "history", "impact", "realised")),
+    *(
+        f"model {verb}"
+        for verb in ("list", "show", "champion", "promote", "history", "impact", "realised", "reproduce")
+    ),
     *(f"model {verb}" for verb in ("rollback", "alias", "sign", "verify", "pin", "unpin", "gc", "deployed")),
 }
 

@@ -53,6 +53,7 @@ from dataops.runs.models import (
 )
 from dataops.runs.promotion import promote_version
 from dataops.runs.replay import replay_quarantine
+from dataops.runs.reproduce import reproduce
 from dataops.runs.retention import collect_garbage, expire_dataset
 from dataops.runs.workspace import Workspace, open_workspace, os_user
 from dataops.runtime import load
@@ -209,6 +210,7 @@ def _run_line(workspace: Workspace) -> None:
                 kernel="onedal", reason="oneDAL gives the same scores 2.5 times as fast", row_seconds=2.5e-07
             )
             keep_choice(workspace.store, "kernels/example/code.json", choice)
+            reproduce(workspace, "wealth@1", options=options, progress=progress)
     _tend_models(workspace)
     rotate_key(workspace, KeyKind.SIGNING)
     _let_go(workspace)

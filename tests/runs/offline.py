@@ -16,7 +16,6 @@ from dataops.datasets.verify import verify_dataset
 from dataops.declarations.jobs import find_job
 from dataops.engine.progress import Progress
 from dataops.runs.execute import Options, Outcome, resume, run_job
-from dataops.runs.ledger import Run
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.objects import PosixStore
 from tests.engine.inline import InlineWork
@@ -124,12 +123,12 @@ class Offline:
         """While it holds, jobs run in this process; gives what they need of `options` and `progress`."""
 
         @contextmanager
-        def inline(_job: object, run: Run, _options: object, _progress: object, emit: Any) -> Iterator[tuple[Any, str]]:
-            work = RunWork(run=run.id, tell=emit, said=self.said, seed=self.seed, twice=self.twice)
+        def inline(_job: object, run: str, _options: object, _progress: object, emit: Any) -> Iterator[tuple[Any, str]]:
+            work = RunWork(run=run, tell=emit, said=self.said, seed=self.seed, twice=self.twice)
             yield work, "http://127.0.0.1"
 
         pages = nullcontext() if self.reports else no_reports()
-        with patch("dataops.runs.execute._working", inline), pages, Progress(self.said) as progress:
+        with patch("dataops.runs.execute.working", inline), pages, Progress(self.said) as progress:
             yield lambda again=False: {"options": Options(cluster=CLUSTER, again=again), "progress": progress}
 
 
