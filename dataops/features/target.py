@@ -79,7 +79,10 @@ def summarise_target(name: str, column: pa.ChunkedArray, outcomes: Outcomes) -> 
     """
     target = outcomes.target.astype(np.float64)
     if not ((np.abs(target) < _LARGEST_TARGET) & (np.floor(target) == target)).all():
-        raise InvalidInput("`encode: target` takes a target of true/false or 1/0, and some rows have another")
+        raise InvalidInput(
+            "`encode: target` takes a target of true/false or of whole numbers below 2**31, so that its sums are "
+            "exact, and some rows have another: round it, or encode otherwise"
+        )
     stored = read_categories(name, column)
     lines, places = len(stored.texts) + 1, stored.indices.astype(np.int64) * FOLDS + outcomes.folds
     rows = np.bincount(places, minlength=lines * FOLDS).reshape(lines, FOLDS)

@@ -281,8 +281,11 @@ class TestAtTheEdges:
             "crosses": {"columns": ["c", "t"]},
             "dates": {"columns": ["t"], "parts": ["hour"], "encode": "cyclical"},
         }
-        found = encode(fit(asked, table, outcomes).encoder, table)
+        encoder = fit(asked, table, outcomes).encoder
+        found = encode(encoder, table)
         assert found.values.tolist() == [[0, 0, 0, 0, 0.5, 0, 0, 0, 0]] * 6
+        counts = count_columns(fit_cells(summary_of(spec_of(asked), table, outcomes), encoder), found)
+        assert counts[counts > 0].tolist() == [6] * 9  # all in the cell of what is missing
         with pytest.raises(InvalidInput, match=r"'year\(t\)' has no finite value among 6 rows.*impute a number"):
             fit({"dates": {"columns": ["t"], "parts": ["year"]}}, table)
 

@@ -71,9 +71,17 @@ def test_others_of_too_few_rows_count_nowhere() -> None:
     assert means_of(rows, least=1, min_count=5).means[-1] == 1.0
 
 
+def test_a_target_of_whole_numbers_has_means_too() -> None:
+    outcomes = Outcomes(target=np.array([-30, 90, 5], np.float32), folds=np.array([0, 1, 2]))
+    summary = summarise(pa.table({"c": ["a", "a", "b"]}), (), (), ("c",), outcomes)
+    means = target_means(summary.target_column("c"), min_count=1, smoothing=0.0)
+    assert means.means.tolist() == [30, 5, pytest.approx(65 / 3)]
+    assert means.by_fold[0].tolist() == [90, 5, 47.5]
+
+
 def test_a_target_that_is_no_whole_number_is_refused() -> None:
     outcomes = Outcomes(target=np.array([0.5], np.float32), folds=np.zeros(1, np.uint8))
-    with pytest.raises(InvalidInput, match="takes a target of true/false or 1/0"):
+    with pytest.raises(InvalidInput, match="takes a target of true/false or of whole numbers"):
         summarise(pa.table({"c": ["a"]}), (), (), ("c",), outcomes)
 
 
