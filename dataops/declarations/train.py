@@ -20,7 +20,7 @@ from dataops.declarations.declaration import (
 from dataops.declarations.features import FeatureSpec
 from dataops.declarations.inputs import INPUT, evaluation_name
 from dataops.declarations.loader import Finding
-from dataops.declarations.metrics import Metric, Task
+from dataops.declarations.metrics import DEFAULT_METRICS, Metric, Task, find_other_tasks
 from dataops.governance.grant import Purpose
 
 
@@ -28,7 +28,7 @@ class Candidate(Declaration):
     """One trainer with its parameters; the candidates of a job are trained on the same rows and compared."""
 
     trainer: TrainerName
-    """`logistic`, `xgboost`, or another that an installed package offers (entry points `dataops.trainers`)."""
+    """`logistic`, `xgboost`, `lightgbm`; for a regression `linear`, `poisson`, `xgboost`, `lightgbm`; or another that an installed package offers (entry points `dataops.trainers`)."""
     params: dict[str, JsonValue] = Field(default_factory=dict)
     """The trainer's parameters by name; the trainer refuses unknown ones. Default: the trainer's own defaults."""
 
@@ -36,9 +36,12 @@ class Candidate(Declaration):
 class Evaluate(Declaration):
     """What is measured on each candidate."""
 
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = (Metric.ROC_AUC, Metric.LOG_LOSS)
-    """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy`; the first one leads lists and tables.
-    Default: `[roc_auc, log_loss]`."""
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] | None = None
+    """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy`, `calibration_error`; of a regression `rmse`,
+    `mae`, `r2`, `quantile_loss`; the first one leads lists and tables. Default: `[roc_auc, log_loss]`, of a regression
+    `[rmse, mae]`."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Of which `quantile_loss` is the loss, between 0 and 1; at 0.5 it is half of `mae`. Default: 0.5."""
     slices: tuple[ColumnName, ...] = ()
     """Columns by whose values the metrics are reported as well. Default: none."""
     datasets: tuple[DatasetName, ...] = ()
@@ -47,11 +50,7 @@ class Evaluate(Declaration):
     def check(self) -> Iterator[Finding]:
         """Repeated names."""
         for key in ("metrics", "slices", "datasets"):
-            yield from find_repeats(getattr(self, key), (key,))
-        for place, metric in enumerate(self.metrics):
-            if metric.task is not Task.BINARY:
-                message = f"{metric} is a figure of {metric.task} models, and this one is of task binary"
-                yield Finding(place=("metrics", place), message=message)
+            yield from find_repeats(getattr(self, key) or (), (key,))
 
 
 class TrainJob(Declaration):
@@ -63,8 +62,11 @@ class TrainJob(Declaration):
     """The kind of job: `train`."""
     input: DatasetName
     """The prepared dataset to train on."""
+    task: Task = Task.BINARY
+    """What the model gives: `binary` (how likely the target is true) or `regression` (a number). Default: `binary`."""
     target: Sql
-    """What is to be predicted: a column, or a SQL expression, of true/false or 1/0."""
+    """What is to be predicted: a column, or a SQL expression, of true/false or 1/0; of a regression a number, and rows
+    where it is null, infinite or not a number are set aside."""
     features: FeatureSpec
     """The columns that the model sees."""
     weight: ColumnName | None = None
@@ -72,13 +74,18 @@ class TrainJob(Declaration):
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     """Trainers to compare, one at least."""
     evaluate: Evaluate = Evaluate()
-    """What is measured. Default: ROC AUC and log-loss on the test rows."""
+    """What is measured. Default: ROC AUC and log-loss, of a regression RMSE and MAE, on the test rows."""
     description: str = ""
     """What the model is for; stands on its card. Default: nothing."""
     limits: tuple[Text, ...] = ()
     """What the model is not good for; stands on its card. Default: none."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Where chance is involved, it starts here: 0 to 4294967295. Default: 0."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is measured, the first one leads."""
+        return self.evaluate.metrics or DEFAULT_METRICS[self.task]
 
     @property
     def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
@@ -90,7 +97,10 @@ class TrainJob(Declaration):
         }
 
     def check(self) -> Iterator[Finding]:
-        """The target or the weight among the features, repeated candidates."""
+        """The target or the weight among the features, metrics of another task, repeated candidates."""
+        yield from find_other_tasks(self.metrics, self.task, ("evaluate", "metrics"))
+        if self.task is not Task.BINARY:
+            yield from self._find_classes()
         for place, name in self.features.places():
             if name in (self.target.strip().strip('"'), self.weight):
                 what = "weight" if name == self.weight else "target"

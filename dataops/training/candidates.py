@@ -24,7 +24,7 @@ from dataops.training.fitting import Fitting, Rounds
 from dataops.training.parts import place_units
 from dataops.training.reading import PartContext, load_parts, submit_parts
 from dataops.training.spilled import needs_disk
-from dataops.training.trainers import Trainer, load_trainer, streams
+from dataops.training.trainers import Trainer, load_trainer, samples, streams
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -65,6 +65,8 @@ def fit_candidates(
     _require_room(job, trainers, context, rows, work)
     if any(candidate.params.get("early_stopping") for candidate in job.candidates):
         context = replace(context, selection=replace(context.selection, grouped=True))
+    if any(samples(trainer) for trainer in trainers):
+        context = replace(context, selection=replace(context.selection, ranked=True))
     context = _spilling(trainers, context, rows, work, weighted=job.weight is not None)
     parts, _ = load_parts(work, "encode", context, units, _places(work.client, units, rows))
 

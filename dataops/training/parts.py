@@ -21,7 +21,7 @@ from dataops.errors import Compute, DataopsError, InvalidInput
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
 from dataops.training.fitting import Fitting
-from dataops.training.groups import Groups
+from dataops.training.groups import Groups, Ranks
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -42,6 +42,7 @@ class EncodedPart:
     weight : float32 (n_rows,), finite and not negative; None weighs each row 1.
     slices : per column that evaluation reports by, n_rows strings in an Arrow or NumPy array; null is a value.
     groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`; None where nobody judges by them.
+    ranks : uint32 (n_rows,), see `dataops.training.groups.row_ranks`; None where nobody takes a sample by them.
     """
 
     encoded: Encoded
@@ -49,11 +50,13 @@ class EncodedPart:
     weight: FloatArray | None = None
     slices: Mapping[str, SliceValues] = field(default_factory=dict)
     groups: Groups | None = None
+    ranks: Ranks | None = None
 
     def __post_init__(self) -> None:
         lengths = {"encoded": self.encoded.rows}
         lengths |= {} if self.weight is None else {"weight": len(self.weight)}
         lengths |= {} if self.groups is None else {"groups": len(self.groups)}
+        lengths |= {} if self.ranks is None else {"ranks": len(self.ranks)}
         lengths |= {f"slice {name}": len(values) for name, values in self.slices.items()}
         wrong = {name: n for name, n in lengths.items() if n != self.rows}
         if wrong:
@@ -66,7 +69,7 @@ class EncodedPart:
 
     def __sizeof__(self) -> int:
         # Dask weighs results by this: without it a part would count as some 100 bytes and be moved about freely
-        arrays = [self.encoded.values, self.target, self.weight, self.groups, *self.slices.values()]
+        arrays = [self.encoded.values, self.target, self.weight, self.groups, self.ranks, *self.slices.values()]
         return 256 + sum(array.nbytes for array in arrays if array is not None)
 
 

@@ -35,7 +35,7 @@ from dataops.features.target import FOLDS, Outcomes
 from dataops.governance.expressions import Expression, evaluate, evaluate_predicate
 from dataops.preparation.split import TEST
 from dataops.records import merkle_root
-from dataops.training.groups import Groups, row_groups
+from dataops.training.groups import Groups, row_groups, row_ranks
 from dataops.training.parts import EncodedPart, PartsOnCluster
 from dataops.training.spilled import SpilledPart, spill_part
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 HOLDOUT_EVERY = 5
-_GROUP = "\0group"  # no column is called so
+_GROUP, _RANK = "\0group", "\0rank"  # no column is called so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Selection:
     side : ``train``, ``test``, or None for all rows.
     split_column : the column that says the side; None: by place in the file.
     target, weight, slices : what is read beside the features.
-    grouped : whether each row's group is told: see `dataops.training.groups`.
+    grouped, ranked : whether each row's group and rank are told: see `dataops.training.groups`.
     """
 
     source: Source
@@ -70,6 +70,7 @@ class Selection:
     weight: str | None = None
     slices: tuple[str, ...] = ()
     grouped: bool = False
+    ranked: bool = False
 
 
 def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray, Receipt]:
@@ -77,6 +78,9 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
     read = read_unit(selection.source, unit, selection.read)
     if selection.grouped:
         read = _with_groups(read, unit)
+    if selection.ranked:
+        ranks = pa.array(row_ranks(unit.fragment.digest, read.positions))
+        read = replace(read, table=read.table.append_column(_RANK, ranks))
     table = _one_side(selection, read)
     table, _ = selection.steps.apply(table)
     if selection.labelled is not None:
@@ -170,6 +174,7 @@ def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]
         weight=weight,
         slices={name: table.column(name).combine_chunks() for name in selection.slices},
         groups=table.column(_GROUP).to_numpy() if selection.grouped else None,
+        ranks=table.column(_RANK).to_numpy() if selection.ranked else None,
     )
     return part, receipt
 

@@ -59,6 +59,11 @@ def streams(trainer: Trainer) -> bool:
     return bool(getattr(trainer, "streams", False))
 
 
+def samples(trainer: Trainer) -> bool:
+    """Whether `trainer` takes a sample of the rows by their ranks: see `groups.row_ranks`."""
+    return bool(getattr(trainer, "samples", False))
+
+
 def parse_params(trainer: str, params: Mapping[str, Any], known: Mapping[str, Parameter]) -> dict[str, Any]:
     """A value for every known parameter: the given one, checked, or its default.
 
