@@ -82,7 +82,7 @@ def make_workspace(folder: Path, rows: int) -> dict[str, Any]:
     """A workspace over flights of which `rows` are learnt from, those rows alone in files for peers, and what peers are
     told.
     """
-    init_workspace(folder)
+    write_declarations(folder)
     flights = pq.read_table(fetch_flights()).replace_schema_metadata(None)
     needed = rows // 4 * 5
     flights = pa.concat_tables([flights] * -(-needed // len(flights))).slice(0, needed)
@@ -97,11 +97,6 @@ def make_workspace(folder: Path, rows: int) -> dict[str, Any]:
             path = folder / "data" / name / f"part-{number}.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, path, compression="zstd", row_group_size=131_072)
-    (folder / "contracts" / "flights_open.yaml").write_text(OPEN)
-    (folder / "policies" / "all.yaml").write_text(_POLICY)
-    entry = "name: flights_open\nurl: data/flights\nzone: historical\ncontract: contracts/flights_open.yaml\n"
-    (folder / "catalog" / "flights_open.yaml").write_text(entry)
-    (folder / "jobs" / "jobs.yaml").write_text(_JOB)
     numbers = numbers_of(pa.concat_tables(learnt))
     spec = {
         "workspace": str(folder),
@@ -113,6 +108,16 @@ def make_workspace(folder: Path, rows: int) -> dict[str, Any]:
     }
     (folder / "spec.json").write_text(json.dumps(spec))
     return spec
+
+
+def write_declarations(folder: Path) -> None:
+    """A workspace over ``data/flights`` with the job ``late``."""
+    init_workspace(folder)
+    (folder / "contracts" / "flights_open.yaml").write_text(OPEN)
+    (folder / "policies" / "all.yaml").write_text(_POLICY)
+    entry = "name: flights_open\nurl: data/flights\nzone: historical\ncontract: contracts/flights_open.yaml\n"
+    (folder / "catalog" / "flights_open.yaml").write_text(entry)
+    (folder / "jobs" / "jobs.yaml").write_text(_JOB)
 
 
 def numbers_of(flights: pa.Table) -> dict[str, np.ndarray]:

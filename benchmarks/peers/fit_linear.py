@@ -25,9 +25,9 @@ def main() -> None:
 
     spec = json.loads(Path(sys.argv[1]).read_text())
     workspace = open_workspace(spec["workspace"])
-    shape = Shape(workers=1, threads=spec["cores"])
-    # what workers import is start-up, for everybody
-    cluster = ClusterFile(train=shape, config={"distributed.worker.preload": PRELOAD})
+    shape = Shape(workers=spec.get("workers", 1), threads=spec["cores"])
+    config = {"distributed.worker.preload": PRELOAD}  # what workers import is start-up, for everybody
+    cluster = ClusterFile(train=shape, config=config, memory_limit=spec.get("memory_limit", "auto"))
     found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", "late")
     tell(versions=versions("dask", "numpy", "numba", "pyarrow"))
     tell_phase("work")
@@ -45,7 +45,9 @@ def main() -> None:
         for column, weights in zip(encoder.categorical, model.categorical, strict=True)
     }
     names = ("distance", "hour", "weekday")  # in the order of the job's features
+    on_disk = [event["why"] for event in events if event["event"] == "parts_on_disk"]
     tell(
+        on_disk="".join(on_disk),
         seconds={"summarise": took["summarise"], "encode": took["encode"], "fit": took["fit logistic"]},
         model={
             "intercept": model.intercept,

@@ -23,7 +23,7 @@ from dataops.features.encoder import Encoded, Encoder
 from dataops.training.boosting_room import WorkerRoom
 from dataops.training.parts import EncodedPart, place_units
 
-HELD_SHARE = 0.3
+HELD_SHARE = 0.2
 """Of a worker's memory, how much of it parts may take: beside them are the process, and what is made of rows."""
 _FOLDER = "encoded-parts"
 _FLOAT = np.dtype(np.float32)
