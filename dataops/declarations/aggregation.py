@@ -12,7 +12,8 @@ from pydantic import AfterValidator
 from dataops.errors import InvalidInput, near_match
 
 _MEASURE = re.compile(r"([a-z]+)(?:\((.*)\))?", re.DOTALL)
-_COLUMN = re.compile(r'\s*(?:"([^"]+)"|([^\s,()"]+))\s*')
+_COLUMN = r'\s*(?:"([^"]+)"|([^\s,()"]+))\s*'
+_COLUMNS = re.compile(f"{_COLUMN}(?:,{_COLUMN})*")
 
 
 class Measure(StrEnum):
@@ -53,10 +54,9 @@ def parse_aggregation(text: str) -> Aggregation:
         hint = near_match(whole.group(1), list(Measure)) if whole else ""
         raise InvalidInput(f"expected one of {known}, with a column in brackets.{hint}")
     measure, inside = Measure(whole.group(1)), whole.group(2)
-    found = [_COLUMN.fullmatch(part) for part in inside.split(",")] if inside else []
-    if None in found:
+    if inside and not _COLUMNS.fullmatch(inside):
         raise InvalidInput('expected names of columns in the brackets; one with spaces stands in "..."')
-    names = [match.group(1) or match.group(2) for match in found if match]
+    names = [quoted or plain for quoted, plain in re.findall(_COLUMN, inside or "")]
     most, least = (2, 2) if measure is Measure.LAST else (1, 0 if measure is Measure.COUNT else 1)
     if not least <= len(names) <= most:
         what = "a column and the time that orders the rows" if measure is Measure.LAST else "one column"

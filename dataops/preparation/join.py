@@ -27,18 +27,11 @@ from dataops.engine.tasks import Task
 from dataops.engine.work import Work
 from dataops.errors import DataopsError, Integrity
 from dataops.preparation.exchange import Exchange, Step, Tally, require_conserved, total
+from dataops.preparation.join_context import JoinContext
+from dataops.preparation.join_groups import group_bucket, hand_on_groups
+from dataops.preparation.join_names import look_at_names, settle_bucket
 from dataops.preparation.join_plan import JoinPlan, join_declaration
-from dataops.preparation.join_tasks import (
-    JoinContext,
-    group_bucket,
-    hand_on_groups,
-    join_unit,
-    look_at_main,
-    look_at_names,
-    match_bucket,
-    read_joined,
-    settle_bucket,
-)
+from dataops.preparation.join_tasks import join_unit, look_at_main, match_bucket, read_joined
 from dataops.records import Record, merkle_root
 from dataops.storage.objects import open_store
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,14 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets import commit
+from dataops.datasets.garbage import find_garbage
 from dataops.datasets.snapshot import Manifest, read_snapshot
 from dataops.datasets.verify import verify_dataset
 from dataops.declarations.jobs import find_job
 from dataops.declarations.join import JoinJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, Integrity, InvalidInput
-from dataops.preparation import exchange, join, join_plan, join_tasks
+from dataops.preparation import exchange, join, join_groups, join_plan, join_tasks
 from dataops.preparation.join import run_join
 from dataops.preparation.join_plan import JoinPlan, plan_join
+from dataops.records import now_utc
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
@@ -390,6 +393,17 @@ class TestCrash:
 
         crash_points(attempt, at_least=3)
 
+    def test_what_is_left_is_garbage_once_nobody_goes_on(self, port: Workspace, tmp_path: Path) -> None:
+        plan, inputs = _plan(port, _job(port, "sailings"), **PARTED)
+        with patch.object(join, "publish", side_effect=Crash), pytest.raises(Crash):
+            self._run(plan, inputs, tmp_path, Here())
+        left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("exchange/*")}
+        assert left
+        store, files = open_store(str(tmp_path)), open_files(str(tmp_path))
+        for late, expected in ((timedelta(hours=1), set()), (timedelta(days=9), left)):
+            found = find_garbage(store, files, sign=lambda _run: None, grace=timedelta(days=7), at=now_utc() + late)
+            assert {one.path for garbage in found for one in garbage.files if "/exchange/" in one.path} == expected
+
     def test_goes_on_with_what_is_there(self, port: Workspace, tmp_path: Path) -> None:
         plan, inputs = _plan(port, _job(port, "sailings"), **PARTED)
         whole, again = Here(), Here()
@@ -412,6 +426,7 @@ class TestCrash:
         with (
             patch.object(exchange, "open_storage", opened),
             patch.object(join_tasks, "open_storage", opened),
+            patch.object(join_groups, "open_storage", opened),
             patch.object(join, "open_store", lambda _url: store),
         ):
             yield
