@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from dataops.errors import Compute, DataopsError
 from dataops.records import new_nonce
@@ -83,6 +85,9 @@ class Gang:
         self._names = {worker: f"{self.name}-{nonce}-{rank}" for rank, worker in enumerate(self.workers)}
         try:
             self._start()
+        except OSError as error:  # a worker that has just gone
+            self._end()
+            raise self._judge(error) from None
         except BaseException:
             self._end()
             raise
@@ -102,9 +107,6 @@ class Gang:
         Compute : the library failed.
         """
         answers = self._ask(partial(advance_rank, save=save), self._names, rounds)
-        failed = [answer for answer in answers.values() if isinstance(answer, BaseException)]
-        if failed:
-            self._raise(failed[0])
         return [answers[worker] for worker in self.workers]
 
     def release_parts(self) -> None:
@@ -143,26 +145,25 @@ class Gang:
                     pure=False,
                 )
             )
-        self._await(futures)
+        self._await(dict(zip(workers, futures, strict=True)))
 
-    def _await(self, futures: Sequence[Future[Any]]) -> None:
+    def _await(self, futures: Mapping[str, Future[Any]]) -> None:
         """Wait until all ranks are made."""
+        from distributed import wait
+
         paused_since: float | None = None
-        while any(future.status == "pending" for future in futures):
-            failed = [future for future in futures if future.status in ("error", "lost", "cancelled")]
-            if failed:
+        while any(future.status == "pending" for future in futures.values()):
+            if self._gone() or any(future.status not in ("pending", "finished") for future in futures.values()):
                 break
-            if gone := self._gone():
-                for future in futures:
-                    future.cancel()
-                raise WorkersLost(len(gone))
             paused_since = self._look_for_paused(paused_since)
-            time.sleep(POLL_SECONDS / 10)
-        for future in futures:
-            if future.status == "error":
-                self._raise(future.exception())
-            if future.status != "finished":
-                raise WorkersLost(max(1, len(self._gone())))
+            with suppress(TimeoutError), self.parts.client.as_current():  # wait() asks for the current client
+                wait(list(futures.values()), timeout=POLL_SECONDS)
+        if any(future.status != "finished" for future in futures.values()):
+            failed = [future.exception() for future in futures.values() if future.status == "error"]
+            self._give_up(
+                failed[0] if failed else None,
+                lambda: {worker for worker, future in futures.items() if future.status == "pending"},
+            )
 
     def _look_for_paused(self, since: float | None) -> float | None:
         """Since when a worker takes no tasks, for all of its memory is in use; None: all of them do."""
@@ -178,40 +179,57 @@ class Gang:
         return since or now
 
     def _ask(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
-        """The answer of each rank's worker to ``function(*given)``: a value, or the exception that it raised."""
+        """What each rank's worker answers to ``function(*given)``.
+
+        Raises
+        ------
+        WorkersLost, Compute : see `advance`; one that fails leaves the others waiting for it, so they are ended.
+        """
         answers: dict[str, Any] = {}
 
-        def ask() -> None:
+        def ask(worker: str) -> None:
             try:
-                answers.update(self.parts.client.run(function, *given, workers=self.workers, on_error="return"))
+                answers.update(self.parts.client.run(function, *given, workers=[worker]))
             except Exception as error:  # noqa: BLE001 - told to whoever waits
-                answers.update(dict.fromkeys(self.workers, error))
+                answers[worker] = error
 
-        asking = Thread(target=ask, daemon=True)
-        asking.start()
-        gone_since: float | None = None
-        asking.join(POLL_SECONDS)
-        while asking.is_alive():
-            if gone := self._gone():
-                gone_since = gone_since or time.monotonic()
-                if time.monotonic() - gone_since > GRACE_SECONDS:
-                    self._restart()
-                    raise WorkersLost(len(gone))
-            asking.join(POLL_SECONDS)
+        asking = {worker: Thread(target=ask, args=(worker,), daemon=True) for worker in self.workers}
+        for thread in asking.values():
+            thread.start()
+        while len(answers) < len(asking):
+            for thread in asking.values():
+                thread.join(POLL_SECONDS / len(asking))
+            if _failed(answers) or (len(answers) < len(asking) and self._gone()):
+                break
+        if failed := _failed(answers):
+            self._give_up(failed[0], lambda: asking.keys() - answers.keys())
+        if len(answers) < len(asking):
+            self._give_up(None, lambda: asking.keys() - answers.keys())
         return answers
 
-    def _raise(self, error: BaseException | None) -> None:
-        """Raise what a rank's failure comes to: a lost worker where there is one, else the failure."""
+    def _give_up(self, error: BaseException | None, busy: Callable[[], AbstractSet[str]]) -> NoReturn:
+        """Raise what a rank's `error` comes to, once no rank is `busy` any more."""
+        found = self._judge(error)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline and busy() - self._gone():
+            time.sleep(POLL_SECONDS)
+        if left := sorted(busy() - self._gone()):
+            self._restart(left)
+        raise found
+
+    def _judge(self, error: BaseException | None) -> Exception:
+        """What a rank's failure is: lost workers where there are some, else ours, or the library's."""
         if isinstance(error, DataopsError):
-            raise error
+            return error
         deadline = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < deadline:  # the scheduler may not have seen yet that a worker is gone
             if gone := self._gone() or self._silent():
-                raise WorkersLost(len(gone))
-            if not isinstance(error, OSError):
+                return WorkersLost(len(gone))
+            if error is not None and not isinstance(error, OSError):
                 break
             time.sleep(POLL_SECONDS)
-        raise Compute(f"{self.name} failed with {type(error).__name__}; the workers' logs say where")
+        what = "no answer" if error is None else type(error).__name__
+        return Compute(f"{self.name} failed with {what}; the workers' logs say where")
 
     def _gone(self) -> set[str]:
         """Workers that the scheduler has dropped."""
@@ -222,12 +240,11 @@ class Gang:
         answers = self.parts.client.run(_answer, workers=self.workers, on_error="return")
         return {worker for worker, answer in answers.items() if answer is not True}
 
-    def _restart(self) -> None:
-        """End the ranks that are left with their workers, since they may wait for a rank that is gone, for ever."""
-        left = [worker for worker in self.workers if worker not in self._gone()]
-        _log.info("%s: %d workers are started again, since another was lost", self.name, len(left))
+    def _restart(self, workers: Sequence[str]) -> None:
+        """End ranks with their workers, since they wait for a rank that is gone, for ever."""
+        _log.info("%s: %d workers are started again, since another was lost", self.name, len(workers))
         try:
-            self.parts.client.restart_workers(left, timeout=RESTART_SECONDS, raise_for_error=False)
+            self.parts.client.restart_workers(list(workers), timeout=RESTART_SECONDS, raise_for_error=False)
         except Exception as error:  # noqa: BLE001 - workers without a nanny; theirs is whoever started them
             _log.warning("%s: workers can't be started again here (%s)", self.name, type(error).__name__)
 
@@ -239,6 +256,10 @@ class Gang:
         client.run(end_rank, self._names, workers=there, on_error="ignore")
         kept = [worker for worker in there if worker in self._kept]
         client.run(turn_output_back, self._kept, workers=kept, on_error="ignore")
+
+
+def _failed(answers: Mapping[str, Any]) -> list[BaseException]:
+    return [answer for answer in list(answers.values()) if isinstance(answer, BaseException)]
 
 
 def _answer() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
@@ -20,6 +21,7 @@ Place = Callable[..., PartsOnCluster]
 @pytest.fixture(scope="session")
 def second_cluster() -> Iterator[Client]:
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),  # as in `engine.connect`, rule 5
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as started,
         Client(started, set_as_default=False) as client,
     ):

@@ -11,7 +11,7 @@ from xgboost import Booster, DMatrix, QuantileDMatrix, train
 
 from dataops.errors import Compute, InvalidInput
 from dataops.models.predictor import load_predictor
-from dataops.training import boosting, boosting_rounds
+from dataops.training import boosting, boosting_gang, boosting_rounds
 from dataops.training.boosting import XGBOOST, BoostingTrainer, XgboostRank, fit_xgboost
 from dataops.training.boosting_gang import Gang
 from dataops.training.fitting import Fitting
@@ -195,3 +195,48 @@ def test_parts_that_were_released_are_made_again_where_a_worker_is_killed(
     assert len(made) == 1
     assert all(future.status == "cancelled" for future in (*parts.futures, *made[0].futures))
     assert auc(model, held_out) > 0.7
+
+
+def test_a_worker_killed_while_ranks_are_made_leaves_no_rank_waiting(
+    mortal_cluster, units, place, held_out, monkeypatch, tmp_path
+):
+    mark = tmp_path / "killed"
+
+    class Killing(XgboostRank):
+        def __init__(self, seat, order, parts):
+            if seat.rank == 0:
+                try:
+                    mark.touch(exist_ok=False)
+                except FileExistsError:
+                    pass
+                else:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            super().__init__(seat, order, parts)
+
+    monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Killing))
+    model = fit_xgboost(place(mortal_cluster, units), FEW, 0)
+    assert mark.exists()
+    assert auc(model, held_out) > 0.7
+
+
+@pytest.mark.parametrize("where", ["made", "asked"])
+def test_one_rank_that_fails_leaves_no_other_waiting(mortal_cluster, units, place, held_out, monkeypatch, where):
+    class Failing(XgboostRank):
+        def __init__(self, seat, order, parts):
+            if where == "made" and seat.rank == 1:
+                raise MemoryError
+            super().__init__(seat, order, parts)
+
+        def advance(self, rounds, *, save):
+            if self._rank == 1:
+                raise MemoryError
+            return super().advance(rounds, save=save)
+
+    monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Failing))
+    with pytest.raises(Compute, match="xgboost failed with MemoryError"):
+        fit_xgboost(place(mortal_cluster, units), FEW, 0)
+    monkeypatch.setattr(boosting, "XGBOOST", XGBOOST)
+    mortal_cluster.wait_for_workers(2, timeout=60)
+    assert auc(fit_xgboost(place(mortal_cluster, units), FEW, 0), held_out) > 0.7
