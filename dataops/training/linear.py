@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataops.models.linear import LinearModel
+from dataops.training.fitting import Fitting
 from dataops.training.linear_layout import Coordinates, Layout, Vector
 from dataops.training.linear_look import Look, look_at, merge_looks
 from dataops.training.linear_losses import Loss
@@ -104,6 +105,13 @@ def fit_linear(parts: PartsOnCluster, wanted: Wanted) -> LinearFit:
         evaluations=passes.count,
         converged=found.converged,
     )
+
+
+def tell_fit(trainer: str, fitting: Fitting, fitted: LinearFit) -> None:
+    """The run knows how the search ended."""
+    fitting.facts.update({"passes": fitted.evaluations, "converged": fitted.converged})
+    if not fitted.converged:
+        fitting.say(f"  {trainer}: not converged after {fitted.iterations} iterations; raise max_iter or tol")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

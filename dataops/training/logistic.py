@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from dataops.models.predictor import LINEAR
-from dataops.training.linear import LinearFit, Wanted, fit_linear
+from dataops.training.linear import LinearFit, Wanted, fit_linear, tell_fit
 from dataops.training.linear_losses import LOGISTIC
 from dataops.training.parts import PartsOnCluster
 from dataops.training.trainers import Parameter, number, one_of, parse_params, whole
@@ -19,8 +18,6 @@ PARAMETERS = {
     "max_iter": Parameter(default=200, parse=whole(1, 100_000)),
     "tol": Parameter(default=1e-5, parse=number(0, 1, above=True)),
 }
-
-_log = logging.getLogger(__name__)
 
 
 class LogisticTrainer:
@@ -39,8 +36,7 @@ class LogisticTrainer:
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:  # noqa: ARG002 - nothing here is drawn
         """The format ``linear-json/1`` and the model's bytes."""
         fitted = fit_logistic(parts, params)
-        if not fitted.converged:
-            _log.warning("logistic: not converged after %d iterations; raise max_iter or tol", fitted.iterations)
+        tell_fit("logistic", parts.fitting, fitted)
         return LINEAR, fitted.model.to_bytes()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dataops.declarations.metrics import Task
 from dataops.models.predictor import LINKED
-from dataops.training.linear import LinearFit, Wanted, fit_linear
+from dataops.training.linear import LinearFit, Wanted, fit_linear, tell_fit
 from dataops.training.linear_regressions import POISSON, SQUARED, Regression
 from dataops.training.parts import PartsOnCluster
 from dataops.training.trainers import Parameter, number, parse_params, whole
@@ -20,13 +19,12 @@ PARAMETERS = {
     "tol": Parameter(default=1e-5, parse=number(0, 1, above=True)),
 }
 
-_log = logging.getLogger(__name__)
-
 
 class _LinearTrainer:
     """Parameters: `l2` and `l1` (penalties), `max_iter`, `tol` (largest scaled gradient at the end)."""
 
     tasks: ClassVar[frozenset[Task]] = frozenset({Task.REGRESSION})
+    streams = True
     name: ClassVar[str]
     regression: ClassVar[Regression]
 
@@ -37,8 +35,7 @@ class _LinearTrainer:
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:  # noqa: ARG002 - nothing here is drawn
         """The format ``linear-json/2`` and the model's bytes."""
         fitted = fit_regression(self.name, self.regression, parts, params)
-        if not fitted.converged:
-            _log.warning("%s: not converged after %d iterations; raise max_iter or tol", self.name, fitted.iterations)
+        tell_fit(self.name, parts.fitting, fitted)
         return LINKED, fitted.model.to_bytes()
 
 

@@ -13,6 +13,7 @@ from dataops.errors import InvalidInput
 from dataops.features.encoder import Encoded, Encoder, NumericColumn
 from dataops.models.predictor import load_predictor
 from dataops.training import linear, linear_passes
+from dataops.training.fitting import Fitting
 from dataops.training.linear_layout import Layout
 from dataops.training.logistic import LogisticTrainer, fit_logistic
 from dataops.training.parts import EncodedPart
@@ -258,9 +259,12 @@ def test_infinite_features_are_refused_by_name(cluster, make_part, place):
         fit_logistic(place(cluster, [part]), {})
 
 
-def test_a_search_that_is_cut_short_says_so(cluster, units, place, caplog):
-    LogisticTrainer().fit(place(cluster, units), {"max_iter": 1}, seed=0)
-    assert "not converged after 1 iterations" in caplog.text
+def test_a_search_that_is_cut_short_says_so(cluster, units, place):
+    said: list[str] = []
+    parts = replace(place(cluster, units), fitting=Fitting(say=said.append))
+    LogisticTrainer().fit(parts, {"max_iter": 1}, seed=0)
+    assert said == ["  logistic: not converged after 1 iterations; raise max_iter or tol"]
+    assert parts.fitting.facts == {"passes": 2, "converged": False}
 
 
 def test_wrong_parameters_are_said_at_once():
