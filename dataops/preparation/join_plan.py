@@ -117,7 +117,7 @@ def plan_join(job: JoinJob, inputs: Mapping[str, GovernedInput], *, where: str) 
     given.require_columns([*kept, *main_keys, *first, *counted], where=where)
     _require_named(job.deduplicate, available, given, f"{where}: deduplicate")
     _require_discrete(job.group_by, available, given, f"{where}: group_by")
-    buckets = _buckets(others, job)
+    buckets = _buckets(others, job, totals(given.units)[0])
     joins = tuple(
         _joined(join, place, given, other, bucket, where)
         for place, (join, other, bucket) in enumerate(zip(job.joins, others, buckets, strict=True))
@@ -152,15 +152,18 @@ def _main_columns(join: Join) -> tuple[str, ...]:
     return (*join.on, *([join.asof.at] if join.asof else []))
 
 
-def _buckets(others: Sequence[GovernedInput], job: JoinJob) -> list[int]:
-    """For each join through how many buckets it goes; the smallest datasets are given to every worker, as they fit."""
+def _buckets(others: Sequence[GovernedInput], job: JoinJob, main_rows: int) -> list[int]:
+    """For each join through how many buckets it goes; the smallest datasets are given to every worker, as they fit.
+
+    A bucket holds a share of the dataset, and of the keys of the main input's rows.
+    """
     sizes = [_share(given, totals(given.units)[1], _read(join)) for join, given in zip(job.joins, others, strict=True)]
     found, left = [0] * len(sizes), GIVEN_BYTES
     for place in sorted(range(len(sizes)), key=lambda place: sizes[place]):
         if sizes[place] <= left:
             left -= sizes[place]
         else:
-            rows = totals(others[place].units)[0]
+            rows = max(main_rows, totals(others[place].units)[0])
             found[place] = max(1, -(-sizes[place] // BUCKET_BYTES), -(-rows // BUCKET_ROWS))
     return found
 
