@@ -207,6 +207,13 @@ def job_files() -> str:
         "known target are left out and counted. A slice of fewer than 20 rows has no figures. A pseudonym can't be a "
         "feature.",
         "### Parameters of `logistic`",
+        "The least sum of weighted log losses plus `l2 / 2` times the squares and `l1` times the sizes of all "
+        "coefficients but the intercept: `LogisticRegression(C=1 / l2)` of scikit-learn, and with `l1` its elastic net "
+        "of `C = 1 / (l1 + l2)` and `l1_ratio = l1 / (l1 + l2)`. A category has a coefficient for each code, which is "
+        "one-hot without a wide matrix. `balanced` makes both classes weigh the same. `tol` is the largest slope at "
+        "the end, in coordinates that have no unit; a search that `max_iter` cuts short is said to be, and its "
+        "version's lineage says so too. Where encoded rows would take more than a fifth of a worker's memory, they lie "
+        "on its disk, unless another trainer of the job needs them in memory.",
         *_parameters(logistic.PARAMETERS),
         "### Parameters of `xgboost`",
         "Objective (`binary:logistic`) and tree method (`hist`) are fixed. Where no default stands here, XGBoost's own "
