@@ -10,8 +10,8 @@ import pytest
 
 from dataops.engine.connect import Connection
 from dataops.errors import Compute
-from dataops.training import boosting, boosting_room, boosting_rounds, candidates
-from dataops.training.boosting import XGBOOST, XgboostRank
+from dataops.training import boosting, boosting_room, boosting_rounds, candidates, spilled
+from dataops.training.boosting import XgboostRank
 from tests.line.people import make_workspace
 from tests.line.running import Line
 
@@ -79,7 +79,24 @@ def test_what_is_needed_and_how_far_it_came_is_shown_and_kept(cluster, line_of, 
     assert f"12 of 12 rounds, loss {told[-1]['loss']:.4f}" in said
     boosted, logistic = lineages(line, outcome)
     assert boosted["fit"] == {"rounds": 12}
-    assert "fit" not in logistic
+    assert logistic["fit"]["converged"] is True
+    assert 2 <= logistic["fit"]["passes"] <= 12
+
+
+def test_parts_that_memory_cant_hold_lie_on_disks_where_all_trainers_stream(cluster, line_of, monkeypatch):
+    line = line_of(cluster, "{trainer: logistic}")
+    [in_memory] = line.run("wealth").state.result["versions"]
+    monkeypatch.setattr(spilled, "HELD_SHARE", 0.0)
+    outcome = line.run("wealth", again=True)
+    [on_disk] = outcome.state.result["versions"]
+    [told] = events(outcome, "parts_on_disk")
+    assert "they lie on the workers' disks" in told["why"]
+    assert told["why"] in line.said.getvalue()
+    models = [line.workspace.registry.read("wealth", one["version"]).package.model for one in (in_memory, on_disk)]
+    assert models[0] == models[1]
+    both = JOBS.replace("CANDIDATES", "{trainer: logistic}, " + PLAIN)
+    (line.folder / "jobs" / "people.yaml").write_text(both)
+    assert not events(line.run("wealth"), "parts_on_disk")
 
 
 def test_what_cannot_fit_is_refused_before_a_row_is_encoded(cluster, line_of, monkeypatch):
@@ -110,7 +127,8 @@ def test_a_worker_killed_during_the_fit_of_a_job_costs_no_round_that_was_kept(
     monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)
     line = line_of(mortal_cluster, PLAIN)
     undisturbed = line.run("wealth")
-    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Killing))
+    boost = boosting_rounds.boost
+    monkeypatch.setattr(boosting, "boost", lambda library, *given: boost(replace(library, rank=Killing), *given))
     disturbed = line.run("wealth", again=True)
     assert mark.exists()
     assert "workers lost in attempt 1 of 3, after round 6" in caplog.text
