@@ -12,7 +12,7 @@ from xgboost import Booster, DMatrix, QuantileDMatrix, train
 from dataops.errors import Compute, InvalidInput
 from dataops.models.predictor import load_predictor
 from dataops.training import boosting, boosting_gang, boosting_rounds
-from dataops.training.boosting import XGBOOST, BoostingTrainer, XgboostRank, fit_xgboost
+from dataops.training.boosting import BoostingTrainer, XgboostRank, fit_xgboost
 from dataops.training.boosting_gang import Gang
 from dataops.training.fitting import Fitting
 
@@ -27,6 +27,12 @@ def units(make_part):
 @pytest.fixture(scope="module")
 def held_out(make_part):
     return make_part(100, 4000)
+
+
+def ranks_of(monkeypatch, kind) -> None:
+    """Fits take ranks of this kind from now on."""
+    boost = boosting_rounds.boost
+    monkeypatch.setattr(boosting, "boost", lambda library, *given: boost(replace(library, rank=kind), *given))
 
 
 def auc(model: bytes, part) -> float:
@@ -137,7 +143,7 @@ def test_a_failure_with_all_workers_alive_is_not_tried_again(cluster, units, pla
                 file.write("x")
             raise RuntimeError("a value of a row")
 
-    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Failing))
+    ranks_of(monkeypatch, Failing)
     with pytest.raises(Compute, match="xgboost failed with RuntimeError") as refused:
         fit_xgboost(place(cluster, units), FEW, 0)
     assert tried.read_text() == "xx"  # once on each worker
@@ -162,7 +168,7 @@ def killing(mark, *, after):
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().advance(rounds, save=save)
 
-    return replace(XGBOOST, rank=Killing)
+    return Killing
 
 
 @pytest.mark.parametrize("after", [0, 5])
@@ -170,7 +176,7 @@ def test_a_fit_goes_on_from_the_last_round_where_a_worker_is_killed(
     mortal_cluster, units, place, held_out, monkeypatch, tmp_path, caplog, after
 ):
     undisturbed = fit_xgboost(place(mortal_cluster, units), FEW, 0)
-    monkeypatch.setattr(boosting, "XGBOOST", killing(tmp_path / "killed", after=after))
+    ranks_of(monkeypatch, killing(tmp_path / "killed", after=after))
     monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)  # so that each round is kept
     disturbed = fit_xgboost(place(mortal_cluster, units, workers=[0, 1, 0, 1, 0, 1]), FEW, 0)
     assert (tmp_path / "killed").exists()
@@ -190,7 +196,7 @@ def test_parts_that_were_released_are_made_again_where_a_worker_is_killed(
         made.append(place(mortal_cluster, units))
         return made[-1].futures
 
-    monkeypatch.setattr(boosting, "XGBOOST", killing(tmp_path / "killed", after=1))
+    ranks_of(monkeypatch, killing(tmp_path / "killed", after=1))
     model = fit_xgboost(replace(parts, fitting=Fitting(last_use=True, again=again)), FEW, 0)
     assert len(made) == 1
     assert all(future.status == "cancelled" for future in (*parts.futures, *made[0].futures))
@@ -214,7 +220,7 @@ def test_a_worker_killed_while_ranks_are_made_leaves_no_rank_waiting(
             super().__init__(seat, order, parts)
 
     monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 1.0)
-    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Killing))
+    ranks_of(monkeypatch, Killing)
     model = fit_xgboost(place(mortal_cluster, units), FEW, 0)
     assert mark.exists()
     assert auc(model, held_out) > 0.7
@@ -234,9 +240,9 @@ def test_one_rank_that_fails_leaves_no_other_waiting(mortal_cluster, units, plac
             return super().advance(rounds, save=save)
 
     monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 1.0)
-    monkeypatch.setattr(boosting, "XGBOOST", replace(XGBOOST, rank=Failing))
+    ranks_of(monkeypatch, Failing)
     with pytest.raises(Compute, match="xgboost failed with MemoryError"):
         fit_xgboost(place(mortal_cluster, units), FEW, 0)
-    monkeypatch.setattr(boosting, "XGBOOST", XGBOOST)
+    ranks_of(monkeypatch, XgboostRank)
     mortal_cluster.wait_for_workers(2, timeout=60)
     assert auc(fit_xgboost(place(mortal_cluster, units), FEW, 0), held_out) > 0.7

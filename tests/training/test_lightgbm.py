@@ -14,7 +14,7 @@ from dataops.errors import Compute, InvalidInput
 from dataops.models.lightgbm import read_text
 from dataops.models.predictor import load_predictor
 from dataops.training import boosting_rounds, lightgbm
-from dataops.training.lightgbm import LIBRARY, LightGbmRank, LightGbmTrainer, cut_trees, fit_lightgbm, join_trees
+from dataops.training.lightgbm import LightGbmRank, LightGbmTrainer, cut_trees, fit_lightgbm, join_trees
 from dataops.training.trainers import load_trainer
 
 FEW = {"rounds": 20, "num_leaves": 8}
@@ -140,7 +140,8 @@ def test_a_fit_goes_on_from_the_last_round_where_a_worker_is_killed(
             return super().advance(rounds, save=save)
 
     undisturbed = fit_lightgbm(place(mortal_cluster, units), FEW, 0)
-    monkeypatch.setattr(lightgbm, "LIBRARY", replace(LIBRARY, rank=Killing))
+    boost = boosting_rounds.boost
+    monkeypatch.setattr(lightgbm, "boost", lambda library, *given: boost(replace(library, rank=Killing), *given))
     monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)  # so that each round is kept
     disturbed = fit_lightgbm(place(mortal_cluster, units), FEW, 0)
     assert mark.exists()
