@@ -40,7 +40,7 @@ from dataops.settings import (
     WORKSPACE_VARIABLE,
     Settings,
 )
-from dataops.training import boosting, logistic
+from dataops.training import boosting, lightgbm, logistic
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 WIDTH = 100
@@ -195,8 +195,9 @@ def job_files() -> str:
         "The rows of `input` come out in their order. Each dataset is read under a grant of its own, for its purpose; "
         "keys and times must be masked alike on both sides, and be whole numbers, text, dates or times. A column that "
         "is added carries the classifications of the keys and times that found it beside its own. With `as_known` a "
-        "row is seen from the later of its time and its recording on; one without either is never seen. What a join "
-        "makes is the raw data of a prepare job: a model carries no join, so new data goes through one as well.",
+        "row is seen from the later of its time and its recording on; one without either is never seen. A row that "
+        "finds nothing has no value in any column that a join adds, also where it counts. What a join makes is the raw "
+        "data of a prepare job: a model carries no join, so new data goes through one as well.",
         _example("yaml", JOIN_EXAMPLE),
         "## train",
         *_model(TrainJob),
@@ -217,8 +218,15 @@ def job_files() -> str:
         *_parameters(logistic.PARAMETERS),
         "### Parameters of `xgboost`",
         "Objective (`binary:logistic`) and tree method (`hist`) are fixed. Where no default stands here, XGBoost's own "
-        "holds.",
+        "holds. With `early_stopping` a fit ends when the loss on the share `held_out` of the training rows hasn't "
+        "fallen for so many rounds, and keeps the rounds up to its least; which rows those are depends on file and "
+        "place alone, and the version's lineage says how many rounds were trained and kept. `balanced` makes both "
+        "classes count the same. Weights are scaled to a mean of 1.",
         *_parameters(boosting.PARAMETERS),
+        "### Parameters of `lightgbm`",
+        "Needs `pip install 'dataops[lightgbm]'`, on the workers too. Objective (`binary`) and method (histograms by "
+        "row) are fixed, where no default stands LightGBM's own holds. The first six mean what they do for `xgboost`.",
+        *_parameters(lightgbm.PARAMETERS),
         _example("yaml", TRAIN_EXAMPLE),
         "## rescore",
         *_model(RescoreJob),
