@@ -46,8 +46,10 @@ def main() -> None:
     }
     names = ("distance", "hour", "weekday")  # in the order of the job's features
     on_disk = [event["why"] for event in events if event["event"] == "parts_on_disk"]
+    lineage = workspace.registry.read_manifest("late", version["version"]).lineage
     tell(
         on_disk="".join(on_disk),
+        passes=lineage["fit"]["passes"],
         seconds={"summarise": took["summarise"], "encode": took["encode"], "fit": took["fit logistic"]},
         model={
             "intercept": model.intercept,
