@@ -40,7 +40,7 @@ from dataops.settings import (
     WORKSPACE_VARIABLE,
     Settings,
 )
-from dataops.training import boosting, lightgbm, logistic
+from dataops.training import boosting, incremental, lightgbm, logistic, sampled, sklearn_estimators
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 WIDTH = 100
@@ -227,6 +227,21 @@ def job_files() -> str:
         "Needs `pip install 'dataops[lightgbm]'`, on the workers too. Objective (`binary`) and method (histograms by "
         "row) are fixed, where no default stands LightGBM's own holds. The first six mean what they do for `xgboost`.",
         *_parameters(lightgbm.PARAMETERS),
+        "### Parameters of `incremental`",
+        "Needs `pip install 'dataops[skops]'`, on the workers too, as `sklearn` does. An estimator of scikit-learn "
+        "learns from one unit after another, `epochs` times from each, on whatever worker holds it: one worker at a "
+        "time, but for any number of rows, and equal to the bit for any number of workers. Rows of a unit come in an "
+        "order drawn from the job's seed. `scale` brings every column to mean 0 and deviation 1 in front of the "
+        "estimator. It sees the code of a category as a number: encode categories by `target`, `frequency` or `hash` "
+        "where that means little. With `balanced` both classes weigh the same.",
+        *_estimators(sklearn_estimators.BY_PARTS, incremental.PARAMETERS),
+        "### Parameters of `sklearn`",
+        "An estimator of scikit-learn is fitted by itself on one worker, on `rows` of the training rows. Which rows "
+        "these are depends on file and place alone: they are the same for any cluster, and for all candidates of a "
+        "job. What it needs of memory is told before it starts, and refused where it can't be had. Where no default "
+        "stands here, scikit-learn's own is null. Trees keep 5 rows in a leaf unless told otherwise: a leaf of one row "
+        "would hold that row's target. The rest is as for `incremental`.",
+        *_estimators(sklearn_estimators.ON_A_SAMPLE, sampled.PARAMETERS),
         _example("yaml", TRAIN_EXAMPLE),
         "## rescore",
         *_model(RescoreJob),
@@ -464,9 +479,27 @@ def _meaning(field: FieldInfo) -> str:
 
 def _parameters(known: Mapping[str, Any]) -> Iterator[str]:
     rows = [
-        (f"`{name}`", _expected(one), "" if one.default is None else f"`{one.default}`") for name, one in known.items()
+        (f"`{name}`", _expected(one), "" if one.default is None else f"`{_as_written(one.default)}`")
+        for name, one in known.items()
     ]
     yield from _table(("parameter", "value", "default"), rows)
+
+
+def _estimators(known: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
+    """The estimators of a trainer of scikit-learn, each with all that a job may set."""
+    yield f"`estimator`, required: {_and([f'`{name}`' for name in known])}."
+    yield from _parameters(ours)
+    for name, one in known.items():
+        yield f"With `estimator: {name}` (`{one.kind}`):"
+        yield from _parameters(one.known())
+
+
+def _as_written(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _and(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]])
 
 
 def _expected(parameter: Any) -> str:

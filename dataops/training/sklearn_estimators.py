@@ -106,9 +106,11 @@ def share_or(*words: str | None) -> Callable[[Any], Any]:
     share, word = number(0, 1, above=True), one_of(*words)
 
     def parse(value: Any) -> Any:
-        if value is None or isinstance(value, str):
-            return word(value)
-        return share(value)
+        try:
+            return word(value) if value is None or isinstance(value, str) else share(value)
+        except ValueError:
+            names = ", ".join("null" if one is None else one for one in words)
+            raise ValueError(f"a number above 0 to 1, or one of {names}") from None
 
     return parse
 
