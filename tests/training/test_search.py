@@ -1,0 +1,174 @@
+"""Searches on a cluster: which rows trials see, what becomes of bad and failing ones, going on after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from distributed import Client
+
+from dataops.declarations.metrics import Metric
+from dataops.declarations.search import Search
+from dataops.errors import AccessDenied, Compute, InvalidInput
+from dataops.storage.objects import MemoryStore, Store
+from dataops.training import search as searching
+from dataops.training.boosting import BoostingTrainer
+from dataops.training.groups import GROUPS
+from dataops.training.logistic import LogisticTrainer
+from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts
+from dataops.training.search import HELD_OUT, Searched, Searching
+from dataops.training.search_trials import Trial, TrialEnd, TrialLog, fold
+
+PENALTIES = {"l2": {"one_of": [1e-3, 1.0, 1e6]}}
+
+
+@pytest.fixture
+def parts(cluster: Client, place, make_part) -> PartsOnCluster:
+    made = [make_part(seed, 400) for seed in range(4)]
+    grouped = [replace(part, groups=(np.arange(400) % GROUPS).astype(np.uint8)) for part in made]
+    placed: PartsOnCluster = place(cluster, grouped)
+    return placed
+
+
+@dataclass(kw_only=True)
+class Watched:
+    """The logistic trainer; `before` is called with the parameters before each fit, and may raise."""
+
+    before: Callable[[Mapping[str, Any]], None] = lambda _: None
+    tried: list[Any] = field(default_factory=list)
+    seen: list[set[int]] = field(default_factory=list)
+
+    def require_params(self, params: Mapping[str, Any]) -> None:
+        LogisticTrainer().require_params(params)
+
+    def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
+        self.tried.append(params["l2"])
+        self.seen.append(set().union(*map_parts(parts, _groups_of)))
+        self.before(params)
+        return LogisticTrainer().fit(parts, params, seed)
+
+
+def _groups_of(part: EncodedPart, _argument: None) -> set[int]:
+    return set() if part.groups is None else set(part.groups.tolist())
+
+
+def run(parts: PartsOnCluster, search: Search, trainer: Any, store: Store | None = None, **how: Any) -> Searched:
+    told: list[str] = []
+    given = {"params": {}, "metric": Metric.LOG_LOSS, "seed": 1, "least": 1, **how}
+    log = TrialLog(store or MemoryStore(), "run", "one")
+    return Searching(search=search, trainer=trainer, log=log, tell=lambda text, *_: told.append(text), **given).run(
+        parts
+    )
+
+
+def ends(trials: Sequence[Trial]) -> list[str]:
+    return [str(one.end) for one in trials]
+
+
+def test_trials_learn_from_other_rows_than_they_are_judged_on(parts, monkeypatch):
+    judged: list[set[int]] = []
+    evaluate = searching.evaluate_on_cluster
+
+    def watched(to_judge: PartsOnCluster, *arguments: Any, **how: Any) -> Any:
+        judged.append(set().union(*map_parts(to_judge, _groups_of)))
+        assert sum(to_judge.rows) == sum(map_parts(to_judge, lambda part, _: part.rows))
+        return evaluate(to_judge, *arguments, **how)
+
+    monkeypatch.setattr(searching, "evaluate_on_cluster", watched)
+    trainer = Watched()
+    found = run(parts, Search(method="grid", space=PENALTIES), trainer)
+    assert trainer.tried == [1e-3, 1.0, 1e6]
+    assert trainer.seen == [set(range(HELD_OUT, GROUPS))] * 3
+    assert judged == [set(range(HELD_OUT))] * 3
+    assert found.params == {"l2": found.best.params["l2"]}
+    assert found.best.figure == min(one.figure for one in found.trials if one.figure is not None)
+    assert found.best.params["l2"] < 1e6
+
+
+def test_the_best_is_the_highest_where_more_is_better(parts):
+    found = run(parts, Search(method="grid", space=PENALTIES), Watched(), metric=Metric.ROC_AUC)
+    assert found.best.figure == max(one.figure for one in found.trials if one.figure is not None)
+
+
+def test_a_trial_that_fails_is_kept_with_why_and_the_search_goes_on(parts):
+    def fail(params: Mapping[str, Any]) -> None:
+        if params["l2"] == 1.0:
+            raise Compute("out of luck")
+
+    found = run(parts, Search(method="grid", space=PENALTIES), Watched(before=fail))
+    assert ends(found.trials) == ["done", "failed", "done"]
+    assert [one.why for one in found.trials] == [None, "out of luck", None]
+    assert found.lineage()["trials"] == {"done": 2, "pruned": 0, "failed": 1}
+
+
+def test_a_search_of_which_no_trial_comes_to_a_figure_fails_and_says_why(parts):
+    def fail(_: Mapping[str, Any]) -> None:
+        raise InvalidInput("never")
+
+    with pytest.raises(Compute, match="none of 3 trials came to a figure; the last one: never"):
+        run(parts, Search(method="grid", space=PENALTIES), Watched(before=fail))
+
+
+def test_what_the_policies_show_no_figures_about_ends_the_search(parts):
+    with pytest.raises(AccessDenied):
+        run(parts, Search(method="grid", space=PENALTIES), Watched(), least=10_000)
+
+
+def test_no_trial_begins_once_the_time_is_over(parts):
+    found = run(parts, Search(trials=5, seconds=1e-6, space={"l2": {"log": [0.1, 1]}}), Watched())
+    assert len(found.trials) == 1
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_search_that_died_goes_on_with_the_trials_it_had(parts, method):
+    search = Search(method=method, trials=5, space={"l2": {"log": [1e-3, 1e3]}})
+    whole = Watched()
+    expected = run(parts, search, whole)
+    store, left = MemoryStore(), [2]
+
+    def die(_: Mapping[str, Any]) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+
+    first, second = Watched(before=die), Watched()
+    with pytest.raises(KeyboardInterrupt):
+        run(parts, search, first, store)
+    found = run(parts, search, second, store)
+    assert first.tried + second.tried[1:] == whole.tried
+    assert second.tried == whole.tried[2:]
+    assert [(one.params, one.figure) for one in found.trials] == [(one.params, one.figure) for one in expected.trials]
+    again = Watched()
+    assert run(parts, search, again, store).best.number == expected.best.number
+    assert again.tried == []
+
+
+@pytest.mark.parametrize("pruner", ["asha", "hyperband"])
+def test_bad_trials_of_boosting_end_early(parts, pruner):
+    search = Search(
+        method="grid", pruner=pruner, space={"learning_rate": {"one_of": [0.3, 0.25, 1e-4, 1e-5, 1e-6, 0.2]}}
+    )
+    store = MemoryStore()
+    found = run(parts, search, BoostingTrainer(), store, params={"rounds": 54, "max_depth": 2})
+    pruned = {one.params["learning_rate"] for one in found.trials if one.end is TrialEnd.PRUNED}
+    assert pruned
+    assert pruned <= {1e-4, 1e-5, 1e-6, 0.2, 0.25}
+    assert found.best.params["learning_rate"] >= 0.2
+    assert list(found.best.curve) == [2, 6, 18, 54]
+    assert all(max(one.curve) < 54 for one in found.trials if one.end is TrialEnd.PRUNED)
+    trials: dict[int, Trial] = {}
+    for event in TrialLog(store, "run", "one").read():
+        fold(trials, event)
+    assert [one.record() for one in trials.values()] == [one.record() for one in found.trials]
+
+
+def test_a_boosted_trial_is_the_fit_on_the_rows_that_are_not_held_out(parts):
+    """What is judged is a model that never saw the rows: the one of a fit that was given the others alone."""
+    kept = searching._side(parts, held_out=False)
+    alone = BoostingTrainer().fit(kept, {"rounds": 5}, 1)
+    held_out = replace(parts, fitting=replace(parts.fitting, held_out=HELD_OUT))
+    assert BoostingTrainer().fit(held_out, {"rounds": 5}, 1) == alone
+    assert BoostingTrainer().fit(parts, {"rounds": 5}, 1) != alone
