@@ -14,7 +14,7 @@ import click
 from dataops.cli.errors import errors
 from dataops.cli.explained import print_explained
 from dataops.cli.options import json_option, running_options, workspace_option
-from dataops.cli.outcome import print_outcome, state_facts, state_record
+from dataops.cli.outcome import print_outcome, print_searches, state_facts, state_record
 from dataops.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def show(run_id: str, *, workspace: str | None, as_json: bool) -> None:
         print_json(state_record(state))
         return
     print_facts(state_facts(state))
+    print_searches(state.result)
 
 
 @job.command()

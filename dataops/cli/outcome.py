@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dataops.cli.explained import count
-from dataops.cli.output import headline, print_facts, print_json
+from dataops.cli.output import headline, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from dataops.runs.execute import Outcome
@@ -87,7 +88,29 @@ def _facts_of_outcome(result: Mapping[str, Any]) -> dict[str, object]:
             f"{version['candidate']}: {figures}",
         )
         facts[name] = f"{facts[name]}; {told}" if name in facts else told  # champion of some rows, challenger of others
+    for candidate, search in sorted(result.get("searches", {}).items()):
+        best = next(one for one in search["trials"] if one["trial"] == search["best"])
+        params = ", ".join(f"{name} {json.dumps(value)}" for name, value in best["params"].items())
+        facts[f"search, {candidate}"] = f"{params}: the best of {count(len(search['trials']), 'trial')}"
     return facts
+
+
+def print_searches(result: Mapping[str, Any]) -> None:
+    """The trials of a run's searches on stdout, a table for each candidate."""
+    for candidate, search in sorted(result.get("searches", {}).items()):
+        rows = [
+            [
+                one["trial"],
+                json.dumps(one["params"]),
+                one["outcome"] if one["why"] is None else f"{one['outcome']}: {one['why']}",
+                None if one["figure"] is None else format(one["figure"], ".4f"),
+                "best" if one["trial"] == search["best"] else None,
+                one["seconds"],
+            ]
+            for one in search["trials"]
+        ]
+        click.echo(f"\ntrials of {candidate}")
+        print_table(["trial", "params", "outcome", search["metric"], "best", "seconds"], rows)
 
 
 def _facts_of_rows(state: RunState) -> dict[str, object]:

@@ -35,6 +35,8 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
     scripts : relative URL of the folder that `write_scripts` filled; None puts the scripts into the page, which then
         stands alone (and weighs over a megabyte).
     """
+    from dataops.monitoring.searches import searches
+
     charts = _charts(figures)
     return (
         _templates()
@@ -47,6 +49,7 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
             metrics=comparison.metrics(figures),
             slices=comparison.slices(figures),
             governance=sections.governance(figures),
+            searches=searches(figures),
             scores=sections.scores(figures),
             unknown_categories=sections.unknown_categories(figures),
             drift=drift.drift(figures),
@@ -119,6 +122,7 @@ def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
     from bokeh.embed import json_item
 
     from dataops.monitoring import panels
+    from dataops.monitoring.searches import search_panel, searches
 
     models: dict[str, Any] = {}
     if figures["phases"]:
@@ -133,6 +137,9 @@ def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
         models["scores"] = panels.score_panel(scores)
     if (drifted := drift.drift(figures)) is not None and drifted.scores:
         models["drift"] = panels.drift_panel(drifted)
+    for number, search in enumerate(searches(figures)):
+        if search.has_curves:
+            models[f"search-{number}"] = search_panel(search)
     return {place: _numbered(json_item(model, ID(place)), place) for place, model in models.items()}
 
 
