@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -99,6 +100,25 @@ def test_no_flight_sees_later_weather(example: Any, tables: dict[str, pa.Table],
     assert pc.sum(earlier).as_py() > 1000
     assert after.filter(earlier).equals(before.filter(earlier))
     assert 999.0 in after["temp"].to_pylist()  # the planted weather is seen, once its time has come
+
+
+def test_flights_are_joined_as_pandas_joins_them(example: Any, tables: dict[str, pa.Table], tmp_path: Path) -> None:
+    joined = _joined(example, tables, tmp_path / "town").to_pandas()
+    flights, weather, planes = (tables[name].to_pandas() for name in example.DATASETS)
+    weather = weather.assign(weather_hour=weather["time_hour"])[
+        ["origin", "time_hour", "weather_hour", "temp", "visib"]
+    ]
+    expected = pd.merge_asof(
+        flights.sort_values("time_hour", kind="stable"),
+        weather.sort_values("time_hour"),
+        on="time_hour",
+        by="origin",
+        tolerance=pd.Timedelta(hours=3),
+    ).merge(planes.rename(columns={"year": "built"}), on="tailnum", how="left", validate="m:1")
+    key = ["carrier", "flight", "origin", "time_hour"]
+    names = [*key, "weather_hour", "temp", "visib", "built", "seats"]
+    one, other = (frame.sort_values(key).reset_index(drop=True)[names] for frame in (joined, expected))
+    pd.testing.assert_frame_equal(one, other, check_dtype=False)
 
 
 def test_no_feature_is_made_of_an_outcome(example: Any, tables: dict[str, pa.Table], tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from dataops.records import now_utc
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.files import open_files
 from dataops.storage.objects import open_store
+from tests.datasets.examples import open_one
 from tests.line.voyages import HOUR, POLICY, START, TIME, make_port, write_dataset
 from tests.preparation.here import Here
 from tests.storage.faulty import Crash, FaultyFiles, FaultyStore, crash_points
@@ -336,6 +337,44 @@ class TestGovernance:
         assert not sources["ships"]
         assert manifest.lineage["input"] == "voyages"
         assert list(manifest.lineage["inputs"]) == ["input", "join:1:weather", "join:2:ships", "join:3:voyages"]
+
+
+PSEUDONYMS = POLICY + (
+    "  - {id: ships, effect: mask, roles: [data_science], purposes: [train, evaluate], zones: [historical],\n"
+    "     datasets: ['*'], columns: {names: [ship, name]}, mask: {pseudonym: {domain: ship}}}\n"
+)
+
+
+class TestPseudonyms:
+    """Keys that are pseudonyms on both sides find what the keys themselves would."""
+
+    @pytest.fixture
+    def town(self, tmp_path: Path) -> Workspace:
+        return open_workspace(str(make_port(tmp_path / "port", policy=PSEUDONYMS)), {})
+
+    @pytest.mark.parametrize("limits", [{}, PARTED], ids=["given", "parted"])
+    def test_find_the_same_rows(
+        self, town: Workspace, joined: pd.DataFrame, tmp_path: Path, limits: dict[str, int]
+    ) -> None:
+        found = _frame(_rows(tmp_path / "out", _run(town, _job(town, "sailings"), tmp_path / "out", **limits)))
+        pd.testing.assert_frame_equal(found.drop(columns="ship"), joined.drop(columns="ship"))
+        assert not found["ship"].str.startswith("ship-").any()
+
+    def test_what_they_find_is_not_masked_again(self, town: Workspace, tmp_path: Path) -> None:
+        settings = replace(town.settings, storage=tmp_path.as_uri())
+        workspace = replace(town, settings=settings, store=open_store(str(tmp_path)))
+        _run(workspace, _job(workspace, "sailings"), tmp_path)
+        for purpose in ("train", "evaluate"):
+            columns = open_one(workspace, "sailings", purpose).grant.effect.columns
+            assert columns["built"] is None
+            assert columns["voyages_of_ship"] is None
+        assert open_one(workspace, "sailings", "evaluate").grant.effect.columns["ship"] is not None
+
+    def test_of_another_purpose_are_other_keys(self, town: Workspace) -> None:
+        job = _job(town, "sailings")
+        joins = [job.joins[1].model_dump() | {"purpose": "evaluate"}]
+        with pytest.raises(InvalidInput, match="masked otherwise"):
+            _plan(town, _job(town, "sailings", joins=joins))
 
 
 class TestConservation:
