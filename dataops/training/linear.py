@@ -30,7 +30,7 @@ from dataops.training.linear_passes import (
     rows_beyond,
 )
 from dataops.training.linear_regressions import SQUARED, Outcome, Regression, require_within
-from dataops.training.linear_search import Evaluation, Found, Problem, limited_memory, newton
+from dataops.training.linear_search import Evaluation, Found, Problem, limited_memory, newton, with_diagonal
 from dataops.training.parts import PartsOnCluster, map_groups, merge_parts, plan_groups, sample_parts
 from dataops.training.targets import require_numbers
 from dataops.training.trainable import PartFacts, merge_facts, raise_untrainable
@@ -209,7 +209,7 @@ class _Rows:
             return Evaluation(
                 value=found.loss + float(np.dot(l2, point * point)) / 2,
                 gradient=self.coordinates.gradient(found.gradient) + l2 * point,
-                curvature=None if found.curvature is None else found.curvature + np.diag(l2),
+                curvature=None if found.curvature is None else with_diagonal(found.curvature, l2),
             )
 
         problem = Problem(

@@ -210,13 +210,15 @@ def merge_sums(sums: list[Sums], layout: Layout) -> Pass:
         loss=math.fsum(one for each in sums for one in each.losses) / weight,
         weight=weight,
         gradient=np.sum([each.gradient for each in sums], axis=0) / weight,
-        curvature=whole_square(np.sum(products, axis=0), layout) / weight if products else None,
+        curvature=whole_square(sum(products[1:], products[0]) / weight, layout) if products else None,
     )
 
 
 def whole_square(lower: Square, layout: Layout) -> Square:
     """The symmetric matrix of which `add_products` made the lower triangle."""
-    square = np.tril(lower) + np.tril(lower, -1).T
+    square: Square = lower + lower.T  # above the diagonal there is nothing yet
     codes = np.arange(1 + layout.n_numeric, layout.length)
-    square[codes, codes] = lower[codes, 0]
+    diagonal = lower.diagonal().copy()
+    diagonal[codes] = lower[codes, 0]
+    np.fill_diagonal(square, diagonal)
     return square

@@ -164,8 +164,14 @@ def _step(curvature: Square, gradient: Vector, point: Vector, absolute: Vector) 
 
 def _damped(curvature: Square, damping: float) -> Square:
     diagonal = curvature.diagonal()
-    damped: Square = curvature + np.diag(np.where(diagonal > 0, diagonal * damping, 1.0))
-    return damped
+    return with_diagonal(curvature, np.where(diagonal > 0, diagonal * damping, 1.0))
+
+
+def with_diagonal(square: Square, more: Vector) -> Square:
+    """`square` with `more` added to its diagonal."""
+    found = square.copy()
+    found.flat[:: len(square) + 1] += more
+    return found
 
 
 def _updated(curvature: Square, moved: Vector, turned: Vector) -> Square:
