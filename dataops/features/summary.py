@@ -25,7 +25,7 @@ from dataops.errors import Format, InvalidInput, NotFound, near_match
 from dataops.features.columns import Floats, Ints, column_of, read_categories, read_numbers, require_columns
 from dataops.features.exactsum import exact_moments
 from dataops.features.target import Outcomes, TargetSummary, merge_targets, summarise_target
-from dataops.features.whole import count_whole, moments_of
+from dataops.features.whole import count_few, count_whole, moments_of
 from dataops.records import Record
 
 Keys = npt.NDArray[np.int32]
@@ -249,8 +249,9 @@ def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:
     values = read_numbers(name, column)
     usable = np.isfinite(values)
     finite = values if usable.all() else values[usable]
-    total, squares = exact_moments(finite)
-    keys, counts = np.unique(keys_of(finite), return_counts=True)
+    few = count_few(finite)
+    total, squares = exact_moments(finite) if few is None else moments_of(*few)
+    keys, counts = _by_key(finite, None) if few is None else _by_key(*few)
     missing = int(np.count_nonzero(np.isnan(values))) if len(finite) < len(values) else 0
     return NumericSummary(
         name=name,
@@ -262,16 +263,25 @@ def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:
         total=total,
         squares=squares,
         keys=keys,
-        counts=counts.astype(np.int64),
+        counts=counts,
     )
+
+
+def _by_key(values: Floats, counts: Ints | None) -> tuple[Keys, Ints]:
+    """The keys of `values`, each once, and how many values have them; each value counts as often as `counts` says."""
+    if counts is None:
+        keys, rows = np.unique(keys_of(values), return_counts=True)
+        return keys, rows.astype(np.int64)
+    keys, places = np.unique(keys_of(values), return_inverse=True)
+    by_key = np.zeros(len(keys), np.int64)
+    np.add.at(by_key, places, counts)
+    return keys, by_key
 
 
 def _summarise_counted(name: str, column: pa.ChunkedArray, values: Floats, counts: Ints) -> NumericSummary:
     """What is known of whole numbers from how often each is there."""
     total, squares = moments_of(values, counts)
-    keys, places = np.unique(keys_of(values), return_inverse=True)
-    by_key = np.zeros(len(keys), np.int64)
-    np.add.at(by_key, places, counts)
+    keys, by_key = _by_key(values, counts)
     return NumericSummary(
         name=name,
         rows=len(column),

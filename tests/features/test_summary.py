@@ -87,6 +87,17 @@ def test_mean_and_deviation_are_correctly_rounded(values: list[float]) -> None:
     assert column.moments(0.0) == (float(mean), pytest.approx(float(variance) ** 0.5, rel=1e-15))
 
 
+@pytest.mark.parametrize("distinct", [1, 3, 200, 5000])
+def test_floats_are_counted_by_value_or_added_one_by_one_to_the_same_summary(distinct: int) -> None:
+    random = np.random.default_rng(distinct)
+    known = np.concatenate([random.normal(0, 10.0 ** random.integers(-200, 150), distinct), [0.0, -0.0, 0.1, -1e300]])
+    known = np.concatenate([known, [float("nan"), float("inf"), float("-inf")]])
+    values = random.choice(known, 40_000)
+    table = pa.table({"x": pa.array(values, mask=random.random(40_000) < 0.1)})
+    parts = [summarise(table[start : start + 1000], ["x"], []) for start in range(0, 40_000, 1000)]  # too few to count
+    assert same(summarise(table, ["x"], []), merge(parts))
+
+
 def test_a_large_offset_costs_no_precision() -> None:
     values = 1.7e15 + np.arange(1000)  # times in microseconds: the textbook formula gives a wrong variance here
     _, deviation = summarise(pa.table({"x": values}), ["x"], []).numeric_column("x").moments(0.0)
