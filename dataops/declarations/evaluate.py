@@ -10,7 +10,7 @@ from pydantic import Field
 from dataops.declarations.declaration import ColumnName, DatasetName, Declaration, JobName, Sql, find_repeats
 from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
 from dataops.declarations.loader import Finding
-from dataops.declarations.metrics import Metric
+from dataops.declarations.metrics import Metric, Task, find_other_tasks
 from dataops.governance.grant import Purpose
 
 
@@ -22,19 +22,28 @@ class EvaluateJob(Declaration):
     job: Literal["evaluate"] = "evaluate"
     """The kind of job: `evaluate`."""
     scores: DatasetName
-    """The dataset of scores: the output of a rescore job that keeps `key` and the probability."""
+    """The dataset of scores: the output of a rescore job that keeps `key` and the probability, or the prediction of a
+    regression."""
     labels: DatasetName
     """The dataset that holds the outcomes, read to evaluate; keys on both sides are read to score, so that they are
     masked alike."""
     key: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
     """The columns that name a row in both datasets; unique among the outcomes."""
     target: Sql
-    """The outcome: a column of `labels`, or a SQL expression, of true/false or 1/0. Where it is null, nothing is known
-    yet."""
+    """The outcome: a column of `labels`, or a SQL expression, of true/false or 1/0; where regressions are judged, of
+    numbers. Where it is null, nothing is known yet."""
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = (Metric.ROC_AUC, Metric.LOG_LOSS)
-    """What is measured, as in `evaluate` of a train job; the first one leads. Default: `[roc_auc, log_loss]`."""
+    """What is measured, as in `evaluate` of a train job; the first one leads. Metrics of a regression (`rmse`, `mae`,
+    `r2`, `quantile_loss`) judge regressions. Default: `[roc_auc, log_loss]`."""
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Of which `quantile_loss` is the loss, between 0 and 1. Default: 0.5."""
     slices: tuple[ColumnName, ...] = ()
     """Columns of `labels` by whose values the metrics are reported as well. Default: none."""
+
+    @property
+    def task(self) -> Task:
+        """The task of the models that are judged, by what is measured."""
+        return self.metrics[0].task
 
     @property
     def inputs(self) -> Mapping[str, tuple[str, Purpose]]:
@@ -50,6 +59,7 @@ class EvaluateJob(Declaration):
         """Repeated names, outcomes that are the scores."""
         for key in ("key", "metrics", "slices"):
             yield from find_repeats(getattr(self, key), (key,))
+        yield from find_other_tasks(self.metrics, self.task, ("metrics",))
         if self.scores == self.labels:
             yield Finding(
                 place=("labels",), message=f"'{self.labels}' holds the scores; outcomes are a dataset of their own"

@@ -52,7 +52,8 @@ class MetricRule(Declaration):
 
     metric: Metric
     """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy` or `calibration_error` (the mean distance of
-    promised and found shares of positives, over tenths of the rows by score)."""
+    promised and found shares of positives, over tenths of the rows by score); of a regression `rmse`, `mae`, `r2` or
+    `quantile_loss`."""
     dataset: DatasetName | None = None
     """The dataset or split on which it is measured, as in the version's metrics. Default: the test rows of training."""
     slice: Slice | None = None
@@ -136,8 +137,8 @@ class ImpactLimits(Declaration):
     min_rows: Annotated[int, Field(ge=1)] = 100
     """How many rows the run has to have scored at least; what is measured by one of fewer fails. Default: 100."""
     max_flipped: Share | None = None
-    """Share of rows whose decision may flip, 0 to 1, either way; of each slice, where the rule has one.
-    Default: any."""
+    """Share of rows whose decision may flip, 0 to 1, either way; of each slice, where the rule has one. A regression
+    decides nothing: only `min_rank_correlation` and `max_psi` are known of it. Default: any."""
     max_positive_change: Share | None = None
     """How far the share of positive decisions may move, 0 to 1, up or down; of each slice, where the rule has one.
     Default: any."""

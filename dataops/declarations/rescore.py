@@ -86,12 +86,13 @@ class RescoreJob(Declaration):
     `{dataset: NAME, follow: true}` its files are scored as they arrive, each once."""
     keep: tuple[ColumnName, ...] = ()
     """Columns of the input to write beside the score, if the policies give them. Default: none."""
-    outputs: Annotated[tuple[Output, ...], Field(min_length=1)] = (Output.PROBABILITY, Output.PREDICTION)
-    """What each model gives: `probability` (of the positive class), `prediction` (whether it reaches `threshold`),
-    `margin` (log odds), `decile` (1 to 10, by edges fixed when the model was judged). Default:
-    `[probability, prediction]`."""
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """The probability from which on a prediction is true, 0 to 1. Default: 0.5."""
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)] | None = None
+    """What each model gives: `probability` (of the positive class), `prediction` (whether it reaches `threshold`; of a
+    regression the number), `margin` (log odds), `decile` (1 to 10, by edges fixed when the model was judged); a
+    regression gives `prediction` and `decile` alone. Default: `[probability, prediction]`, of a regression
+    `[prediction]`."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The probability from which on a prediction is true, 0 to 1; a regression has none. Default: 0.5."""
     sort_by: tuple[ColumnName, ...] = ()
     """Columns of the output by which the rows of each part are sorted, the first one first. Default: as they came."""
     errors: ErrorBudget = ErrorBudget()
@@ -126,10 +127,11 @@ class RescoreJob(Declaration):
     def check(self) -> Iterator[Finding]:
         """Repeated columns, an output that is the input."""
         for key in ("keep", "outputs", "sort_by"):
-            yield from find_repeats(getattr(self, key), (key,))
+            yield from find_repeats(getattr(self, key) or (), (key,))
         yield from find_same_dataset(self.input_dataset, self.output)
 
 
 def score_names(job: RescoreJob) -> tuple[str, ...]:
-    """The columns of scores that `job` writes, model after model."""
-    return tuple(column_name(output, model) for model in (OWN, *job.challengers) for output in job.outputs)
+    """The columns of scores that `job` may write, model after model; where it doesn't say which, its model does."""
+    outputs = job.outputs or (Output.PROBABILITY, Output.PREDICTION)
+    return tuple(column_name(output, model) for model in (OWN, *job.challengers) for output in outputs)

@@ -1,4 +1,4 @@
-"""Rows to probabilities: a feature program and a predictor as one function that loses no row.
+"""Rows to predictions: a feature program and a predictor as one function that loses no row.
 
 Where rows are scored by the million (`rescoring`), rows that the program's ``where`` drops are gone. Whoever asks for
 the scores of certain rows wants as many answers: a row that was dropped has the answer NaN.
@@ -18,7 +18,7 @@ _PLACE = "\0place"  # no source column is called so
 
 
 def score_table(program: FeatureProgram, predictor: Predictor, table: pa.Table) -> npt.NDArray[np.float32]:
-    """``(n_rows,)`` float32: the probability of each row of `table`, NaN for a row that the program's ``where`` drops.
+    """``(n_rows,)`` float32: the prediction of each row of `table`, NaN for a row that the program's ``where`` drops.
 
     Raises
     ------

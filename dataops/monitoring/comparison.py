@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dataops.declarations.metrics import HOLDOUT, Metric
+from dataops.declarations.metrics import HOLDOUT, Metric, Task
 from dataops.monitoring import wording
 from dataops.monitoring.sections import Figures
 
-METRICS = (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.LOG_LOSS, Metric.BRIER, Metric.ACCURACY)
+_OF_NUMBERS = tuple(metric for metric in Metric if metric.task is Task.REGRESSION)
+METRICS = (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.LOG_LOSS, Metric.BRIER, Metric.ACCURACY, *_OF_NUMBERS)
 _BOUND = "_error_bound"
 
 

@@ -167,12 +167,13 @@ def _slice_tooltips(slices: Slices) -> list[tuple[str, str]]:
 
 
 def score_panel(scores: Scores) -> figure:
-    """Rows by score, in equal bins from 0 to 1, each with its number."""
+    """Rows by score, in equal bins from 0 to 1, or by decile, each with its number."""
     counts = [rows for _, rows in scores.bins]
     width = 1 / len(counts)
+    middles = [(number + 0.5) * width for number in range(len(counts))]
     source = ColumnDataSource(
         {
-            "middle": [(number + 0.5) * width for number in range(len(counts))],
+            "middle": middles,
             "rows": counts,
             "text": [wording.short_count(rows) for rows in counts],
             "bin": [name for name, _ in scores.bins],
@@ -184,6 +185,9 @@ def score_panel(scores: Scores) -> figure:
     plot.add_tools(HoverTool(renderers=[bars], tooltips=[("score", "@bin"), ("rows", "@rows{0,0}")]))
     plot.xaxis.axis_label, plot.yaxis.axis_label = "score", "rows"
     plot.xaxis.ticker = FixedTicker(ticks=[tenth / 10 for tenth in range(11)])
+    if scores.positive is None:
+        plot.xaxis.axis_label, plot.xaxis.ticker = "decile", FixedTicker(ticks=middles)
+        plot.xaxis.major_label_overrides = {middle: str(number) for number, middle in enumerate(middles, 1)}
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.xgrid.grid_line_color = None
     return plot

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from dataops.declarations.inputs import INPUT
+from dataops.declarations.metrics import Task
 from dataops.monitoring import wording
 
 Figures = Mapping[str, Any]
@@ -97,11 +98,14 @@ class Governance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Rows by score, in equal bins of 0 to 1; `positive` are the rows at one half or above."""
+    """Rows by score, in equal bins of 0 to 1; `positive` are the rows at one half or above.
+
+    Of a regression rows by decile of its predictions, and no positive ones: None.
+    """
 
     bins: tuple[tuple[str, int], ...]
     rows: int
-    positive: int
+    positive: int | None
 
 
 def phases(figures: Figures) -> tuple[Phase, ...]:
@@ -156,6 +160,9 @@ def scores(figures: Figures) -> Scores | None:
     counts = figures["result"].get("scores")
     if not counts:
         return None
+    if figures["result"].get("task") == Task.REGRESSION:
+        deciles = tuple((f"decile {number}", rows) for number, rows in enumerate(counts, 1))
+        return Scores(bins=deciles, rows=sum(counts), positive=None)
     edges = [number / len(counts) for number in range(len(counts) + 1)]
     names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
     positive = sum(rows for low, rows in zip(edges, counts, strict=False) if low >= 0.5)

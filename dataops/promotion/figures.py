@@ -23,7 +23,7 @@ from dataops.promotion.same_rows import other_rows
 TOLERANCE = 1e-12
 """What binary fractions may add to a decimal limit: from 0.9 to 0.895 is no greater loss than 0.005, but for 5e-18."""
 
-TOO_SMALL, REPLICATES, SCHEME = "too_small", "replicates", "scheme"
+TOO_SMALL, REPLICATES, SCHEME, QUANTILE = "too_small", "replicates", "scheme", "quantile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,8 @@ def _compare(rule: MetricRule, dataset: str, group: _Group, evidence: Evidence) 
     value, missing = _value(rule.metric, dataset, group, "the candidate")
     theirs, incomparable = _champions(dataset, group, evidence)
     champion = None
+    if theirs is not None and not incomparable:
+        incomparable = _other_quantile(rule.metric, dataset, evidence)
     if theirs is not None and not incomparable:
         champion, incomparable = _value(rule.metric, dataset, theirs, "the champion")
     gain = low = None
@@ -232,6 +234,14 @@ def _champions(dataset: str, group: _Group, evidence: Evidence) -> tuple[_Group 
         return theirs, ""
     reports = evidence.candidate[dataset], evidence.champion[dataset]
     return theirs, other_rows(*reports, column, (group.rows, theirs.rows))
+
+
+def _other_quantile(metric: Metric, dataset: str, evidence: Evidence) -> str:
+    """Why a quantile loss can't be held against the champion's; "" where it can, or it is another metric."""
+    if metric is not Metric.QUANTILE_LOSS or evidence.champion is None:
+        return ""
+    ours, theirs = (one[dataset].get(QUANTILE) for one in (evidence.candidate, evidence.champion))
+    return "" if ours == theirs else f"it is of the quantile {ours}, and the champion's of {theirs}"
 
 
 def _low(

@@ -1,7 +1,8 @@
 """Rules about impact, judged: what a rescore counted of the candidate beside the champion.
 
 1. A rescore that is too old, or of too few rows, says nothing: whatever rests on it fails.
-2. A slice of too few rows is skipped and named. Rows of values that the policies don't show are skipped too, all of
+2. A regression decides nothing: of it only rank correlation and drift are limited.
+3. A slice of too few rows is skipped and named. Rows of values that the policies don't show are skipped too, all of
    them together: how many they are is known, whose they are isn't.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from dataops.declarations.metrics import Task
 from dataops.declarations.promotion import ImpactLimits, ImpactRule
 from dataops.errors import near_match
 from dataops.promotion.figures import held
@@ -25,6 +27,7 @@ _CHANGES = {
     "max_moved": f"probabilities that move by over {_MOVED}",
     "max_psi": "psi",
 }
+_OF_NUMBERS = frozenset({"min_rank_correlation", "max_psi"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ def _judged(limits: ImpactLimits, part: _Part, measured: Measured) -> Iterator[F
             limit=limit,
             declared=declared,
             outcome=Outcome.SKIPPED if part.skipped else Outcome.FAILED,
-            note=part.skipped or part.missing,
+            note=part.skipped or part.missing or _undecided(limit, measured.figures),
         )
         yield found if found.note else _within(found, part.figures, measured)
 
@@ -90,6 +93,13 @@ def _worthless(limits: ImpactLimits, measured: Measured) -> str:
         old = f"{measured.run} is {age / timedelta(days=1):.1f} days old"
         return f"{old}, and one of more than {limits.max_age_days:g} isn't judged: run it anew"
     return ""
+
+
+def _undecided(limit: str, figures: Mapping[str, Any]) -> str:
+    """Why a limit says nothing of a regression; "" if it does, or it is none."""
+    if figures.get("task") != Task.REGRESSION or limit in _OF_NUMBERS:
+        return ""
+    return f"a regression has no {_CHANGES[limit]}: limit {' or '.join(sorted(_OF_NUMBERS))} instead"
 
 
 def _parts(rule: ImpactRule, measured: Measured) -> Iterator[_Part]:

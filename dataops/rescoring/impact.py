@@ -20,7 +20,8 @@ import numpy.typing as npt
 from dataops.features.folding import may_stand
 from dataops.features.hiding import share, shares_above, shown_places
 from dataops.records import Record
-from dataops.rescoring.outputs import Floats32, is_positive
+from dataops.rescoring.outputs import is_positive
+from dataops.rescoring.scales import Floats32
 
 Counts = npt.NDArray[np.int64]
 

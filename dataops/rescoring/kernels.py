@@ -64,7 +64,7 @@ def known_kernels(store: Store, plan: ScorePlan, units: Sequence[Unit]) -> dict[
 
 def may_choose(plan: ScorePlan, units: Sequence[Unit]) -> bool:
     """Whether there is a choice: where margins are written, XGBoost gives them and the probabilities."""
-    if Output.MARGIN in plan.job.outputs:
+    if Output.MARGIN in plan.outputs:
         return False
     return is_installed() and sum(unit.rows for unit in units) >= LEAST_ROWS
 

@@ -94,8 +94,8 @@ def basis_of(
     job = plan.job
     written = {
         "keep": list(job.keep),
-        "outputs": [str(output) for output in job.outputs],
-        "threshold": job.threshold,
+        "outputs": [str(output) for output in plan.outputs],
+        "threshold": plan.threshold,
         "sort_by": list(job.sort_by),
         "drift": job.monitor.drift,
         "slices": list(job.monitor.slices),  # limits judge what was counted, and change none of it

@@ -3,7 +3,8 @@
 1. A model version carries its feature program: raw data goes through the very preparation that made the training set.
    Data that this preparation made goes straight to the encoder; data prepared otherwise is refused.
 2. All models of one pass score the same rows: their programs keep rows by the same condition.
-3. A score is derived from every column that its program reads: it has their classifications, names and marks.
+3. All models of one pass are of one task: it decides which columns come out (`scales`).
+4. A score is derived from every column that its program reads: it has their classifications, names and marks.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dataops.datasets.access import GovernedInput
+from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import OWN, Output, RescoreJob, column_name
 from dataops.errors import InvalidInput, near_match
 from dataops.features.program import FeatureProgram
@@ -20,7 +22,7 @@ from dataops.governance.marks import derived_marks, derived_origins
 from dataops.records import Record
 from dataops.registry.versions import LoadedVersion, ModelVersion
 from dataops.rescoring.monitor import Monitored, counted_slices, plan_monitoring, slices_of
-from dataops.rescoring.outputs import TYPES
+from dataops.rescoring.scales import scale_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class ScoredModel:
     name : a challenger's name in the job; `OWN` for the job's own model.
     program : whole for raw data, without steps for data that the model's preparation made.
     program_digest : of `program`; models of equal programs share their encoded rows.
-    decile_edges : nine rising probabilities; None where the version has none.
+    decile_edges : nine rising predictions; None where the version has none.
+    score_edges : of the cells that its predictions were counted in when it was judged; () where they weren't.
     monitored : how its rows are counted for drift; None where they aren't.
     """
 
@@ -41,17 +44,32 @@ class ScoredModel:
     program: FeatureProgram
     program_digest: str
     decile_edges: tuple[float, ...] | None = None
+    score_edges: tuple[float, ...] = ()
     monitored: Monitored | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorePlan:
-    """A rescore job, resolved against the model versions and what may be read; the job's own model comes first."""
+    """A rescore job, resolved against the model versions and what may be read; the job's own model comes first.
+
+    `task` is that of all of them.
+    """
 
     job: RescoreJob
     models: tuple[ScoredModel, ...]
     read: tuple[str, ...]
     columns: tuple[Column, ...]
+    task: Task = Task.BINARY
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What each model gives."""
+        return scale_of(self.task).outputs(self.job.outputs)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which on a prediction is true; None for numbers."""
+        return scale_of(self.task).threshold if self.job.threshold is None else self.job.threshold
 
     @property
     def model(self) -> ModelVersion:
@@ -84,31 +102,65 @@ def plan_rescore(
     AccessDenied : a model or `keep` needs a column that the policies deny for scoring, or a model one that they mask
         otherwise than it learnt.
     InvalidInput : the data lacks a column or was prepared by another declaration than a model's training set; models
-        that don't score the same rows; columns of one name; a model without decile edges; something to monitor that
-        the model wasn't judged by.
+        that don't score the same rows, or are of two tasks; outputs that the task hasn't; columns of one name; a model
+        without decile edges; something to monitor that the model wasn't judged by.
     """
-    models = tuple(_scored(name, versions[name], job, given, where) for name in (OWN, *job.challengers))
+    task = _one_task(job, versions, where)
+    outputs = _outputs_of(job, task, where)
+    models = tuple(_scored(name, versions[name], job, outputs, given, where) for name in (OWN, *job.challengers))
     given.require_columns(job.keep, where=f"{where}: keep")
     slices = _slice_sources(models[0], job)
     given.require_columns(slices, where=f"{where}: monitor.slices")
     _require_same_rows(models, where)
     granted = {column.name: column for column in given.masked_columns()}
-    scored = tuple(column for model in models for column in _outputs(model, job, granted))
+    scored = tuple(column for model in models for column in _outputs(model, outputs, task, granted))
     columns = (*(granted[name] for name in job.keep), *scored)
     _require_own_names(job, scored, where)
     needed = {name for model in models for name in model.program.source_columns()}
     read = tuple(name for name in granted if name in needed or name in (*job.keep, *slices))
-    return ScorePlan(job=job, models=models, read=read, columns=columns)
+    return ScorePlan(job=job, models=models, read=read, columns=columns, task=task)
 
 
-def _scored(name: str, version: LoadedVersion, job: RescoreJob, given: GovernedInput, where: str) -> ScoredModel:
+def _one_task(job: RescoreJob, versions: Mapping[str, LoadedVersion], where: str) -> Task:
+    own = versions[OWN]
+    for name in job.challengers:
+        if versions[name].package.task is not own.package.task:
+            raise InvalidInput(
+                f"{where}: challengers.{name}: model {versions[name].version.reference} is of task "
+                f"{versions[name].package.task}, and {own.version.reference} of task {own.package.task}: what they "
+                "give can't be compared; score it in a job of its own"
+            )
+    return own.package.task
+
+
+def _outputs_of(job: RescoreJob, task: Task, where: str) -> tuple[Output, ...]:
+    """What each model gives; InvalidInput where its task hasn't that."""
+    scale = scale_of(task)
+    strange = [output for output in job.outputs or () if output not in scale.types]
+    if strange:
+        raise InvalidInput(
+            f"{where}: outputs: a model of task {task} gives {' and '.join(scale.types)}, and no {', '.join(strange)}"
+        )
+    if job.threshold is not None and scale.threshold is None:
+        raise InvalidInput(f"{where}: threshold: a model of task {task} decides nothing: leave it out")
+    return scale.outputs(job.outputs)
+
+
+def _scored(
+    name: str,
+    version: LoadedVersion,
+    job: RescoreJob,
+    outputs: Sequence[Output],
+    given: GovernedInput,
+    where: str,
+) -> ScoredModel:
     program = program_for(given, version, where=where)
     place = f"{where}: model {version.version.reference}"
     given.require_columns(program.source_columns(), where=place)
     given.grant.require_masks(program.source_columns(), version.package.program.steps.generalise, what=place)
     reference = version.package.reference
     edges = None if reference is None else reference.decile_edges
-    if Output.DECILE in job.outputs and edges is None:
+    if Output.DECILE in outputs and edges is None:
         raise InvalidInput(
             f"{place} has no edges for deciles: it was made by an earlier release, or judged on too few rows. Train it "
             "anew, or leave decile out of outputs"
@@ -119,6 +171,7 @@ def _scored(name: str, version: LoadedVersion, job: RescoreJob, given: GovernedI
         program=program,
         program_digest=program.digest,
         decile_edges=edges,
+        score_edges=() if reference is None else tuple(reference.spec.scores.edges.tolist()),
         monitored=plan_monitoring(reference, job.monitor, own=name == OWN, where=place),
     )
 
@@ -145,13 +198,15 @@ def _condition(program: FeatureProgram) -> Record:
     return program.steps.needed_for(()).record()
 
 
-def _outputs(model: ScoredModel, job: RescoreJob, granted: Mapping[str, Column]) -> Iterator[Column]:
+def _outputs(
+    model: ScoredModel, outputs: Sequence[Output], task: Task, granted: Mapping[str, Column]
+) -> Iterator[Column]:
     """Columns of scores, derived from what the model reads: what restricts one of those restricts them."""
     sources = [granted[name] for name in model.program.source_columns()]
-    for output in job.outputs:
+    for output in outputs:
         yield Column(
             name=column_name(output, model.name),
-            type=TYPES[output],
+            type=scale_of(task).types[output],
             required=True,
             classification=inherited_classification(sources),
             masks=derived_marks(sources),

@@ -10,6 +10,7 @@ from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.publish import publish, require_within_thresholds
 from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
+from dataops.declarations.metrics import Task
 from dataops.engine.work import Work
 from dataops.records import Record
 from dataops.registry.versions import ModelVersion
@@ -138,12 +139,15 @@ def _figures(plan: ScorePlan, given: GovernedInput, records: Sequence[UnitRecord
         challengers=plan.challengers,
         slices=plan.slices,
         min_group_size=given.grant.effect.min_group_size,
+        task=plan.task,
     )
 
 
 def _lineage(plan: ScorePlan, given: GovernedInput, linkable: Linkable | None, follows: Record | None) -> Record:
     """What the manifest says of what the scores were made from."""
     lineage: Record = {"kind": "rescore", **given.lineage(), **_models(plan)}
+    if plan.task is not Task.BINARY:
+        lineage["task"] = str(plan.task)
     if linkable is not None:
         lineage["basis"] = linkable.basis.record()
     if follows is not None:

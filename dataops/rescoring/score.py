@@ -4,7 +4,7 @@
 2. A predictor is loaded once per worker process, by digest, with the threads of one unit.
 3. Models of equal feature programs share the encoded rows.
 4. One row goes in, one score comes out: a model that gives more or fewer fails the unit. A row whose score is no
-   probability fails as one that can't be scored does.
+   probability, or no finite number of a regression, fails as one that can't be scored does.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ from dataops.datasets.error_rows import key_columns
 from dataops.datasets.reading import Source
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
+from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import OWN, Output
 from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.encoder import Encoded
-from dataops.features.profile import score_histogram
 from dataops.features.slices import slice_places
 from dataops.governance.plain_types import plain_column
 from dataops.models.boosted import BoostedModel
 from dataops.models.onedal import with_kernel
 from dataops.models.predictor import Kernel, Predictor, load_predictor
+from dataops.records import Record
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.rescoring.impact import count_impact
 from dataops.rescoring.monitor import count_drift
-from dataops.rescoring.outputs import Floats32, score_columns
+from dataops.rescoring.outputs import score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
+from dataops.rescoring.ranks import count_ranks
 from dataops.rescoring.row_errors import NO_ROW, Reasons
+from dataops.rescoring.scales import Floats32, scale_of
 from dataops.rescoring.unit_errors import error_rows, try_unit
 from dataops.storage.objects import open_store
 
@@ -77,6 +80,13 @@ class Scored:
 
 class NoProbability(InvalidInput):
     """What a model gave for a row isn't a number from 0 to 1."""
+
+
+class NoNumber(InvalidInput):
+    """What a regression gave for a row isn't a finite number."""
+
+
+_STRANGE: Mapping[Task, type[InvalidInput]] = {Task.BINARY: NoProbability, Task.REGRESSION: NoNumber}
 
 
 def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) -> UnitRecord:
@@ -149,60 +159,69 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     ------
     InvalidInput : a column that the programs can't take.
     ContractViolation : a model gave more or fewer scores than there are rows.
-    NoProbability : a score isn't one of 0 to 1.
+    NoProbability, NoNumber : a score isn't one of 0 to 1, or no finite number.
     """
     runs = {model.program_digest: model.program for model in plan.models}
     encoded = {digest: program.run(table) for digest, program in runs.items()}
     kept, _ = encoded[plan.models[0].program_digest]
     columns = {name: kept.column(name) for name in plan.job.keep}
-    probabilities, unknown, profile = {}, {}, {}
+    predictions, unknown, profile = {}, {}, {}
     for model in plan.models:
         _, rows = encoded[model.program_digest]
-        probabilities[model.name], scores = _score_model(plan, model, predictors[model.name], rows)
+        predictions[model.name], scores = _score_model(plan, model, predictors[model.name], rows)
         columns |= scores
         unknown[model.name] = dict(rows.unknown)
         if model.monitored is not None:
-            profile[model.name] = count_drift(model.monitored, rows, probabilities[model.name], kept)
-    summary = {"unknown": unknown, "profile": profile, **_counted(plan, probabilities, kept)}
+            profile[model.name] = count_drift(model.monitored, rows, predictions[model.name], kept)
+    summary = {"unknown": unknown, "profile": profile, **_counted(plan, predictions, kept)}
     return Scored(table=pa.table(columns), summary=summary)
 
 
-def _counted(plan: ScorePlan, probabilities: Mapping[str, Floats32], kept: pa.Table) -> dict[str, Any]:
+def _counted(plan: ScorePlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> dict[str, Any]:
     """What a unit's record keeps of the scores of its rows."""
-    own, threshold = probabilities[OWN], plan.job.threshold
-    counted: dict[str, Any] = {"scores": {name: score_histogram(scores) for name, scores in probabilities.items()}}
-    if plan.job.challengers:
-        slices = {
-            name: (slice_places(kept.column(name), values), len(values) + 1) for name, values in plan.slices.items()
-        }
-        counted["impact"] = {
-            name: count_impact(own, probabilities[name], threshold=threshold, slices=slices).record()
-            for name in plan.job.challengers
-        }
-    return counted
+    histogram = scale_of(plan.task).histogram
+    scores = {model.name: histogram(predictions[model.name], model.decile_edges) for model in plan.models}
+    return {"scores": scores, **({"impact": _impact(plan, predictions, kept)} if plan.job.challengers else {})}
+
+
+def _impact(plan: ScorePlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> Record:
+    """What is counted of the challengers' scores beside those of the job's own model."""
+    own, threshold = predictions[OWN], plan.threshold
+    if threshold is None:
+        edges = plan.models[0].score_edges
+        return {name: count_ranks(own, predictions[name], edges).record() for name in plan.job.challengers}
+    slices = {name: (slice_places(kept.column(name), values), len(values) + 1) for name, values in plan.slices.items()}
+    return {
+        name: count_impact(own, predictions[name], threshold=threshold, slices=slices).record()
+        for name in plan.job.challengers
+    }
 
 
 def _score_model(
     plan: ScorePlan, model: ScoredModel, predictor: Predictor, rows: Encoded
 ) -> tuple[Floats32, dict[str, pa.Array]]:
-    """The probabilities of one model, and its columns."""
-    job = plan.job
-    probability = predictor.predict(rows)
-    if len(probability) != rows.rows:
-        raise ContractViolation(
-            f"model {model.version.reference}: {rows.rows} rows went in, {len(probability)} scores came out"
+    """The predictions of one model, and its columns."""
+    if predictor.task is not plan.task:
+        raise Integrity(
+            f"model {model.version.reference} is one of task {predictor.task}, and its lineage says {plan.task}"
         )
-    if not ((probability >= 0) & (probability <= 1)).all():  # nor is nan
-        raise NoProbability(f"model {model.version.reference}: scores that aren't probabilities")
+    scale, found = scale_of(plan.task), predictor.predict(rows)
+    if len(found) != rows.rows:
+        raise ContractViolation(
+            f"model {model.version.reference}: {rows.rows} rows went in, {len(found)} scores came out"
+        )
+    if not scale.valid(found).all():
+        raise _STRANGE[plan.task](f"model {model.version.reference}: scores that aren't {scale.what}")
     columns = score_columns(
-        job.outputs,
-        probability,
-        predictor.margins(rows) if Output.MARGIN in job.outputs else None,
+        plan.outputs,
+        found,
+        predictor.margins(rows) if Output.MARGIN in plan.outputs else None,
         model=model.name,
-        threshold=job.threshold,
+        threshold=plan.threshold,
         decile_edges=model.decile_edges,
+        task=plan.task,
     )
-    return probability, columns
+    return found, columns
 
 
 def _sorted(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:

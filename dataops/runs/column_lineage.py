@@ -158,7 +158,7 @@ def scored_from(plan: ScorePlan, given: GovernedInput, dataset: DatasetId, regis
     fields = {name: kept.kept(name) for name in plan.job.keep}
     for model in plan.models:
         score = _scored_from(model, given, dataset, DatasetId(namespace=registry, name=model.version.model))
-        fields |= {column_name(output, model.name): score for output in plan.job.outputs}
+        fields |= {column_name(output, model.name): score for output in plan.outputs}
     steps = plan.models[0].program.steps  # all models of a pass keep the same rows
     columns = InputColumns(given=given, id=dataset, derive=dict(steps.derive))
     return ColumnLineage(fields=fields, rows=_distinct([*columns.rows(), *_conditions(columns, steps)]))

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.units import Unit, plan_units
 from dataops.declarations.inputs import INPUT
+from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import OWN, Output, RescoreJob, column_name
 from dataops.errors import Conflict, InvalidInput, NotFound, near_match
 from dataops.governance.grant import Purpose
@@ -108,13 +109,15 @@ def _reference(pinned: Mapping[str, Any]) -> str:
 def _with_movers(workspace: Workspace, state: RunState, job: RescoreJob, shown: Impact, movers: int) -> Impact:
     if movers < 1:
         raise InvalidInput(f"{movers} movers: ask for at least 1")
-    if Output.PROBABILITY not in job.outputs:
-        raise InvalidInput(f"job '{job.name}' doesn't keep probabilities: add `probability` to its outputs")
+    output = Output.PREDICTION if state.result.get("task") == Task.REGRESSION else Output.PROBABILITY
+    if job.outputs is not None and output not in job.outputs:
+        kept = "numbers" if output is Output.PREDICTION else "probabilities"
+        raise InvalidInput(f"job '{job.name}' doesn't keep {kept}: add `{output}` to its outputs")
     given = open_inputs(
         workspace.settings, workspace.store, workspace.reader(), {INPUT: (job.output, Purpose.EVALUATE)}
     )[INPUT]
     given = replace(given, units=_units_of(state.run.id, given))
-    own, other = (column_name(Output.PROBABILITY, name) for name in (OWN, shown.challenger))
+    own, other = (column_name(output, name) for name in (OWN, shown.challenger))
     columns = (*job.keep, own, other)
     given.require_columns(columns, where="model impact")
     with look_at(workspace, given, what="impact") as look:
@@ -135,7 +138,7 @@ def _units_of(run: str, given: GovernedInput) -> tuple[Unit, ...]:
 
 
 def largest_changes(tables: Iterable[pa.Table], own: str, other: str, most: int) -> pa.Table:
-    """The `most` rows whose two probabilities differ most, the furthest first, equal ones as they came; the change
+    """The `most` rows whose two predictions differ most, the furthest first, equal ones as they came; the change
     (other less own) is the column `CHANGE`.
     """
     best: pa.Table | None = None

@@ -47,8 +47,8 @@ def made_by(plan: ScorePlan, given: GovernedInput) -> Record:
     job, effect, contract = plan.job, given.grant.effect, given.dataset.contract
     rules = [{key: value for key, value in rule.record().items() if key != "description"} for rule in contract.rules]
     return {
-        "outputs": [str(output) for output in job.outputs],
-        "threshold": job.threshold,
+        "outputs": [str(output) for output in plan.outputs],
+        "threshold": plan.threshold,
         "sort_by": list(job.sort_by),
         "filters": digest(list(effect.filters)),
         "rules": digest(rules),

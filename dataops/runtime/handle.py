@@ -30,7 +30,7 @@ from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime.beating import Beating
 from dataops.runtime.following import Following
 from dataops.runtime.ratchet import Ratchet
-from dataops.runtime.serving import Probabilities, Serving
+from dataops.runtime.serving import Predictions, Serving
 from dataops.storage.disk import local_folder
 from dataops.storage.objects import open_store
 
@@ -56,8 +56,8 @@ class Handle:
         _revived_after_fork().add(self)
         self._watch()
 
-    def predict(self, data: Any) -> Probabilities:
-        """The probability of each row of `data`, ``(n_rows,)`` float32.
+    def predict(self, data: Any) -> Predictions:
+        """The probability of each row of `data`, or the number that a regression predicts, ``(n_rows,)`` float32.
 
         NaN for a row that the model's ``where`` leaves out: it says nothing about such rows.
 
@@ -71,7 +71,7 @@ class Handle:
         """
         return self.serving.predict(data)
 
-    async def predict_async(self, data: Any) -> Probabilities:
+    async def predict_async(self, data: Any) -> Predictions:
         """As `predict`, on another thread: the event loop goes on meanwhile."""
         return await asyncio.to_thread(self.predict, data)
 
@@ -111,7 +111,8 @@ class Handle:
         """What the model takes and gives, JSON types.
 
         ``inputs``: columns with their Arrow types. ``derived``: what is made of them. ``only``: the condition for a row
-        to have an answer, or None. ``output``: what the numbers mean.
+        to have an answer, or None. ``task``: binary or regression. ``output``: what
+        the numbers mean.
         """
         return self.serving.signature()
 

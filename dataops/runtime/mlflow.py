@@ -18,7 +18,7 @@ from dataops.records import decode_record
 from dataops.registry.trust import UNSIGNED, Trust, read_trust
 from dataops.registry.versions import LoadedVersion, Registry
 from dataops.runtime.rows import table_of
-from dataops.runtime.serving import Probabilities, ready_predictor
+from dataops.runtime.serving import Predictions, ready_predictor
 from dataops.storage.objects import MemoryStore, open_store
 
 TRUST = "DATAOPS_TRUST"
@@ -31,8 +31,8 @@ class PythonFunction:
         self._program = loaded.package.program
         self._predictor = ready_predictor(loaded.package)
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Probabilities:  # noqa: ARG002
-        """The probability of each row, ``(n_rows,)`` float32."""
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Predictions:  # noqa: ARG002
+        """The probability of each row, or the number that a regression predicts, ``(n_rows,)`` float32."""
         return score_table(self._program, self._predictor, table_of(model_input, self._program.schema()))
 
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Integrity
 from dataops.features.program import FeatureProgram
 from dataops.models.golden import check_golden
@@ -26,7 +28,12 @@ from dataops.registry.moves import AliasMove
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.runtime.rows import table_of
 
-Probabilities = npt.NDArray[np.float32]
+Predictions = npt.NDArray[np.float32]
+Probabilities = Predictions
+_OUTPUT: Mapping[Task, str] = {
+    Task.BINARY: "the probability of the positive class, 0 to 1",
+    Task.REGRESSION: "the number that is predicted",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,8 +46,9 @@ class Serving:
     predictor: Predictor
     since: datetime
 
-    def predict(self, data: Any) -> Probabilities:
-        """``(n_rows,)`` float32: the probability of each row, NaN for a row that the model's ``where`` leaves out.
+    def predict(self, data: Any) -> Predictions:
+        """``(n_rows,)`` float32: the probability of each row, or the number that a regression predicts; NaN for a row
+        that the model's ``where`` leaves out.
 
         Parameters
         ----------
@@ -61,7 +69,8 @@ class Serving:
             "inputs": [{"name": name, "type": kind} for name, kind in self.program.sources],
             "derived": {name: expression.sql for name, expression in steps.derive},
             "only": None if steps.where is None else steps.where.sql,
-            "output": "float32, one per row: the probability of the positive class, 0 to 1"
+            "task": str(self.predictor.task),
+            "output": f"float32, one per row: {_OUTPUT[self.predictor.task]}"
             + ("" if steps.where is None else "; NaN for a row that `only` is not true for"),
         }
 
@@ -86,11 +95,13 @@ def load_serving(registry: Registry, move: AliasMove, *, since: datetime, thread
 
 def ready_predictor(package: Package, *, threads: int = 1) -> Predictor:
     """The predictor of `package`, which answers its golden rows as it should; raises as `load_serving`."""
-    predictor = None
+    predictor: Predictor | None = None
     if package.model_format == BOOSTED:
         predictor = load_native(package.model, threads)
     if predictor is None:
         predictor = load_predictor(package.model_format, package.model, threads)
+    if predictor.task is not package.task:
+        raise Integrity(f"the model is one of task {predictor.task}, and its lineage says {package.task}")
     if package.golden is not None:
         check_golden(package.golden, package.program, predictor)
     return predictor

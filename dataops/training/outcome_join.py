@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataops.datasets.receipt import Receipt
+from dataops.declarations.metrics import Task
 from dataops.errors import ContractViolation
 from dataops.training.evaluate import Evaluation, evaluate_scores, merge_evaluations
 
@@ -30,7 +31,7 @@ class Keyed:
     Parameters
     ----------
     keys : uint64 (2, n_rows), both hashes of each row's key.
-    values : float32 (n_columns, n_rows): outcomes, or a model's probabilities each.
+    values : float32 (n_columns, n_rows): outcomes, or a model's predictions each.
     slices : of outcomes, a column each, of n_rows.
     receipts : of the readings that they are from.
     keyless : how many rows there are beside these that have no key.
@@ -101,12 +102,19 @@ class Joined:
         )
 
 
-def join(outcomes: Sequence[Keyed], scored: Sequence[Keyed], *, models: Sequence[Sequence[Hashable]]) -> Joined:
+def join(
+    outcomes: Sequence[Keyed],
+    scored: Sequence[Keyed],
+    *,
+    models: Sequence[Sequence[Hashable]],
+    task: Task = Task.BINARY,
+) -> Joined:
     """One share of both sides, joined.
 
     Parameters
     ----------
     models : of each of `scored`, what gave its rows of values; None for values that nobody gave.
+    task : of the models.
 
     Raises
     ------
@@ -125,9 +133,8 @@ def join(outcomes: Sequence[Keyed], scored: Sequence[Keyed], *, models: Sequence
         slices = {name: values.take(pa.array(at)) for name, values in known.slices.items()}
         for values, model in zip(part.values, made_by, strict=True):
             if model is not None:
-                one = Measured(
-                    scored=part.rows + part.keyless, evaluation=evaluate_scores(values[found], target, slices)
-                )
+                evaluation = evaluate_scores(values[found], target, slices, task=task)
+                one = Measured(scored=part.rows + part.keyless, evaluation=evaluation)
                 measured[model] = one.with_rows(measured.get(model))
     scored_keyless, outcomes_keyless = (sum(part.keyless for part in side) for side in (scored, outcomes))
     return Joined(

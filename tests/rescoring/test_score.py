@@ -15,6 +15,7 @@ import pytest
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.scan import read_unit
+from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import OWN
 from dataops.errors import ContractViolation, Integrity
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
@@ -93,6 +94,8 @@ class TestUnit:
         self, workspace: Workspace, given: GovernedInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         class Forgetful:
+            task = Task.BINARY
+
             def predict(self, encoded: Any) -> np.ndarray:
                 return np.zeros(encoded.rows - 1, np.float32)
 
@@ -112,6 +115,8 @@ class TestUnit:
         odd = np.max(read_part(tmp_path, right).column("probability").to_numpy())
 
         class Odd:
+            task = Task.BINARY
+
             def predict(self, encoded: Any) -> np.ndarray:
                 found = model.predict(encoded)
                 return np.where(found == odd, np.float32(wrong), found)
