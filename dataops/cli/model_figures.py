@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from dataops.cli.options import json_option, workspace_option
@@ -13,7 +16,7 @@ _TOO_FEW = "too few rows"
 @click.command()
 @click.argument("run")
 @click.option("--challenger", metavar="NAME", help="Which challenger, by its name in the job. Default: the only one.")
-@click.option("--movers", type=click.IntRange(min=1), help="Show so many rows whose probability would move most.")
+@click.option("--movers", type=click.IntRange(min=1), help="Show so many rows whose prediction would move most.")
 @workspace_option
 @json_option
 def impact(run: str, *, challenger: str | None, movers: int | None, workspace: str | None, as_json: bool) -> None:
@@ -39,19 +42,14 @@ def impact(run: str, *, challenger: str | None, movers: int | None, workspace: s
         )
         return
     figures = shown.figures
-    told = {
-        name: _told(figures[name]) for name in ("flipped_up", "flipped_down", "positive_own", "positive_challenger")
-    }
     print_facts(
         {
             "scores now": shown.own,
             "challenger": f"{shown.challenger}: {shown.version}",
             "rows": _TOO_FEW if figures["rows"] is None else f"{figures['rows']:,}",
-            "turn positive": told["flipped_up"],
-            "turn negative": told["flipped_down"],
-            "positive": f"{told['positive_own']} now, {told['positive_challenger']} then",
+            **_facts_of_decisions(figures),
             "rank correlation": _figure(figures["rank_correlation"]),
-            **{f"move by over {step}": _told(share) for step, share in figures["moved"].items()},
+            **{f"move by over {step}": _told(share) for step, share in figures.get("moved", {}).items()},
         }
     )
     for column, values in figures["slices"].items():
@@ -105,6 +103,15 @@ def realised(name: str, *, workspace: str | None, as_json: bool) -> None:
     ]
     columns = ["measured", "version", "scores", "outcomes", "rows", "of scored", "metric", "realised", "when trained"]
     print_table(columns, rows, empty="nothing measured: run an evaluate job")
+
+
+def _facts_of_decisions(figures: Mapping[str, Any]) -> dict[str, object]:
+    """Decisions that flip; none of a regression, which decides nothing."""
+    if "flipped_up" not in figures:
+        return {}
+    names = ("flipped_up", "flipped_down", "positive_own", "positive_challenger")
+    up, down, own, challenger = (_told(figures[name]) for name in names)
+    return {"turn positive": up, "turn negative": down, "positive": f"{own} now, {challenger} then"}
 
 
 def _mover(value: object) -> object:

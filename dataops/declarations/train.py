@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from dataops.declarations.declaration import (
     ColumnName,
@@ -21,6 +21,7 @@ from dataops.declarations.features import FeatureSpec
 from dataops.declarations.inputs import INPUT, evaluation_name
 from dataops.declarations.loader import Finding
 from dataops.declarations.metrics import DEFAULT_METRICS, Metric, Task, find_other_tasks
+from dataops.declarations.search import Search
 from dataops.governance.grant import Purpose
 
 
@@ -28,9 +29,23 @@ class Candidate(Declaration):
     """One trainer with its parameters; the candidates of a job are trained on the same rows and compared."""
 
     trainer: TrainerName
-    """`logistic`, `xgboost`, `lightgbm`; for a regression `linear`, `poisson`, `xgboost`, `lightgbm`; or another that an installed package offers (entry points `dataops.trainers`)."""
+    """`logistic`, `xgboost`, `lightgbm`, for a regression `linear`, `poisson`, `xgboost`, `lightgbm`; or another that
+    an installed package offers (entry points `dataops.trainers`)."""
     params: dict[str, JsonValue] = Field(default_factory=dict)
     """The trainer's parameters by name; the trainer refuses unknown ones. Default: the trainer's own defaults."""
+    search: Search | None = None
+    """Parameters that are searched for; the best ones are fitted on all training rows. Default: nothing is searched."""
+
+    @model_serializer(mode="wrap")
+    def _without_search(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A candidate that isn't searched for is the record that earlier releases wrote."""
+        return {key: value for key, value in serialise(self).items() if key != "search" or value is not None}
+
+    def check(self) -> Iterator[Finding]:
+        """Parameters that are both given and searched for."""
+        for name in self.search.space if self.search else ():
+            if name in self.params:
+                yield Finding(place=("search", "space", name), message=f"{name!r} is among the params, too")
 
 
 class Evaluate(Declaration):
@@ -108,3 +123,15 @@ class TrainJob(Declaration):
         for position, candidate in enumerate(self.candidates):
             if candidate in self.candidates[:position]:
                 yield Finding(place=("candidates", position), message="the same trainer and params are listed twice")
+            metric = candidate.search and candidate.search.metric
+            if metric and metric.task is not self.task:
+                message = f"{metric} is a figure of {metric.task} models, and this one is none"
+                yield Finding(place=("candidates", position, "search", "metric"), message=message)
+
+    def _find_classes(self) -> Iterator[Finding]:
+        """Features that are made of classes of the target."""
+        for position, group in enumerate((*self.features.categorical_groups, *self.features.all_crosses)):
+            if group.encode == "target":
+                message = "`encode: target` takes a target of true/false or 1/0; a regression's is a number"
+                kind = "categorical" if position < len(self.features.categorical_groups) else "crosses"
+                yield Finding(place=("features", kind), message=message)

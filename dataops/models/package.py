@@ -39,7 +39,6 @@ MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.jso
 REFERENCE, GOLDEN = "reference.json", "golden.json"
 OPTIONAL = frozenset({REFERENCE, GOLDEN}) | MLFLOW_FILES
 """Files that versions of older releases don't have."""
-_GOLDEN_VERSIONS: Mapping[Task, int] = {Task.BINARY: 1, Task.REGRESSION: 2}
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
 
@@ -158,7 +157,7 @@ def files_of(package: Package) -> dict[str, bytes]:
     if package.reference is not None:
         files[REFERENCE] = encode_record("reference", 1, package.reference.record())
     if package.golden is not None:
-        files[GOLDEN] = encode_record("golden", _GOLDEN_VERSIONS[package.golden.task], package.golden.record())
+        files[GOLDEN] = _golden_bytes(package.golden)
         files |= mlflow_files(package.program, package.model_format, package.golden)
     return files
 
@@ -318,11 +317,17 @@ def _reference(data: bytes | None) -> Reference | None:
     return None if data is None else Reference.from_record(decode_record(data, "reference", 1))
 
 
+def _golden_bytes(golden: Golden) -> bytes:
+    if golden.task is Task.BINARY:
+        return encode_record("golden", 1, golden.record())
+    return encode_record("golden", 2, golden.record())
+
+
 def _golden(data: bytes | None) -> Golden | None:
     if data is None:
         return None
     task = Task.REGRESSION if b'"format":"dataops/golden/2"' in data else Task.BINARY
-    golden = Golden.from_record(decode_record(data, "golden", _GOLDEN_VERSIONS[task]))
+    golden = Golden.from_record(decode_record(data, "golden", 1 if task is Task.BINARY else 2))
     if golden.task is not task:
         raise Format("golden rows of another version of their format")
     return golden

@@ -267,7 +267,7 @@ def _outputs(
             facts = ModelFacts(
                 id=DatasetId(namespace=_registry(workspace), name=plan.job.name),
                 features=_features(plan.job.features.numbers, plan.job.features.codes),
-                metrics=tuple(str(metric) for metric in plan.job.evaluate.metrics),
+                metrics=tuple(str(metric) for metric in plan.job.metrics),
                 made_of=learnt_from(plan, given, source),
             )
             return _registered(facts, result.get("versions", ())) or (facts,)

@@ -2,7 +2,7 @@
 
 1. Each unit goes from its part into its worker's quantised matrix: no row reaches the driver. Units without rows are
    left out, since XGBoost fails on them (dmlc/xgboost#9795). Parts that nobody else needs are released then.
-2. Parameters are a closed list; objective (``binary:logistic``) and method (``hist``) are ours.
+2. Parameters are a closed list, for each task its own; method (``hist``) and the objective for classes are ours.
 3. Runs of units are given to workers in the order of ranks, because a library's sums depend on which rank holds which
    rows: the same shape of cluster gives the same bytes, another shape the same figures within noise.
 4. What it will need of memory is known before a row is read, and refused where there isn't as much.
@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from dataops.declarations.metrics import Task
 from dataops.features.encoder import Encoder
 from dataops.models.predictor import BOOSTED
-from dataops.training.boosting_library import SHARED, Library, signs
+from dataops.training.boosting_library import SHARED, Library, of_numbers, signs
 from dataops.training.boosting_ranks import Advance, Batch, Order, Seat, batches
 from dataops.training.boosting_room import Room, Table
 from dataops.training.boosting_rounds import boost
@@ -51,14 +53,33 @@ PARAMETERS = {
 }
 
 
+_OBJECTIVES = {
+    None: "binary:logistic",
+    "squared_error": "reg:squarederror",
+    "poisson": "count:poisson",
+    "absolute_error": "reg:absoluteerror",
+}
+
+
 class BoostingTrainer:
-    """Trainer ``xgboost``: what all boosting takes (`boosting_library.SHARED`) and XGBoost's own in `PARAMETERS`."""
+    """Trainer ``xgboost``: what all boosting takes (`boosting_library.SHARED`) and XGBoost's own in `PARAMETERS`.
+
+    Of a regression the parameter `objective`, and nothing about classes.
+    """
 
     holds_out: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+
+    def __init__(self, task: Task = Task.BINARY) -> None:
+        self._library = LIBRARIES[task]
+
+    def for_task(self, task: Task) -> BoostingTrainer:
+        """The trainer of models of `task`."""
+        return BoostingTrainer(task)
 
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, or InvalidInput with every finding."""
-        XGBOOST.parse(params)
+        self._library.parse(params)
 
     def require_room(
         self,
@@ -71,7 +92,8 @@ class BoostingTrainer:
         shared: bool,
     ) -> str:
         """See `boosting_room.NeedsRoom`."""
-        return XGBOOST.require_room(client, rows, encoder, XGBOOST.parse(params), weighted=weighted, shared=shared)
+        values = self._library.parse(params)
+        return self._library.require_room(client, rows, encoder, values, weighted=weighted, shared=shared)
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``xgboost-ubj/1`` and the model's bytes."""
@@ -86,7 +108,7 @@ def fit_xgboost(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> 
     InvalidInput : wrong parameters, or rows that can't be trained on.
     Compute : it doesn't fit in memory, training failed, or workers were lost again and again.
     """
-    return boost(XGBOOST, parts, params, seed)
+    return boost(LIBRARIES[parts.task], parts, params, seed)
 
 
 class XgboostRank:
@@ -189,7 +211,7 @@ def _params(values: Mapping[str, Any], encoder: Encoder, seed: int) -> dict[str,
     if values["monotone_constraints"]:
         found = signs("xgboost", values["monotone_constraints"], encoder)
         given["monotone_constraints"] = f"({','.join(map(str, found))})"
-    ours = {"objective": "binary:logistic", "tree_method": "hist", "verbosity": 0}
+    ours = {"objective": _OBJECTIVES[values.get("objective")], "tree_method": "hist", "verbosity": 0}
     # chance by round: what is drawn doesn't depend on how many rounds are trained at a time
     return {**given, **ours, "seed": seed, "seed_per_iteration": True}
 
@@ -232,7 +254,15 @@ XGBOOST = Library(
     params=_params,
     rank=XgboostRank,
     meet=_meet,
-    metric="logloss",
+    metric={None: "logloss"},
     cut=_cut,
     room=_room,
 )
+LIBRARIES = {
+    Task.BINARY: XGBOOST,
+    Task.REGRESSION: replace(
+        XGBOOST,
+        parameters=of_numbers(PARAMETERS),
+        metric={"squared_error": "rmse", "poisson": "poisson-nloglik", "absolute_error": "mae"},
+    ),
+}

@@ -1,7 +1,7 @@
 """What a boosting library is to `boosting_rounds`: its parameters, its share of the work, the memory that it takes.
 
-Both libraries are for two classes so far. Another objective brings its own parameters, metric and judgement of rows;
-rounds, ranks and memory know nothing of it.
+A library is one for each task: a task has its own parameters, objectives and metrics. Rounds, ranks and memory know
+nothing of it.
 """
 
 from __future__ import annotations
@@ -48,9 +48,19 @@ SHARED: Mapping[str, Parameter] = {
 }
 
 
+_OF_CLASSES = ("class_weight", "scale_pos_weight")
+OBJECTIVES = ("squared_error", "poisson", "absolute_error")
+
+
+def of_numbers(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """The parameters of a regression: those of `parameters` that aren't about classes, and an objective."""
+    kept = {name: parameter for name, parameter in parameters.items() if name not in _OF_CLASSES}
+    return {**kept, "objective": Parameter(default=OBJECTIVES[0], parse=one_of(*OBJECTIVES))}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
-    """A library that boosts.
+    """A library that boosts models of one task.
 
     Attributes
     ----------
@@ -58,7 +68,7 @@ class Library:
     parameters : `SHARED` and the library's own.
     params : the library's parameters from values, encoder and seed; `scale_pos_weight` is set by `boosting_rounds`.
     rank, meet : its share of the work on a worker, and how these find each other.
-    metric : its name of the loss.
+    metric : its name of the loss, by objective; classes have one, None.
     cut : a model with its first rounds alone.
     room : the memory that it takes.
     """
@@ -68,7 +78,7 @@ class Library:
     params: Callable[[Mapping[str, Any], Encoder, int], dict[str, Any]]
     rank: type[Rank]
     meet: Meet
-    metric: str
+    metric: Mapping[str | None, str]
     cut: Callable[[bytes, int], bytes]
     room: Callable[[Table], Room]
 
@@ -80,7 +90,7 @@ class Library:
         InvalidInput : with every finding.
         """
         values = parse_params(self.name, params, self.parameters)
-        if values["class_weight"] and values["scale_pos_weight"]:
+        if values.get("class_weight") and values.get("scale_pos_weight"):
             raise InvalidInput(
                 f"trainer {self.name}: class_weight and scale_pos_weight both weigh the classes; keep one of them"
             )
@@ -113,7 +123,7 @@ class Library:
         table = Table(
             columns=columns_of(encoder),
             bins=values["max_bin"],
-            weighted=weighted or bool(values["class_weight"]),
+            weighted=weighted or bool(values.get("class_weight")),
             held_out=bool(values["early_stopping"]),
         )
         rooms = worker_rooms(client)

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dataops.errors import Compute
+from dataops.errors import Compute, InvalidInput
 from dataops.training.boosting_gang import Gang, WorkersLost
 from dataops.training.boosting_library import BALANCED, Library
 from dataops.training.boosting_ranks import Advance, Order
 from dataops.training.boosting_rows import Sums, place_rows, sums_by_unit, workers_in_order
 from dataops.training.fitting import Rounds
 from dataops.training.parts import PartsOnCluster
+from dataops.training.targets import require_numbers
 from dataops.training.trainable import require_trainable
 
 if TYPE_CHECKING:
@@ -89,9 +90,12 @@ def boost(library: Library, parts: PartsOnCluster, params: Mapping[str, Any], se
     values = library.parse(params)
     given = library.params(values, parts.encoder, seed)
     facts, started = require_trainable(parts), time.monotonic()
+    if values.get("objective") == "poisson" and require_numbers(parts).least < 0:
+        raise InvalidInput("can't train: some targets are below 0, which the objective poisson doesn't take")
     groups = max(library.groups(values), parts.fitting.held_out)
     sums = sums_by_unit(parts, groups, library.name)
-    order = _order(values, given, sums, metric=library.metric, groups=groups, weighted=facts.weighted)
+    metric = library.metric[values.get("objective")]
+    order = _order(values, given, sums, metric=metric, groups=groups, weighted=facts.weighted)
     fit = Fit(library=library, parts=parts, values=values, order=order, sums=sums, started=started)
     trained = fit.run()
     kept = trained.best if values["early_stopping"] else trained.rounds
@@ -106,10 +110,10 @@ def _order(
     """What every rank is told."""
     negative_rows, positive_rows, negatives, positives = sums.sum(axis=0)[0].tolist()
     rows, class_weights = negative_rows + positive_rows, None
-    if values["scale_pos_weight"]:
+    if values.get("scale_pos_weight"):
         asked = values["scale_pos_weight"]
         given = {**given, "scale_pos_weight": negatives / positives if asked == BALANCED else asked}
-    if values["class_weight"]:
+    if values.get("class_weight"):
         class_weights = (rows / (2 * negatives), rows / (2 * positives))
     elif weighted:
         class_weights = (rows / (negatives + positives), rows / (negatives + positives))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from dataops.declarations.metrics import Task
 from dataops.errors import InvalidInput
 from dataops.training.boosting_ranks import held_out_rows
 from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts, place_units
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 Sums = npt.NDArray[np.float64]
 
 
-def _sums_of(part: EncodedPart, groups: int) -> Sums:
-    """Float64 (2, 4), of rows to train on and of rows held out: negatives, positives, and the weights of both."""
-    sums = np.zeros((2, 4))
+def _sums_of(part: EncodedPart, argument: tuple[int, Task]) -> Sums:
+    """Float64 (2, 4), of rows to train on and of rows held out: negatives, positives, and the weights of both; of a
+    regression all rows are told as positives.
+    """
+    (groups, task), sums = argument, np.zeros((2, 4))
     held_out = held_out_rows(part, groups) if groups else np.zeros(part.rows, np.bool_)
     for side in (0, 1):
         for value in (0, 1):
-            rows = (held_out == side) & (part.target == value)
+            rows = (held_out == side) & (part.target == value if task is Task.BINARY else value == 1)
             sums[side, value] = np.count_nonzero(rows)
             sums[side, 2 + value] = (
                 sums[side, value] if part.weight is None else part.weight[rows].sum(dtype=np.float64)
@@ -34,13 +37,14 @@ def _sums_of(part: EncodedPart, groups: int) -> Sums:
 
 def sums_by_unit(parts: PartsOnCluster, groups: int, name: str) -> Sums:
     """The sums of each unit, float64 (n_units, 2, 4); InvalidInput where one side can't be used."""
-    by_unit = np.array(map_parts(parts, _sums_of, groups))
+    by_unit = np.array(map_parts(parts, _sums_of, (groups, parts.task)))
     train, held_out = by_unit.sum(axis=0)
     rows, apart = train[:2].sum(), held_out[:2].sum()
-    if not (train[2:] > 0).all():
+    if not (train[2:] > 0).all() if parts.task is Task.BINARY else not train[2:].sum() > 0:
         raise InvalidInput(
-            f"can't train: {name} holds {apart:.0f} rows out for early_stopping, and the other {rows:.0f} are of one "
-            "class only; give more rows, or leave early_stopping out"
+            f"can't train: {name} holds {apart:.0f} rows out for early_stopping, and the other {rows:.0f} are "
+            f"{'of one class only' if parts.task is Task.BINARY else 'of weight 0'}; give more rows, or "
+            "leave early_stopping out"
         )
     if groups and not held_out[2:].sum() > 0:
         raise InvalidInput(

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 from dataops.datasets.units import Unit
 from dataops.declarations.train import TrainJob
 from dataops.engine.work import Phase, Work
-from dataops.errors import Compute
+from dataops.errors import Compute, InvalidInput
 from dataops.records import new_nonce
+from dataops.storage.objects import Store
 from dataops.training.boosting_room import NeedsRoom, worker_rooms
 from dataops.training.boosting_rows import workers_in_order
 from dataops.training.fitting import Fitting, Rounds
-from dataops.training.parts import place_units
+from dataops.training.parts import PartsOnCluster, place_units
 from dataops.training.reading import PartContext, load_parts, submit_parts
+from dataops.training.search import Searched, Searching
+from dataops.training.search_trials import TrialLog
 from dataops.training.spilled import needs_disk
 from dataops.training.trainers import Trainer, load_trainer, samples, streams
 
@@ -34,11 +37,14 @@ SECONDS_BETWEEN_EVENTS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedModel:
-    """A candidate's model: its format and bytes, and what its trainer found out, as JSON."""
+    """A candidate's model: its format and bytes, what its trainer found out, as JSON, and how its parameters were found
+    where they were searched for.
+    """
 
     model_format: str
     model: bytes
     facts: Mapping[str, Any]
+    searched: Searched | None = None
 
     @property
     def loadable(self) -> tuple[str, bytes]:
@@ -47,7 +53,13 @@ class FittedModel:
 
 
 def fit_candidates(
-    job: TrainJob, context: PartContext, units: Sequence[Unit], rows: Sequence[int], work: Work
+    job: TrainJob,
+    context: PartContext,
+    units: Sequence[Unit],
+    rows: Sequence[int],
+    work: Work,
+    *,
+    store: Store | None = None,
 ) -> list[FittedModel]:
     """The fitted candidates, in their order.
 
@@ -55,15 +67,16 @@ def fit_candidates(
     ----------
     context : what encodes the rows to learn from.
     rows : of each unit, those that are learnt from.
+    store : where trials of a search are kept; a job without a search needs none.
 
     Raises
     ------
     Compute : a candidate doesn't fit in memory, or failed.
     InvalidInput : the rows can't be trained on.
     """
-    trainers = [load_trainer(candidate.trainer) for candidate in job.candidates]
+    trainers = [load_trainer(candidate.trainer, job.task) for candidate in job.candidates]
     _require_room(job, trainers, context, rows, work)
-    if any(candidate.params.get("early_stopping") for candidate in job.candidates):
+    if any(candidate.params.get("early_stopping") or candidate.search for candidate in job.candidates):
         context = replace(context, selection=replace(context.selection, grouped=True))
     if any(samples(trainer) for trainer in trainers):
         context = replace(context, selection=replace(context.selection, ranked=True))
@@ -74,15 +87,52 @@ def fit_candidates(
         keys = f"{work.run}-encode-{new_nonce()}"
         return submit_parts(work.client, keys, context, units, _places(work.client, units, rows))[0]
 
-    fitted = []
+    fitted, least = [], context.selection.source.effect.min_group_size
     for number, (trainer, candidate) in enumerate(zip(trainers, job.candidates, strict=True)):
         name, last = candidate_name(job, number), number + 1 == len(trainers)
+        searched = _searched(job, number, trainer, parts, work, store=store, least=least)
+        params = candidate.params if searched is None else searched.params
         with work.phase(f"fit {name}") as shown:
             fitting = Fitting(rounds=_telling(work, shown, name), say=work.progress.say, last_use=last, again=again)
             given = replace(parts, fitting=fitting)
-            model_format, model = trainer.fit(given, candidate.params, job.seed)
-        fitted.append(FittedModel(model_format=model_format, model=model, facts=dict(fitting.facts)))
+            model_format, model = trainer.fit(given, params, job.seed)
+        facts = dict(fitting.facts)
+        fitted.append(FittedModel(model_format=model_format, model=model, facts=facts, searched=searched))
     return fitted
+
+
+def _searched(
+    job: TrainJob,
+    number: int,
+    trainer: Trainer,
+    parts: PartsOnCluster,
+    work: Work,
+    *,
+    store: Store | None,
+    least: int,
+) -> Searched | None:
+    """What the search of the candidate of that number came to; None where it has none.
+
+    Parameters
+    ----------
+    least : rows that a figure is about at least (`Effect.min_group_size`).
+    """
+    candidate, name = job.candidates[number], candidate_name(job, number)
+    if candidate.search is None:
+        return None
+    if store is None:
+        raise InvalidInput(f"candidate {name} searches, and there is no store to keep its trials in")
+    with work.phase(f"search {name}") as shown:
+        return Searching(
+            search=candidate.search,
+            trainer=trainer,
+            params=candidate.params,
+            metric=candidate.search.metric or job.metrics[0],
+            seed=job.seed,
+            least=least,
+            log=TrialLog(store, work.run, name),
+            tell=shown.tell,
+        ).run(parts)
 
 
 def candidate_name(job: TrainJob, number: int) -> str:

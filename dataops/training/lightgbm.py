@@ -1,7 +1,8 @@
 """Trainer ``lightgbm``: LightGBM's own distributed training under the rounds of `boosting_rounds`.
 
 1. As in `boosting`: parts are binned where they lie and released, rows are held out, fits go on after lost workers.
-2. Objective ``binary`` and method (histograms by row, data shared out by rows) are ours; the rest is a closed list.
+2. The objective for classes (``binary``) and method (histograms by row, data shared out by rows) are ours; the rest is
+   a closed list, for each task its own.
 3. With more than one worker LightGBM's ranks talk over sockets of their own, at ports that are free on each worker.
 4. What a model's text says after its trees (machines and ports among it) is cut off: equal fits give equal bytes.
 """
@@ -11,15 +12,17 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlparse
 
 import numpy as np
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Compute
 from dataops.features.encoder import Encoder
 from dataops.models.predictor import LIGHTGBM
-from dataops.training.boosting_library import SHARED, Library, signs
+from dataops.training.boosting_library import SHARED, Library, of_numbers, signs
 from dataops.training.boosting_ranks import Advance, Batch, Order, Seat, batches
 from dataops.training.boosting_room import Room, Table
 from dataops.training.boosting_rounds import boost
@@ -52,15 +55,34 @@ PARAMETERS = {
 }
 
 
+_OBJECTIVES = {
+    None: "binary",
+    "squared_error": "regression",
+    "poisson": "poisson",
+    "absolute_error": "regression_l1",
+}
+
+
 class LightGbmTrainer:
-    """Trainer ``lightgbm``: what all boosting takes (`boosting_library.SHARED`) and LightGBM's own in `PARAMETERS`."""
+    """Trainer ``lightgbm``: what all boosting takes (`boosting_library.SHARED`) and LightGBM's own in `PARAMETERS`.
+
+    Of a regression the parameter `objective`, and nothing about classes.
+    """
 
     holds_out: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+
+    def __init__(self, task: Task = Task.BINARY) -> None:
+        self._library = LIBRARIES[task]
+
+    def for_task(self, task: Task) -> LightGbmTrainer:
+        """The trainer of models of `task`."""
+        return LightGbmTrainer(task)
 
     def require_params(self, params: Mapping[str, Any]) -> None:
         """Nothing, or InvalidInput with every finding; Compute where LightGBM isn't installed."""
         _require_installed()
-        LIBRARY.parse(params)
+        self._library.parse(params)
 
     def require_room(
         self,
@@ -73,7 +95,8 @@ class LightGbmTrainer:
         shared: bool,
     ) -> str:
         """See `boosting_room.NeedsRoom`."""
-        return LIBRARY.require_room(client, rows, encoder, LIBRARY.parse(params), weighted=weighted, shared=shared)
+        values = self._library.parse(params)
+        return self._library.require_room(client, rows, encoder, values, weighted=weighted, shared=shared)
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``lightgbm-text/1`` and the model's bytes."""
@@ -89,7 +112,7 @@ def fit_lightgbm(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) ->
     Compute : it doesn't fit in memory, training failed, or workers were lost again and again.
     """
     _require_installed()
-    return boost(LIBRARY, parts, params, seed)
+    return boost(LIBRARIES[parts.task], parts, params, seed)
 
 
 def _require_installed() -> None:
@@ -209,7 +232,12 @@ def _params(values: Mapping[str, Any], encoder: Encoder, seed: int) -> dict[str,
         given["monotone_constraints"] = signs("lightgbm", values["monotone_constraints"], encoder)
     if "bagging_fraction" in given:
         given["bagging_freq"] = 1  # else no row is ever left out
-    ours = {"objective": "binary", "tree_learner": "data", "pre_partition": True, "force_row_wise": True}
+    ours = {
+        "objective": _OBJECTIVES[values.get("objective")],
+        "tree_learner": "data",
+        "pre_partition": True,
+        "force_row_wise": True,
+    }
     # what is never missing needs no side of its own; small leaves are a matter of the whole, not of one rank's rows
     plain = {"use_missing": False, "feature_pre_filter": False, "deterministic": True, "verbosity": -1}
     return {**given, **ours, **plain, "seed": seed % 2**31}
@@ -247,7 +275,16 @@ LIBRARY = Library(
     params=_params,
     rank=LightGbmRank,
     meet=_meet,
-    metric="binary_logloss",
+    metric={None: "binary_logloss"},
     cut=cut_trees,
     room=_room,
 )
+LIBRARIES = {
+    Task.BINARY: LIBRARY,
+    # means over rows, so that ranks' losses add up
+    Task.REGRESSION: replace(
+        LIBRARY,
+        parameters=of_numbers(PARAMETERS),
+        metric={"squared_error": "l2", "poisson": "poisson", "absolute_error": "l1"},
+    ),
+}

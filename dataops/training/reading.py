@@ -3,7 +3,8 @@
 1. A dataset with a ``split`` column is parted by it. Else every fifth row of a file, by its place in the file, is held
    out:
    the same rows for every trainer, run and policy.
-2. Rows without a known target are set aside and counted (`filtered_by_job`), as are those of the other side.
+2. Rows without a target, or with one that their task can't take, are set aside and counted (`filtered_by_job`), as are
+   those of the other side.
 3. Parts are made by pure tasks: a lost worker costs their recomputation.
 """
 
@@ -22,9 +23,9 @@ from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
+from dataops.declarations.metrics import Task
 from dataops.engine.tasks import Failure, attempt
 from dataops.engine.work import Work
-from dataops.errors import InvalidInput
 from dataops.features.columns import Floats
 from dataops.features.encoder import Encoder, OutOfFold, encode
 from dataops.features.fitting import Asked
@@ -38,6 +39,7 @@ from dataops.records import merkle_root
 from dataops.training.groups import Groups, row_groups, row_ranks
 from dataops.training.parts import EncodedPart, PartsOnCluster
 from dataops.training.spilled import SpilledPart, spill_part
+from dataops.training.tasks import judge_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -57,6 +59,7 @@ class Selection:
     side : ``train``, ``test``, or None for all rows.
     split_column : the column that says the side; None: by place in the file.
     target, weight, slices : what is read beside the features.
+    task : what the target is; rows whose target it can't take are set aside.
     grouped, ranked : whether each row's group and rank are told: see `dataops.training.groups`.
     """
 
@@ -71,10 +74,11 @@ class Selection:
     slices: tuple[str, ...] = ()
     grouped: bool = False
     ranked: bool = False
+    task: Task = Task.BINARY
 
 
 def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray, Receipt]:
-    """The selected rows of `unit`, their targets (float32, 0 or 1), and what became of the others."""
+    """The selected rows of `unit`, their targets (float32), and what became of the others."""
     read = read_unit(selection.source, unit, selection.read)
     if selection.grouped:
         read = _with_groups(read, unit)
@@ -86,11 +90,13 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
     if selection.labelled is not None:
         table = table.filter(evaluate_predicate(selection.labelled, table))
     target = target_values(selection.target, table)
-    known = pc.is_valid(target)
-    if not pc.all(known).as_py() and table.num_rows:
-        table, target = table.filter(known), target.filter(known)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        values = target.to_numpy(zero_copy_only=False).astype(np.float32)
+    known = target.is_valid().to_numpy(zero_copy_only=False) & judge_of(selection.task).known_target(values)
+    if not known.all():
+        table, values = table.filter(pa.array(known)), values[known]
     receipt = read.receipt.with_filtered_by_job(read.table.num_rows - table.num_rows)
-    return table, target.to_numpy(zero_copy_only=False).astype(np.float32), receipt
+    return table, values, receipt
 
 
 def _with_groups(read: GovernedRead, unit: Unit) -> GovernedRead:
@@ -113,15 +119,6 @@ def target_values(target: Expression, table: pa.Table) -> pa.Array:
     values = evaluate(target, table)
     numbers = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
     return numbers.cast(pa.float64(), safe=False).combine_chunks()
-
-
-def require_target_type(kind: pa.DataType, where: str) -> None:
-    """Nothing, unless a column of type `kind` can't say yes or no."""
-    if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise InvalidInput(
-            f"{where}: target: a target is true/false or 1/0, this one is {kind}; "
-            "compare it with something, as in \"column = 'yes'\""
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +203,8 @@ def load_parts(
             shown.advance(1, receipts[future].rows)
     ordered = [found[unit.id] for unit in units]
     rows = tuple(receipt.passed for receipt in ordered)
-    return PartsOnCluster(client=client, futures=parts, rows=rows, encoder=context.encoder), ordered
+    task = context.selection.task
+    return PartsOnCluster(client=client, futures=parts, rows=rows, encoder=context.encoder, task=task), ordered
 
 
 def submit_parts(

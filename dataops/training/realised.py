@@ -8,7 +8,8 @@
 4. Counts are exact and merge in any order, as in evaluation.
 5. Each model version is judged on the rows that it scored: those of the manifests that name it. An output that grows
    by file or by replay may hold scores of several.
-6. A row without a key has no outcome: nulls are not equal to nulls. How many there are is in the result.
+6. The metrics say the task: probabilities are judged, or the numbers of a regression (`tasks`).
+7. A row without a key has no outcome: nulls are not equal to nulls. How many there are is in the result.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dataops.datasets.snapshot import Manifest, Snapshot
 from dataops.datasets.units import Unit
 from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
+from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import OWN, Output, column_name
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
@@ -42,10 +44,14 @@ from dataops.governance.marks import plain_marks
 from dataops.records import Record
 from dataops.training.evaluate import report
 from dataops.training.outcome_join import Joined, Keyed, Measured, Words, join
-from dataops.training.reading import Selection, read_figures, require_target_type, target_values
-from dataops.training.scores import parse_metrics
+from dataops.training.reading import Selection, read_figures, target_values
+from dataops.training.tasks import Measures, judge_of
 
 ROWS_PER_PASS = 4_000_000
+_JUDGED: Mapping[Task, tuple[Output, str]] = {
+    Task.BINARY: (Output.PROBABILITY, "probabilities"),
+    Task.REGRESSION: (Output.PREDICTION, "numbers that a regression predicted"),
+}
 REALISED = "realised"
 """What metrics on outcomes that came later are reported under."""
 
@@ -66,13 +72,13 @@ class RealisedPlan:
 
     Attributes
     ----------
-    probabilities : the columns of scores to judge, by the name of the model in the job that made them.
+    predictions : the columns of scores to judge, by the name of the model in the job that made them.
     scores, score_keys, outcome_keys : where scores and the keys of both sides are read.
     outcomes : how rows with a known outcome are selected.
     """
 
     job: EvaluateJob
-    probabilities: Mapping[str, str]
+    predictions: Mapping[str, str]
     scores: Source
     score_keys: Source
     outcome_keys: Source
@@ -91,7 +97,7 @@ class RealisedPlan:
     def columns_read(self) -> dict[str, tuple[str, ...]]:
         """The columns that are read, by the run's name of the input."""
         return {
-            INPUT: tuple(self.probabilities.values()),
+            INPUT: tuple(self.predictions.values()),
             SCORE_KEYS: self.job.key,
             LABELS: self.outcomes.read,
             LABEL_KEYS: self.job.key,
@@ -103,28 +109,28 @@ def plan_realised(job: EvaluateJob, inputs: Mapping[str, GovernedInput], *, wher
 
     Raises
     ------
-    AccessDenied : a key, the target, a slice or a probability is denied for the purpose that it is read for.
-    InvalidInput : what is called scores isn't what a rescore job made with probabilities; a column that isn't there; a
-        target that isn't yes or no; keys that are masked otherwise, or of another type, on both sides.
+    AccessDenied : a key, the target, a slice or a score is denied for the purpose that it is read for.
+    InvalidInput : what is called scores isn't what a rescore job made with probabilities, or numbers; a column that
+        isn't there; a target of another type; keys that are masked otherwise, or of another type, on both sides.
     """
     scores, labels = inputs[INPUT], inputs[LABELS]
     _require_rescored(scores, where)
-    probabilities = _probabilities(scores, where)
+    judge, predictions = judge_of(job.task), _predictions(scores, job.task, where)
     target = parse_expression(job.target, where=f"{where}: target")
-    scores.require_columns(list(probabilities.values()), where=f"{where}: scores")
+    scores.require_columns(list(predictions.values()), where=f"{where}: scores")
     labels.require_columns((*target.columns, *job.slices), where=f"{where}: labels")
     for keys in (inputs[SCORE_KEYS], inputs[LABEL_KEYS]):
         keys.require_columns(job.key, where=f"{where}: key")
     _require_joinable(job, inputs[SCORE_KEYS], inputs[LABEL_KEYS], where)
-    require_target_type(_target_type(target, labels, where), where)
+    judge.require_target(_target_type(target, labels, where), where)
     read = tuple(name for name in labels.grant.effect.columns if name in {*target.columns, *job.slices})
     return RealisedPlan(
         job=job,
-        probabilities=probabilities,
+        predictions=predictions,
         scores=scores.source,
         score_keys=inputs[SCORE_KEYS].source,
         outcome_keys=inputs[LABEL_KEYS].source,
-        outcomes=Selection(source=labels.source, read=read, target=target, slices=job.slices),
+        outcomes=Selection(source=labels.source, read=read, target=target, slices=job.slices, task=job.task),
     )
 
 
@@ -149,16 +155,17 @@ def _scorers(manifest: Manifest) -> dict[str, Scorer]:
     }
 
 
-def _probabilities(scores: GovernedInput, where: str) -> dict[str, str]:
-    """The columns of probabilities, by the name of the model in the job."""
-    stored = {column.name for column in scores.dataset.contract.columns}
+def _predictions(scores: GovernedInput, task: Task, where: str) -> dict[str, str]:
+    """The columns of probabilities, or of numbers, by the name of the model in the job."""
+    output, what = _JUDGED[task]
+    stored = {column.name for column in scores.dataset.contract.columns if column.type == pa.float32()}
     names = dict.fromkeys(name for manifest in scores.dataset.snapshot.manifests for name in _scorers(manifest))
-    named = {name: column_name(Output.PROBABILITY, name) for name in names}
+    named = {name: column_name(output, name) for name in names}
     found = {name: column for name, column in named.items() if column in stored}
     if not found:
         raise InvalidInput(
-            f"{where}: scores: '{scores.dataset.name}' holds no probabilities: add `probability` to the outputs of the "
-            "job that makes it"
+            f"{where}: scores: '{scores.dataset.name}' holds no {what}: metrics of task {task} judge the column "
+            f"`{output}` of a job that rescores by such a model and has it among its outputs"
         )
     return found
 
@@ -208,10 +215,10 @@ def read_outcomes(context: JoinContext, unit: Unit) -> Keyed:
 def read_scores(context: JoinContext, unit: Unit) -> Keyed:
     """Scores with their keys; only rows that both purposes let through."""
     plan = context.plan
-    read = read_unit(plan.scores, unit, list(plan.probabilities.values()))
+    read = read_unit(plan.scores, unit, list(plan.predictions.values()))
     wanted = np.ones(read.table.num_rows, np.bool_)
     share = _share(context, plan.score_keys, unit, read.positions, wanted)
-    values = [read.table.column(name).to_numpy()[share.rows] for name in plan.probabilities.values()]
+    values = [read.table.column(name).to_numpy()[share.rows] for name in plan.predictions.values()]
     return Keyed(
         keys=share.keys,
         values=np.array(values, np.float32),
@@ -280,12 +287,12 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
     InvalidInput : no scored row has an outcome.
     AccessDenied : fewer rows have one than the policies show figures about.
     """
-    metrics = parse_metrics(plan.job.metrics)
+    measures = judge_of(plan.job.task).measures(plan.job.metrics, quantile=plan.job.quantile)
     rows = max(totals(inputs[name].units)[0] for name in (INPUT, LABELS))
     shares = max(1, -(-rows // ROWS_PER_PASS))
     secret = secrets.token_bytes(64)
     files = _scorers_by_file(inputs[INPUT].dataset.snapshot)
-    models = [[files[unit.fragment.path].get(name) for name in plan.probabilities] for unit in inputs[INPUT].units]
+    models = [[files[unit.fragment.path].get(name) for name in plan.predictions] for unit in inputs[INPUT].units]
     joined = Joined()
     for share in range(shares):
         context = JoinContext(plan=plan, secret=secret, share=share, shares=shares)
@@ -294,7 +301,7 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
         scored = work.map_units(f"scores{told}", read_scores, context, inputs[INPUT].units)
         if not share:
             reads = _require_allowed(inputs, outcomes, scored)
-        joined = joined.with_share(join(outcomes, scored, models=models))
+        joined = joined.with_share(join(outcomes, scored, models=models, task=plan.job.task))
     if not joined.judged:
         keyless = f" {joined.scored_keyless} scored rows have no key." if joined.scored_keyless else ""
         raise InvalidInput(
@@ -312,7 +319,7 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
             "scored_keyless": joined.scored_keyless,
             "outcomes_keyless": joined.outcomes_keyless,
         },
-        **_versions(joined, list(files.values()), metrics, least),
+        **_versions(joined, list(files.values()), measures, least),
         "primary_metric": str(plan.job.metrics[0]),
         "reads": reads,
     }
@@ -328,9 +335,7 @@ def _scorers_by_file(snapshot: Snapshot) -> dict[str, dict[str, Scorer]]:
     }
 
 
-def _versions(
-    joined: Joined, found: Sequence[Mapping[str, Scorer]], metrics: Sequence[str], least: int
-) -> dict[str, Any]:
+def _versions(joined: Joined, found: Sequence[Mapping[str, Scorer]], measures: Measures, least: int) -> dict[str, Any]:
     """How well each version did, under ``versions``; under ``unjudged`` those of fewer than `least` judged rows, or of
     none, beside others that have enough.
 
@@ -348,7 +353,9 @@ def _versions(
             **_named(scorer, measured),
             "scored": one.scored,
             "judged": one.judged,
-            "metrics": {REALISED: report(one.evaluation, metrics, min_group_size=least)},
+            "metrics": {
+                REALISED: report(one.evaluation, measures.names, min_group_size=least, quantile=measures.quantile)
+            },
         }
         for scorer, one in shown.items()
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from dataops.declarations.metrics import Task
 from dataops.governance.contract import Action, Contract
 from dataops.records import Record, canonical_bytes, digest
 from dataops.training.reading import HOLDOUT_EVERY, Selection
@@ -28,6 +29,7 @@ def selection_digests(selection: Selection) -> Record:
         "target": selection.target.sql,
         "labelled": None if labelled is None else labelled.sql,
         "weight": selection.weight,
+        **({} if selection.task is Task.BINARY else {"task": str(selection.task)}),  # it sets other rows aside
         "side": selection.side,
         "split": None if selection.side is None else split,
         "filters": sorted(effect.filters),

@@ -20,7 +20,7 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import COUNTED
 from dataops.declarations.inputs import INPUT
-from dataops.declarations.metrics import HOLDOUT
+from dataops.declarations.metrics import HOLDOUT, Task
 from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity, library_versions
 from dataops.engine.work import Work
@@ -39,6 +39,7 @@ from dataops.models.package import Package
 from dataops.models.predictor import load_predictor
 from dataops.records import Record, now_utc
 from dataops.registry.versions import Registry
+from dataops.storage.objects import Store
 from dataops.training.candidates import FittedModel, candidate_name, fit_candidates
 from dataops.training.evaluate import REPLICATES, evaluate_on_cluster
 from dataops.training.judging import judge_on_cluster
@@ -80,22 +81,31 @@ def run_train(
     work: Work,
     *,
     registry: Registry,
+    store: Store | None = None,
     key: SigningKey | None = None,
 ) -> dict[str, Any]:
-    """The run's result: the registered versions, signed by `key` where there is one, with their metrics, and what was
-    read.
+    """The run's result: the registered versions, signed by `key` where there is one, with their metrics, what was
+    read, and what was searched.
+
+    Parameters
+    ----------
+    store : where trials of a search are kept.
     """
-    job, training = plan.job, fit_and_judge(plan, inputs, work)
+    job, training = plan.job, fit_and_judge(plan, inputs, work, store=store)
     with work.phase("register"):
         versions = [
             _register(plan, inputs[INPUT], one, training, registry, key, work=work) for one in training.candidates
         ]
     reads = dict(training.reads)
-    return {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
+    result = {"model": job.name, "versions": versions, "primary_metric": str(job.metrics[0]), "reads": reads}
+    searches = {one.name: one.fitted.searched.record() for one in training.candidates if one.fitted.searched}
+    return {**result, "searches": searches} if searches else result
 
 
-def fit_and_judge(plan: TrainPlan, inputs: Mapping[str, GovernedInput], work: Work) -> Training:
-    """Every candidate of the plan, fitted and judged; nothing is registered."""
+def fit_and_judge(
+    plan: TrainPlan, inputs: Mapping[str, GovernedInput], work: Work, *, store: Store | None = None
+) -> Training:
+    """Every candidate of the plan, fitted and judged; nothing is registered. `store`: where trials are kept."""
     job, given = plan.job, inputs[INPUT]
     context = SummaryContext(selection=plan.learn, asked=asked_of(job.features))
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
@@ -104,7 +114,8 @@ def fit_and_judge(plan: TrainPlan, inputs: Mapping[str, GovernedInput], work: Wo
     fitted = fit_features(summary, job.features, min_group_size=given.grant.effect.min_group_size)
     encoder = fitted.encoder
     learn = PartContext(selection=plan.learn, encoder=encoder, by_fold=fitted.by_fold)
-    models = fit_candidates(job, learn, given.units, [receipt.passed for _, receipt in summarised], work)
+    rows = [receipt.passed for _, receipt in summarised]
+    models = fit_candidates(job, learn, given.units, rows, work, store=store)
     reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
     judging = Judging(encoder=encoder, cells=fit_cells(summary, encoder), models=models)
     judged = _judge_all(plan, inputs, judging, work, reads)
@@ -112,7 +123,7 @@ def fit_and_judge(plan: TrainPlan, inputs: Mapping[str, GovernedInput], work: Wo
         Trained(
             name=candidate_name(job, number),
             trainer=candidate.trainer,
-            params=candidate.params,
+            params=candidate.params if model.searched is None else model.searched.params,
             fitted=model,
             metrics=report,
             reference=reference,
@@ -151,14 +162,18 @@ def _judge_all(
                 figures, reference = judge_on_cluster(
                     parts,
                     *model.loadable,
-                    plan.job.evaluate.metrics,
+                    plan.job.metrics,
                     cells=judging.cells,
                     dataset=name,
                     min_group_size=least,
+                    quantile=plan.job.evaluate.quantile,
                 )
                 references.append(reference)
             else:
-                figures = evaluate_on_cluster(parts, *model.loadable, plan.job.evaluate.metrics, min_group_size=least)
+                quantile = plan.job.evaluate.quantile
+                figures = evaluate_on_cluster(
+                    parts, *model.loadable, plan.job.metrics, min_group_size=least, quantile=quantile
+                )
             # named, so that a promotion compares two versions on the same rows only
             kept = {"snapshot": given.dataset.snapshot.content_digest, SELECTION: selection_digests(selection)}
             report[name] = {**kept, **figures}
@@ -194,6 +209,7 @@ def _register(
         reference=trained.reference,
         purpose=job.description,
         limits=job.limits,
+        task=job.task,
     )
     package = Package(
         program=program,
@@ -244,6 +260,8 @@ def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, work: Work, 
         "trainer": trained.trainer,
         "params": dict(trained.params),
         **({"fit": dict(trained.fitted.facts)} if trained.fitted.facts else {}),
+        **({"search": trained.fitted.searched.lineage()} if trained.fitted.searched else {}),
         "target": job.target,
-        "primary_metric": str(job.evaluate.metrics[0]),
+        **({} if job.task is Task.BINARY else {"task": str(job.task)}),
+        "primary_metric": str(job.metrics[0]),
     }

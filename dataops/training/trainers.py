@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
+from dataops.declarations.metrics import Task
 from dataops.errors import InvalidInput, near_match
 from dataops.training.parts import PartsOnCluster
 
@@ -22,7 +23,8 @@ class Trainer(Protocol):
     """Fits one kind of model.
 
     One with a true attribute ``streams`` goes over parts by the functions of `dataops.training.parts` alone, so that
-    they may lie on workers' disks.
+    they may lie on workers' disks. One with an attribute ``tasks`` makes models of these tasks, others classifiers; one
+    with a method ``for_task`` gives the trainer that makes those of one task, with parameters of its own.
     """
 
     def require_params(self, params: Mapping[str, Any]) -> None:
@@ -40,18 +42,27 @@ class Parameter:
     parse: Callable[[Any], Any]
 
 
-def load_trainer(name: str) -> Trainer:
-    """The trainer of that name.
+def load_trainer(name: str, task: Task = Task.BINARY) -> Trainer:
+    """The trainer of that name, for models of `task`.
 
     Raises
     ------
-    InvalidInput : no installed package offers it.
+    InvalidInput : no installed package offers it, or it makes no such models.
     """
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         raise InvalidInput(f"there is no trainer '{name}'.{near_match(name, found)}")
-    trainer: Trainer = found[name].load()()
-    return trainer
+    trainer = found[name].load()()
+    if task not in tasks_of(trainer):
+        others = sorted(other for other, entry in found.items() if task in tasks_of(entry.load()))
+        raise InvalidInput(f"trainer {name} makes no models of task {task}; {', '.join(others) or 'none here'} would")
+    of_task: Trainer = trainer.for_task(task) if hasattr(trainer, "for_task") else trainer
+    return of_task
+
+
+def tasks_of(trainer: object) -> Collection[Task]:
+    """The tasks that `trainer` makes models of."""
+    return getattr(trainer, "tasks", (Task.BINARY,))
 
 
 def streams(trainer: Trainer) -> bool:

@@ -22,6 +22,7 @@ from dataops.datasets.survey import Survey
 from dataops.datasets.tombstones import TOMBSTONES_FOLDER, require_unmarked, tombstones
 from dataops.declarations.jobs import job_from_record
 from dataops.declarations.loader import parse_yaml
+from dataops.declarations.metrics import Task
 from dataops.declarations.promotion import Promotion
 from dataops.errors import DataopsError
 from dataops.features.encoder import Encoded
@@ -55,6 +56,7 @@ from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, 
 from dataops.runtime.ratchet import Ratchet
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
+from dataops.training.search_trials import Trial, TrialEnd, fold
 from tests.compat.writing import HERE, write_records
 
 ROOT = HERE.parent.parent
@@ -226,6 +228,19 @@ def read_golden(name: str) -> None:
     )
     golden = Golden.from_record(decode_record(example(name), "golden", 1))
     check_golden(golden, program, LinearModel.from_bytes(example("linear-model-1.json")))
+
+
+def read_golden_numbers(name: str) -> None:
+    golden = Golden.from_record(decode_record(example(name), "golden", 2))
+    assert golden.task is Task.REGRESSION
+    assert golden.record() == {key: value for key, value in record(name).items() if key != "format"}
+    assert any(one is not None and one > 1 for one in golden.predictions)
+
+
+def read_linked(name: str) -> None:
+    model = LinearModel.from_bytes(example(name))
+    assert (model.link, model.task) == ("identity", Task.REGRESSION)
+    assert model.to_bytes() == example(name)
 
 
 def read_heartbeat(name: str) -> None:
@@ -403,6 +418,16 @@ def read_policy(name: str) -> None:
     ]
 
 
+def read_trial(name: str) -> None:
+    trials = {0: Trial(number=0, params={})}
+    trial = fold(trials, read_entry(name, "trial"))
+    assert {
+        "trial-1.json": trial.params == {"learning_rate": 0.1, "max_depth": 3},
+        "trial-1.reached.json": trial.curve == {9: 0.4375},
+        "trial-1.ended.json": (trial.end, trial.figure) == (TrialEnd.DONE, 0.8125),
+    }[name]
+
+
 def read_policy_tests(name: str) -> None:
     (document,) = parse_yaml(example(name).decode(), name)
     tests = parse_policy_tests(document.value, source=name, lines=document.lines)
@@ -419,10 +444,12 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "feature-program-2": read_later_program,
     "followed-1": read_followed,
     "golden-1": read_golden,
+    "golden-2": read_golden_numbers,
     "heartbeat-1": read_heartbeat,
     "kernels-1": read_kernels_of,
     "kernel-choice-1": read_kernel_choice,
     "linear-model-1": read_linear,
+    "linear-model-2": read_linked,
     "links-1": read_links_of,
     "manifest-1": read_manifest,
     "model-deletion-1": read_model_tombstone,
@@ -442,6 +469,7 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "snapshot-1": read_snapshot_of,
     "survey-1": read_survey,
     "tombstone-1": read_tombstone,
+    "trial-1": read_trial,
     "unit-1": read_unit,
     "verdict-1": read_verdict,
     "xgboost-ubj-1": read_boosted,

@@ -33,12 +33,16 @@ from dataops.declarations.jobs import find_job
 from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
 from dataops.errors import ContractViolation
+from dataops.features.encoder import Encoder
 from dataops.features.fitting import asked_of, fit_encoder
+from dataops.features.kinds import CategoricalColumn, NumericColumn
 from dataops.features.making import with_made
 from dataops.features.program import compose_program
 from dataops.features.steps import RowSteps
 from dataops.features.summary import summarise
 from dataops.features.target import Outcomes
+from dataops.models.golden import make_golden
+from dataops.models.linear import LinearModel
 from dataops.models.onedal import Choice
 from dataops.rescoring.kernels import keep_choice, keep_kernels
 from dataops.runs.execute import Options, resume, run_job
@@ -57,6 +61,7 @@ from dataops.runs.reproduce import reproduce
 from dataops.runs.retention import collect_garbage, expire_dataset
 from dataops.runs.workspace import Workspace, open_workspace, os_user
 from dataops.runtime import load
+from dataops.training.search_trials import BEGUN, ENDED, REACHED, TrialLog
 from tests.line.people import CONTRACT, POLICY, give_roles, make_workspace
 
 HERE = Path(__file__).parent
@@ -104,7 +109,21 @@ def write_records(folder: Path, *, boosted: bool = False) -> dict[str, bytes]:
         make_workspace(folder, files=1, policy=POLICY + _RULES)
         _fix_inputs(folder, boosted=boosted)
         _run_line(open_workspace(str(folder), {}))
-    return {**_collect(folder), "feature-program-2.json": _every_feature()}
+    return {**_collect(folder), "feature-program-2.json": _every_feature(), **_regression()}
+
+
+def _regression() -> dict[str, bytes]:
+    """A linear model of a number, and its golden rows."""
+    numeric = NumericColumn(name="age", fill=40.0, mean=41.5, scale=12.0)
+    categorical = CategoricalColumn(name="trade", categories=("baker", "smith"))
+    schema = pa.schema([("age", pa.int32()), ("trade", pa.string())])
+    program = compose_program(schema, RowSteps(), Encoder(numeric=(numeric,), categorical=(categorical,)))
+    model = LinearModel(intercept=37.5, numeric=(1.25,), categorical=((0.0, -2.0, 4.5),), link="identity")
+    golden = make_golden(program, model)
+    return {
+        "linear-model-2.json": model.to_bytes(),
+        "golden-2.json": records.encode_record("golden", 2, golden.record()),
+    }
 
 
 def _every_feature() -> bytes:
@@ -211,10 +230,19 @@ def _run_line(workspace: Workspace) -> None:
             )
             keep_choice(workspace.store, "kernels/example/code.json", choice)
             reproduce(workspace, "wealth@1", options=options, progress=progress)
+            _search(workspace)
     _tend_models(workspace)
     rotate_key(workspace, KeyKind.SIGNING)
     _let_go(workspace)
     _serve(workspace)
+
+
+def _search(workspace: Workspace) -> None:
+    """A search of one trial."""
+    log = TrialLog(workspace.store, "example", "xgboost")
+    log.append(BEGUN, 0, params={"learning_rate": 0.1, "max_depth": 3})
+    log.append(REACHED, 0, rounds=9, loss=0.4375)
+    log.append(ENDED, 0, outcome="done", figure=0.8125, why=None, seconds=1.5)
 
 
 def _tend_models(workspace: Workspace) -> None:
@@ -288,6 +316,7 @@ def _snapshot(body: Mapping[str, Any]) -> str:
 _NAMERS: Mapping[str, Namer] = {
     "alias": lambda record: {"promoted": ""}.get(kind := record["body"]["kind"], kind),
     "audit": _journal({"intent": ""}),
+    "trial": _journal({"begun": ""}),
     "event": _journal({"run_started": ""}),
     "manifest": lambda record: (
         _replay(record["lineage"])

@@ -12,10 +12,13 @@ from dataops.declarations.metrics import Task
 from dataops.errors import InvalidInput
 from dataops.models.predictor import LINKED, load_predictor
 from dataops.training import linear
+from dataops.training.boosting import BoostingTrainer
+from dataops.training.lightgbm import LightGbmTrainer
 from dataops.training.linear_layout import Layout
 from dataops.training.linear_regressions import POISSON, REACH, SQUARED, poisson_loss, squared_error
 from dataops.training.parts import PartsOnCluster
 from dataops.training.regressors import LinearTrainer, PoissonTrainer, fit_regression
+from dataops.training.trainers import load_trainer
 from tests.training.test_logistic import one_hot, stack, vector
 
 PARTS = range(3)
@@ -149,3 +152,53 @@ def test_targets_that_cant_be_fitted_are_refused(units, regression, change, name
 def test_unknown_parameters_are_refused_by_name():
     with pytest.raises(InvalidInput, match=r"trainer poisson: unknown parameter 'l3'"):
         PoissonTrainer().require_params({"l3": 1})
+
+
+BOOSTERS = [BoostingTrainer, LightGbmTrainer]
+
+
+@pytest.mark.parametrize("objective", ["squared_error", "poisson", "absolute_error"])
+@pytest.mark.parametrize("booster", BOOSTERS)
+def test_boosting_fits_each_objective_better_than_the_mean(units, regression, booster, objective):
+    parts = units(weighted=True)
+    rows = stack(parts)
+    params = {"rounds": 20, "max_depth": 3, "learning_rate": 0.3, "objective": objective}
+    model_format, model = booster(Task.REGRESSION).fit(regression(parts), params, seed=0)
+    predictor = load_predictor(model_format, model)
+    assert predictor.task is Task.REGRESSION
+    found = predictor.predict(rows.encoded)
+    errors = np.abs(found - rows.target)
+    assert np.average(errors, weights=rows.weight) < 0.8 * np.average(
+        np.abs(rows.target - np.average(rows.target, weights=rows.weight)), weights=rows.weight
+    )
+    assert (found > 0).all() or objective != "poisson"
+
+
+@pytest.mark.parametrize("booster", BOOSTERS)
+def test_boosting_of_numbers_stops_early_on_rows_held_out(units, regression, booster):
+    given = regression([replace(part, groups=np.arange(part.rows).astype(np.uint8) % 32) for part in units()])
+    params = {"rounds": 300, "early_stopping": 5, "learning_rate": 0.9, "max_depth": 6}
+    booster(Task.REGRESSION).fit(given, params, seed=0)
+    facts = given.fitting.facts
+    assert facts["rounds"] < facts["rounds_trained"] < 300
+    assert facts["held_out_rows"] > 0
+
+
+@pytest.mark.parametrize("booster", BOOSTERS)
+def test_parameters_of_the_other_task_are_unknown(units, regression, booster):
+    with pytest.raises(InvalidInput, match="unknown parameter 'class_weight'"):
+        booster(Task.REGRESSION).require_params({"class_weight": "balanced"})
+    with pytest.raises(InvalidInput, match="unknown parameter 'objective'"):
+        booster().require_params({"objective": "poisson"})
+    with pytest.raises(InvalidInput, match="objective: expected one of squared_error, poisson, absolute_error"):
+        booster(Task.REGRESSION).require_params({"objective": "tweedie"})
+    below = [replace(part, target=part.target - 1) for part in units()]
+    with pytest.raises(InvalidInput, match="some targets are below 0, which the objective poisson"):
+        booster(Task.REGRESSION).fit(regression(below), {"objective": "poisson", "rounds": 2}, seed=0)
+
+
+def test_a_trainer_of_another_task_is_refused_with_those_that_there_are():
+    with pytest.raises(InvalidInput, match="trainer logistic makes no models of task regression; lightgbm, linear, po"):
+        load_trainer("logistic", Task.REGRESSION)
+    with pytest.raises(InvalidInput, match="trainer poisson makes no models of task binary"):
+        load_trainer("poisson")
