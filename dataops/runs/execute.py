@@ -319,7 +319,8 @@ def _learn_or_judge(
 
     if isinstance(plan, RealisedPlan):
         return run_realised(plan, inputs, work)
-    return run_train(plan, inputs, work, registry=workspace.registry, key=workspace.signing_key())
+    registry, key = workspace.registry, workspace.signing_key()
+    return run_train(plan, inputs, work, registry=registry, store=workspace.store, key=key)
 
 
 def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> _Linking:
