@@ -29,7 +29,8 @@ class Candidate(Declaration):
     """One trainer with its parameters; the candidates of a job are trained on the same rows and compared."""
 
     trainer: TrainerName
-    """`logistic`, `xgboost`, `lightgbm`; for a regression `linear`, `poisson`, `xgboost`, `lightgbm`; or another that an installed package offers (entry points `dataops.trainers`)."""
+    """`logistic`, `xgboost`, `lightgbm`, for a regression `linear`, `poisson`, `xgboost`, `lightgbm`; or another that
+    an installed package offers (entry points `dataops.trainers`)."""
     params: dict[str, JsonValue] = Field(default_factory=dict)
     """The trainer's parameters by name; the trainer refuses unknown ones. Default: the trainer's own defaults."""
     search: Search | None = None
@@ -126,3 +127,11 @@ class TrainJob(Declaration):
             if metric and metric.task is not self.task:
                 message = f"{metric} is a figure of {metric.task} models, and this one is none"
                 yield Finding(place=("candidates", position, "search", "metric"), message=message)
+
+    def _find_classes(self) -> Iterator[Finding]:
+        """Features that are made of classes of the target."""
+        for position, group in enumerate((*self.features.categorical_groups, *self.features.all_crosses)):
+            if group.encode == "target":
+                message = "`encode: target` takes a target of true/false or 1/0; a regression's is a number"
+                kind = "categorical" if position < len(self.features.categorical_groups) else "crosses"
+                yield Finding(place=("features", kind), message=message)

@@ -74,7 +74,7 @@ def fit_candidates(
     Compute : a candidate doesn't fit in memory, or failed.
     InvalidInput : the rows can't be trained on.
     """
-    trainers = [load_trainer(candidate.trainer) for candidate in job.candidates]
+    trainers = [load_trainer(candidate.trainer, job.task) for candidate in job.candidates]
     _require_room(job, trainers, context, rows, work)
     if any(candidate.params.get("early_stopping") or candidate.search for candidate in job.candidates):
         context = replace(context, selection=replace(context.selection, grouped=True))

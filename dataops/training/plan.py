@@ -17,7 +17,7 @@ from typing import Any
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.reading import Source
 from dataops.declarations.inputs import INPUT, evaluation_name
-from dataops.declarations.metrics import HOLDOUT
+from dataops.declarations.metrics import HOLDOUT, Task
 from dataops.declarations.train import Candidate, TrainJob
 from dataops.errors import InvalidInput
 from dataops.features.fitting import require_types
@@ -27,8 +27,9 @@ from dataops.governance.expressions import Expression, parse_expression, result_
 from dataops.governance.marks import mark, plain_marks
 from dataops.governance.masking import MaskKind
 from dataops.preparation.split import TEST, TRAIN
-from dataops.training.reading import Selection, require_target_type
+from dataops.training.reading import Selection
 from dataops.training.search import require_search
+from dataops.training.tasks import judge_of
 from dataops.training.trainers import load_trainer
 
 
@@ -70,22 +71,24 @@ def plan_train(job: TrainJob, inputs: Mapping[str, GovernedInput], *, where: str
     Raises
     ------
     AccessDenied : a feature, the target, the weight or a slice is denied for the purpose that it is read for.
-    InvalidInput : an unknown column, a target that isn't yes or no, a pseudonym as feature, a column whose type can't
-        be such a feature, unknown trainers or parameters.
+    InvalidInput : an unknown column, a target that its task doesn't take, a pseudonym as feature, a column whose type
+        can't be such a feature, unknown trainers or parameters, a trainer of another task.
     """
     given = inputs[INPUT]
     target = parse_expression(job.target, where=f"{where}: target")
     wanted = (*job.features.columns, *target.columns, *((job.weight,) if job.weight else ()))
-    learn = _select(given, wanted, target, split=_split_column(given), side=TRAIN, weight=job.weight, where=where)
+    how: dict[str, Any] = {"weight": job.weight, "task": job.task, "where": where}
+    learn = _select(given, wanted, target, split=_split_column(given), side=TRAIN, **how)
     _require_no_pseudonyms(job, given, where)
     _require_prepared_once(given, where)
     granted = {column.name: column for column in given.masked_columns()}
-    require_target_type(result_type(target, schema_of(granted.values()), where=f"{where}: target"), where)
+    kind = result_type(target, schema_of(granted.values()), where=f"{where}: target")
+    judge_of(job.task).require_target(kind, where)
     steps = _model_steps(job, given, where)
     _require_repeatable([granted[name] for name in job.features.columns], steps, where)
     _require_types(job, granted, where)
     for number, candidate in enumerate(job.candidates):
-        _require_trainer(candidate, f"{where}: candidates[{number}]")
+        _require_trainer(candidate, job.task, f"{where}: candidates[{number}]")
     return TrainPlan(
         job=job,
         learn=learn,
@@ -151,9 +154,9 @@ def _require_types(job: TrainJob, granted: Mapping[str, Column], where: str) -> 
         raise InvalidInput(f"{where}: features: {error}") from None
 
 
-def _require_trainer(candidate: Candidate, where: str) -> None:
+def _require_trainer(candidate: Candidate, task: Task, where: str) -> None:
     try:
-        trainer = load_trainer(candidate.trainer)
+        trainer = load_trainer(candidate.trainer, task)
         trainer.require_params(candidate.params)
         if candidate.search is not None:
             require_search(candidate.search, trainer, candidate.trainer, candidate.params)
@@ -188,7 +191,7 @@ def _judging(
     """How `one` is read to judge models that were trained on `trained_on` and carry the steps `repeated`."""
     place = f"{where}: evaluate: dataset '{one.dataset.name}'"
     wanted = (*job.features.columns, *target.columns, *job.evaluate.slices)
-    slices = job.evaluate.slices
+    how: dict[str, Any] = {"slices": job.evaluate.slices, "task": job.task, "where": place}
     features = {*job.features.columns, *repeated.sources_for(job.features.columns)}
     one.grant.require_masks(features, repeated.generalise, what=f"{place}: the model")
     made_by, trained_by = (each.dataset.lineage.get("preparation_digest") for each in (one, trained_on))
@@ -196,9 +199,9 @@ def _judging(
     view = RowSteps() if declared else repeated  # raw data, which may be masked less here than for training
     if one.dataset.name == trained_on.dataset.name:
         split = _split_column(one)
-        return _select(one, wanted, target, split=split, side=TEST, steps=view, slices=slices, where=place)
+        return _select(one, wanted, target, split=split, side=TEST, steps=view, **how)
     if made_by == trained_by or declared is None:
-        return _select(one, wanted, target, split=None, steps=view, slices=slices, where=place)
+        return _select(one, wanted, target, split=None, steps=view, **how)
     if made_by is not None:
         raise InvalidInput(
             f"{place} was prepared by another declaration than '{trained_on.dataset.name}'; name the raw dataset"
@@ -207,4 +210,4 @@ def _judging(
     made = {*wanted, *(labelled.columns if labelled else ())}
     steps = RowSteps.from_record(declared["steps"]).needed_for(made)
     sources = steps.sources_for(made)
-    return _select(one, sources, target, split=None, steps=steps, labelled=labelled, slices=slices, where=place)
+    return _select(one, sources, target, split=None, steps=steps, labelled=labelled, **how)

@@ -20,7 +20,7 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import COUNTED
 from dataops.declarations.inputs import INPUT
-from dataops.declarations.metrics import HOLDOUT
+from dataops.declarations.metrics import HOLDOUT, Task
 from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity, library_versions
 from dataops.engine.work import Work
@@ -97,7 +97,7 @@ def run_train(
             _register(plan, inputs[INPUT], one, training, registry, key, work=work) for one in training.candidates
         ]
     reads = dict(training.reads)
-    result = {"model": job.name, "versions": versions, "primary_metric": str(job.evaluate.metrics[0]), "reads": reads}
+    result = {"model": job.name, "versions": versions, "primary_metric": str(job.metrics[0]), "reads": reads}
     searches = {one.name: one.fitted.searched.record() for one in training.candidates if one.fitted.searched}
     return {**result, "searches": searches} if searches else result
 
@@ -162,14 +162,18 @@ def _judge_all(
                 figures, reference = judge_on_cluster(
                     parts,
                     *model.loadable,
-                    plan.job.evaluate.metrics,
+                    plan.job.metrics,
                     cells=judging.cells,
                     dataset=name,
                     min_group_size=least,
+                    quantile=plan.job.evaluate.quantile,
                 )
                 references.append(reference)
             else:
-                figures = evaluate_on_cluster(parts, *model.loadable, plan.job.evaluate.metrics, min_group_size=least)
+                quantile = plan.job.evaluate.quantile
+                figures = evaluate_on_cluster(
+                    parts, *model.loadable, plan.job.metrics, min_group_size=least, quantile=quantile
+                )
             # named, so that a promotion compares two versions on the same rows only
             kept = {"snapshot": given.dataset.snapshot.content_digest, SELECTION: selection_digests(selection)}
             report[name] = {**kept, **figures}
@@ -205,6 +209,7 @@ def _register(
         reference=trained.reference,
         purpose=job.description,
         limits=job.limits,
+        task=job.task,
     )
     package = Package(
         program=program,
@@ -257,5 +262,6 @@ def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, work: Work, 
         **({"fit": dict(trained.fitted.facts)} if trained.fitted.facts else {}),
         **({"search": trained.fitted.searched.lineage()} if trained.fitted.searched else {}),
         "target": job.target,
-        "primary_metric": str(job.evaluate.metrics[0]),
+        **({} if job.task is Task.BINARY else {"task": str(job.task)}),
+        "primary_metric": str(job.metrics[0]),
     }

@@ -22,6 +22,7 @@ from dataops.datasets.survey import Survey
 from dataops.datasets.tombstones import TOMBSTONES_FOLDER, require_unmarked, tombstones
 from dataops.declarations.jobs import job_from_record
 from dataops.declarations.loader import parse_yaml
+from dataops.declarations.metrics import Task
 from dataops.declarations.promotion import Promotion
 from dataops.errors import DataopsError
 from dataops.features.encoder import Encoded
@@ -229,6 +230,19 @@ def read_golden(name: str) -> None:
     check_golden(golden, program, LinearModel.from_bytes(example("linear-model-1.json")))
 
 
+def read_golden_numbers(name: str) -> None:
+    golden = Golden.from_record(decode_record(example(name), "golden", 2))
+    assert golden.task is Task.REGRESSION
+    assert golden.record() == {key: value for key, value in record(name).items() if key != "format"}
+    assert any(one is not None and one > 1 for one in golden.predictions)
+
+
+def read_linked(name: str) -> None:
+    model = LinearModel.from_bytes(example(name))
+    assert (model.link, model.task) == ("identity", Task.REGRESSION)
+    assert model.to_bytes() == example(name)
+
+
 def read_heartbeat(name: str) -> None:
     store, beat = MemoryStore(), Heartbeat.from_bytes(example(name))
     assert beat.to_bytes() == example(name)
@@ -430,10 +444,12 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "feature-program-2": read_later_program,
     "followed-1": read_followed,
     "golden-1": read_golden,
+    "golden-2": read_golden_numbers,
     "heartbeat-1": read_heartbeat,
     "kernels-1": read_kernels_of,
     "kernel-choice-1": read_kernel_choice,
     "linear-model-1": read_linear,
+    "linear-model-2": read_linked,
     "links-1": read_links_of,
     "manifest-1": read_manifest,
     "model-deletion-1": read_model_tombstone,
