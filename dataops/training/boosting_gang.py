@@ -2,7 +2,8 @@
 
 1. Ranks talk to each other directly, so one that is lost loses them all: `WorkersLost` says so, and the caller decides.
 2. What is asked of ranks while they train goes to them by Dask's ``run``: a worker that Dask has paused still answers.
-3. A rank that hangs, since another is gone, is ended with its worker, which its nanny starts again.
+3. Where a rank is lost the others are ended with their workers, which their nannies start again; where one fails, those
+   that wait for it. Neither library promises anything of a process that lost a peer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from dataops.engine.workers import known_workers
 from dataops.errors import Compute, DataopsError
 from dataops.records import new_nonce
 from dataops.training.boosting_ranks import (
@@ -167,7 +169,7 @@ class Gang:
 
     def _look_for_paused(self, since: float | None) -> float | None:
         """Since when a worker takes no tasks, for all of its memory is in use; None: all of them do."""
-        known = self.parts.client.scheduler_info(n_workers=-1)["workers"]
+        known = known_workers(self.parts.client)
         if not any(known.get(worker, {}).get("status") == "paused" for worker in self.workers):
             return None
         now = time.monotonic()
@@ -208,12 +210,17 @@ class Gang:
         return answers
 
     def _give_up(self, error: BaseException | None, busy: Callable[[], AbstractSet[str]]) -> NoReturn:
-        """Raise what a rank's `error` comes to, once no rank is `busy` any more."""
+        """Raise what a rank's `error` comes to, once no rank is `busy` any more.
+
+        Where a worker is lost the others are ended with it: XGBoost ends a process that lost a peer when it comes to
+        it, which may be in the middle of what is tried next.
+        """
         found = self._judge(error)
-        deadline = time.monotonic() + GRACE_SECONDS
+        lost = isinstance(found, WorkersLost)
+        deadline = time.monotonic() + (0 if lost else GRACE_SECONDS)
         while time.monotonic() < deadline and busy() - self._gone():
             time.sleep(POLL_SECONDS)
-        if left := sorted(busy() - self._gone()):
+        if left := sorted((set(self.workers) if lost else busy()) - self._gone()):
             self._restart(left)
         raise found
 
@@ -241,8 +248,8 @@ class Gang:
         return {worker for worker, answer in answers.items() if answer is not True}
 
     def _restart(self, workers: Sequence[str]) -> None:
-        """End ranks with their workers, since they wait for a rank that is gone, for ever."""
-        _log.info("%s: %d workers are started again, since another was lost", self.name, len(workers))
+        """End ranks with their workers."""
+        _log.info("%s: %d workers are started again, since another's rank is lost", self.name, len(workers))
         try:
             self.parts.client.restart_workers(list(workers), timeout=RESTART_SECONDS, raise_for_error=False)
         except Exception as error:  # noqa: BLE001 - workers without a nanny; theirs is whoever started them
