@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataops.declarations.metrics import Task
+from dataops.engine.workers import known_workers
 from dataops.errors import InvalidInput
 from dataops.training.boosting_ranks import held_out_rows
 from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts, place_units
@@ -67,7 +68,7 @@ def place_rows(sums: Sums, rows: Sequence[int], workers: Sequence[str]) -> dict[
 
 def workers_in_order(client: Client) -> list[str]:
     """Addresses in the order of ranks: by name, which a worker that is started again keeps, then by address."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    workers = known_workers(client)
     return sorted(
         workers, key=lambda address: (len(str(workers[address]["name"])), str(workers[address]["name"]), address)
     )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dataops.engine.workers import known_workers
 from dataops.errors import Compute
 from dataops.models.sklearn import MOST_BYTES
 from dataops.training.boosting_room import MEGABYTE, PROCESS_BYTES
@@ -78,7 +79,7 @@ def roomiest(client: Client) -> Place:
     Compute : there is no worker.
     """
     found = []
-    for address, worker in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
+    for address, worker in sorted(known_workers(client).items()):
         metrics = worker.get("metrics", {})
         used = int(metrics.get("memory", 0)) - int(metrics.get("managed_bytes", 0))
         limit = int(worker.get("memory_limit") or 0)
