@@ -145,7 +145,8 @@ def _tree_bytes(values: Mapping[str, Any], rows: int) -> int:
 def _dense_bytes(values: Mapping[str, Any], columns: int) -> int:
     sizes = [columns, *values.get("hidden_layer_sizes", ()), 1]
     # a network keeps gradients and moments of each weight while it learns
-    return 8 * 5 * sum(one * (other + 1) for one, other in zip(sizes[1:], sizes[:-1], strict=True))
+    weights = sum(int(one) * (int(other) + 1) for one, other in zip(sizes[1:], sizes[:-1], strict=True))
+    return 8 * 5 * weights
 
 
 def _mb(size: float) -> str:
