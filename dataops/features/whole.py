@@ -43,7 +43,7 @@ def count_whole(column: pa.ChunkedArray) -> tuple[Floats, npt.NDArray[np.int64]]
 
 
 def count_few(values: Floats) -> tuple[Floats, npt.NDArray[np.int64]] | None:
-    """As `count_whole`, of finite `values`, ``(n,)`` float64; None of few rows, or where a sample has many distinct ones.
+    """As `count_whole`, of finite `values`, float64; None of few rows, or where a sample has many distinct ones.
 
     A value may come twice: 0.0 and -0.0 are two here.
     """
