@@ -20,9 +20,7 @@ _READ_SQUARE = nb.types.Array(nb.float64, 2, "C", readonly=True)
 
 
 @compiled(nb.void(_READ_SQUARE, _READ, _READ, _READ, nb.float64[::1]))
-def descend(
-    curvature: Any, gradient: Vector, point: Vector, absolute: Vector, step: Vector
-) -> None:
+def descend(curvature: Any, gradient: Vector, point: Vector, absolute: Vector, step: Vector) -> None:
     """`step`, zeros at first, becomes that to the least of a quadratic with an absolute penalty.
 
     ``gradient @ step + step @ curvature @ step / 2 + sum(absolute * |point + step|)``, coordinate by coordinate: over
