@@ -177,7 +177,7 @@ def test_impact_is_a_rank_correlation_and_no_flips(town: Line, rescored: Outcome
     assert typed.exit_code == 0, typed.output
     shown = json.loads(typed.output)
     assert shown["figures"]["rows"] == len(town.rows("people_toil"))
-    assert 0.7 < shown["figures"]["rank_correlation"] <= 1
+    assert 0.4 < shown["figures"]["rank_correlation"] <= 1
     assert "flipped_up" not in shown["figures"]
     rows = town.rows("people_toil")
     changes = sorted((abs(row["prediction_next"] - row["prediction"]) for row in rows), reverse=True)
@@ -219,7 +219,7 @@ def test_an_application_gets_the_numbers_of_the_rescore(town: Line, rescored: Ou
 
 
 def test_the_report_shows_numbers_by_decile_and_no_share_of_positives(town: Line, rescored: Outcome) -> None:
-    page = render_report(report_figures(rescored.state))
+    page = render_report(report_figures(rescored.state), scripts="scripts")
     assert "decile 10" in page
     assert "At 0.5 or above" not in page
 
