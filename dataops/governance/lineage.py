@@ -143,11 +143,12 @@ class DatasetFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """A model version as a run found or made it; `version` and `digest` are None before it is registered, `features`
-    are names with ``number`` or ``category``.
+    are names with ``number`` or ``category``; `predicts` says what it gives.
     """
 
     id: DatasetId
     features: tuple[tuple[str, str], ...] = ()
+    predicts: str = "probability"
     version: int | None = None
     digest: str | None = None
     model_format: str | None = None
@@ -358,7 +359,7 @@ def _model_facets(one: ModelFacts) -> Record:
     own = _own_facet(
         "DatasetFacet", version=one.version, digest=one.digest, modelFormat=one.model_format, metrics=list(one.metrics)
     )
-    fields = dict(one.features) | {PREDICTION_FIELD: "probability"}
+    fields = dict(one.features) | {PREDICTION_FIELD: one.predicts}
     return {**_described(fields, "MODEL", one.digest), "dataops_model": own}
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.snapshot import Snapshot, read_snapshot
 from dataops.declarations.inputs import INPUT
+from dataops.declarations.metrics import Task
 from dataops.errors import DataopsError, Format, InvalidInput
 from dataops.governance.contract import Column
 from dataops.governance.lineage import (
@@ -45,6 +46,8 @@ from dataops.storage.objects import Store
 if TYPE_CHECKING:
     from dataops.engine.progress import Progress
     from dataops.runs.planning import Planned
+
+_PREDICTS: Mapping[Task, str] = {Task.BINARY: "probability", Task.REGRESSION: "number"}
 
 LINEAGE_FOLDER = "lineage"
 ENGINE = "Dask"
@@ -233,6 +236,7 @@ def _model_read(workspace: Workspace, model: ModelVersion) -> ModelFacts:
         features=_features(
             [column.name for column in encoder.numeric], [column.name for column in encoder.categorical]
         ),
+        predicts=_PREDICTS[loaded.package.task],
         version=model.version,
         digest=model.digest,
         model_format=model.model_format,
@@ -267,6 +271,7 @@ def _outputs(
             facts = ModelFacts(
                 id=DatasetId(namespace=_registry(workspace), name=plan.job.name),
                 features=_features(plan.job.features.numbers, plan.job.features.codes),
+                predicts=_PREDICTS[plan.job.task],
                 metrics=tuple(str(metric) for metric in plan.job.metrics),
                 made_of=learnt_from(plan, given, source),
             )
@@ -305,6 +310,7 @@ def _registered(facts: ModelFacts, versions: Sequence[Mapping[str, Any]]) -> tup
         ModelFacts(
             id=facts.id,
             features=facts.features,
+            predicts=facts.predicts,
             version=one["version"],
             digest=one["digest"],
             model_format=one["format"],

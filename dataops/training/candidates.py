@@ -132,6 +132,7 @@ def _searched(
             least=least,
             log=TrialLog(store, work.run, name),
             tell=shown.tell,
+            quantile=job.evaluate.quantile,
         ).run(parts)
 
 

@@ -112,6 +112,7 @@ class Searching:
     ----------
     params : the trainer's, apart from those that are searched for.
     least : rows that a figure is about at least.
+    quantile : that of a quantile loss.
     log : the trials' journal.
     tell : hears how far it came: in words, trials done, of how many.
     """
@@ -124,6 +125,7 @@ class Searching:
     least: int
     log: TrialLog
     tell: Tell
+    quantile: float = 0.5
 
     def run(self, parts: PartsOnCluster) -> Searched:
         """The best parameters for `parts`, whose rows have their groups.
@@ -207,7 +209,9 @@ class Searching:
         fitting = replace(to_fit.fitting, rounds=reached, facts={})
         params = {**self.params, **trial.params}
         fitted = self.trainer.fit(replace(to_fit, fitting=fitting), params, self.seed)
-        judged = evaluate_on_cluster(to_judge, *fitted, (self.metric,), min_group_size=self.least)
+        judged = evaluate_on_cluster(
+            to_judge, *fitted, (self.metric,), min_group_size=self.least, quantile=self.quantile
+        )
         return _finite(judged["overall"][self.metric], str(self.metric))
 
     def _steps(self, rounds: Rounds) -> list[int]:
