@@ -185,3 +185,22 @@ def test_a_version_loses_nothing_against_itself(candidate, other, rule):
         judge(candidate, other, rules({**only_loss, "max_loss": 0})).passed
         or judge(other, candidate, rules({**only_loss, "max_loss": 0})).passed
     )
+
+
+def numbers(quantile: float = 0.5, **overall: float):
+    """Figures of a regression on the rows of `make_metrics`."""
+    return {"holdout": {**make_metrics()["holdout"], "overall": overall, "quantile": quantile}}
+
+
+def test_metrics_of_a_regression_are_gated_in_their_own_direction():
+    rule = {"metric": "rmse", "max_loss": 0.1}
+    assert judge(numbers(rmse=1.05), numbers(rmse=1.0), rules(rule)).passed
+    assert not judge(numbers(rmse=1.2), numbers(rmse=1.0), rules(rule)).passed
+    assert judge(numbers(r2=0.9), numbers(r2=0.8), rules({"metric": "r2", "min_gain": 0.05})).passed
+
+
+def test_losses_of_two_quantiles_are_not_held_against_each_other():
+    rule = {"metric": "quantile_loss", "max_loss": 5}
+    assert judge(numbers(0.9, quantile_loss=1.0), numbers(0.9, quantile_loss=1.0), rules(rule)).passed
+    (finding,) = judge(numbers(0.9, quantile_loss=1.0), numbers(0.5, quantile_loss=1.0), rules(rule)).failed
+    assert "of the quantile 0.9, and the champion's of 0.5" in finding.note

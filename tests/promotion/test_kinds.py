@@ -497,3 +497,14 @@ def test_every_outcome_reads_the_same_whatever_else_is_asked():
     for one, other in itertools.combinations(range(len(RULES)), 2):
         together = [finding.record() | {"rule": 0} for finding in verdict(evidence, RULES[one], RULES[other]).findings]
         assert together == [finding.record() | {"rule": 0} for place in (one, other) for finding in alone[place]]
+
+
+def test_a_regression_decides_nothing_so_only_ranks_and_drift_limit_it():
+    figures = {"task": "regression", "rows": 4000, "rank_correlation": 0.95, "slices": {}}
+    found = impact(ALL_LIMITS, Measured(run="compared-1", figures=figures, psi={"score": 0.02}))
+    assert {finding.limit for finding in found.failed} == {"max_flipped", "max_positive_change", "max_moved"}
+    assert "a regression has no decisions that flip: limit max_psi or min_rank_correlation" in found.failed[0].note
+    assert impact({"min_rank_correlation": 0.9, "max_psi": 0.1}, Measured(run="r", figures=figures, psi={})).failed
+    assert impact(
+        {"min_rank_correlation": 0.9, "max_psi": 0.1}, Measured(run="r", figures=figures, psi={"score": 0.02})
+    ).passed
