@@ -11,7 +11,7 @@ from dataops.cli.options import json_option, running_options, workspace_option
 from dataops.cli.output import end_with, print_facts, print_json, print_note, print_table
 
 if TYPE_CHECKING:
-    from dataops.runs.reproduce import Reproduced
+    from dataops.runs.reproduced import Reproduced
 
 
 @click.command()
@@ -87,7 +87,7 @@ def _figure(value: float | None) -> str | None:
 def _end(found: Reproduced) -> None:
     """The exit code of a version that wasn't reproduced."""
     from dataops.errors import Integrity, NotFound
-    from dataops.runs.reproduce import Verdict
+    from dataops.runs.reproduced import Verdict
 
     if found.verdict is not Verdict.DIFFERENT:
         return

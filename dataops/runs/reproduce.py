@@ -4,17 +4,14 @@
    parameters and seed are the version's. A search isn't searched again: what it found is fitted.
 2. What is not as it was is said beforehand: rows that expired or files that changed (then nothing is read), what the
    policies do, code, libraries, the cluster's shape.
-3. ``bit-equal``: feature program and model are the same bytes. ``metric-equal``: they aren't, and every metric on the
-   same rows is within `WITHIN` of what it was. Else ``different``.
-4. It is audited as any run is, with an event of its own around it.
+3. It is audited as any run is, with an event of its own around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from dataops.datasets.access import GovernedInput, govern
 from dataops.datasets.catalog import Dataset, open_as_of, open_dataset
@@ -22,64 +19,21 @@ from dataops.datasets.retention import require_unexpired
 from dataops.datasets.snapshot import Fragment, read_snapshot
 from dataops.declarations.clusters import Shape
 from dataops.declarations.train import Candidate, TrainJob
-from dataops.engine.code import code_identity, library_versions
 from dataops.engine.progress import Progress
 from dataops.errors import NotFound
 from dataops.governance.audit import record_result
 from dataops.governance.grant import Effect
 from dataops.models.package import Package
-from dataops.records import digest, digest_bytes, now_utc
+from dataops.records import digest, now_utc
 from dataops.registry.aliases import resolve_reference
 from dataops.registry.versions import LoadedVersion
 from dataops.runs.audit import announce, announced, signed
 from dataops.runs.execute import Options, with_surveys, working
 from dataops.runs.ledger import Run, RunState, new_run_id
 from dataops.runs.planning import Planned, job_of_run, plan_job
+from dataops.runs.reproduced import Reproduced, Verdict, compared, effect_changes, other_code
 from dataops.runs.workspace import Workspace
 from dataops.storage.files import open_files
-
-if TYPE_CHECKING:
-    from dataops.training.train import Training
-
-WITHIN = 0.001
-"""How far a metric may be from what it was, as a share of it, to count as equal."""
-
-
-class Verdict(StrEnum):
-    """How near training again came."""
-
-    BIT_EQUAL = "bit-equal"
-    METRIC_EQUAL = "metric-equal"
-    DIFFERENT = "different"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduced:
-    """What came of training a version again.
-
-    Attributes
-    ----------
-    reading : the id that the audit knows it by.
-    trained_by : the run that made the version.
-    not_as_it_was : in words, by what it is: ``data``, ``policy``, ``code``, ``libraries``, ``cluster``.
-    figures : dataset -> metric -> ``then``, ``now``; nothing where nothing was trained.
-    digests : of ``program`` and ``model``, ``then`` and ``now``.
-    note : what kept the audit from being signed.
-    """
-
-    version: str
-    reading: str
-    trained_by: str
-    verdict: Verdict
-    not_as_it_was: Mapping[str, str]
-    figures: Mapping[str, Mapping[str, Mapping[str, float | None]]]
-    digests: Mapping[str, Mapping[str, str]]
-    note: str | None = None
-
-    @property
-    def trained(self) -> bool:
-        """Whether there was anything to train on."""
-        return bool(self.digests)
 
 
 def reproduce(workspace: Workspace, reference: str, *, options: Options, progress: Progress) -> Reproduced:
@@ -222,7 +176,7 @@ def _trained_again(
                 counts=read.get("counts", {}),
                 receipts_root=read.get("receipts_root"),
             )
-    return _compared(loaded.package, training, replace(told, not_as_it_was=otherwise))
+    return compared(loaded.package, training, replace(told, not_as_it_was=otherwise))
 
 
 def _unheard(_event: str, /, **_fields: Any) -> None:
@@ -249,7 +203,7 @@ def _not_as_it_was(
     ]
     if policy:
         found["policy"] = "\n".join(policy)
-    found |= _other_code(package)
+    found |= other_code(package)
     if not shape:
         found["cluster"] = "nobody kept the shape of the cluster that it was trained on"
     elif dict(shape) != dict(shape_now):
@@ -259,81 +213,3 @@ def _not_as_it_was(
 
 def _spelled(shape: Mapping[str, int]) -> str:
     return f"{shape['workers']} workers of {shape['threads']} threads"
-
-
-def _other_code(package: Package) -> dict[str, str]:
-    code, now = package.lineage["code"], code_identity()
-    if code["digest"] == now["digest"]:
-        return {}
-    then, here = package.lineage.get("libraries"), library_versions()
-    if then is None:
-        return {"code": f"the code or a library differs (dataops {code['version']} then, {now['version']} now)"}
-    other = [
-        f"{name} {then.get(name, 'not installed')} then, {here.get(name, 'not installed')} now"
-        for name in sorted({*then, *here})
-        if then.get(name) != here.get(name)
-    ]
-    if other:
-        return {
-            "libraries": ", ".join(other),
-            "code": f"may differ, too (dataops {code['version']} then, {now['version']} now)",
-        }
-    return {"code": f"differs (dataops {code['version']} then, {now['version']} now)"}
-
-
-def effect_changes(then: Effect, now: Effect) -> list[str]:
-    """In words, how two effects differ; nothing of a value that a filter names."""
-    if then.digest == now.digest:
-        return []
-    changes = [f"column '{name}' is denied now" for name in then.columns if name not in now.columns]
-    changes += [f"column '{name}' was denied then" for name in now.columns if name not in then.columns]
-    changes += [
-        f"column '{name}' is masked by {now.columns[name] or 'nothing'}, then by {mask or 'nothing'}"
-        for name, mask in then.columns.items()
-        if name in now.columns and now.columns[name] != mask
-    ]
-    if then.filters != now.filters:
-        changes.append("other row filters")
-    if then.contract_digest != now.contract_digest:
-        changes.append("another contract")
-    if then.min_group_size != now.min_group_size:
-        changes.append(f"groups of {now.min_group_size} rows at least, then of {then.min_group_size}")
-    return changes or ["columns in another order"]
-
-
-def _compared(package: Package, training: Training, told: Reproduced) -> Reproduced:
-    (again,) = training.candidates
-    digests = {
-        "program": {"then": digest(package.program.record()), "now": digest(training.program.record())},
-        "model": {"then": digest_bytes(package.model), "now": digest_bytes(again.fitted.model)},
-    }
-    figures = {
-        dataset: {
-            metric: {"then": report["overall"].get(metric), "now": again.metrics[dataset]["overall"].get(metric)}
-            for metric in report["overall"]
-        }
-        for dataset, report in package.metrics.items()
-        if dataset in again.metrics
-    }
-    if all(one["then"] == one["now"] for one in digests.values()):
-        verdict = Verdict.BIT_EQUAL
-    elif _same_rows(package.metrics, again.metrics) and all(
-        _near(**figure) for one in figures.values() for figure in one.values()
-    ):
-        verdict = Verdict.METRIC_EQUAL
-    else:
-        verdict = Verdict.DIFFERENT
-    return replace(told, verdict=verdict, figures=figures, digests=digests)
-
-
-def _same_rows(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether both were judged on the same rows, as far as that is on record."""
-    return then.keys() == now.keys() and all(
-        then[name].get(key) in (None, now[name].get(key)) for name in then for key in ("snapshot", "selection", "rows")
-    )
-
-
-def _near(*, then: float | None, now: float | None) -> bool:
-    if then is None or now is None:
-        return then is now
-    return abs(then - now) <= WITHIN * max(abs(then), abs(now))
