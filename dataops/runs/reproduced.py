@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from dataops.declarations.metrics import Metric
 from dataops.engine.code import code_identity, library_versions
 from dataops.governance.grant import Effect
 from dataops.models.package import Package
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WITHIN = 0.001
 """How far a metric may be from what it was, as a share of it, to count as equal."""
+
+_METRICS = frozenset(map(str, Metric))
 
 
 class Verdict(StrEnum):
@@ -113,6 +116,7 @@ def compared(package: Package, training: Training, told: Reproduced) -> Reproduc
         dataset: {
             metric: {"then": report["overall"].get(metric), "now": again.metrics[dataset]["overall"].get(metric)}
             for metric in report["overall"]
+            if metric in _METRICS  # how exact a figure is counted stands beside it, and is none
         }
         for dataset, report in package.metrics.items()
         if dataset in again.metrics
