@@ -79,7 +79,9 @@ ADDED: Mapping[str, set[str]] = {
     "model-version-1.json": {
         *(f".lineage.cluster{key}" for key in ("", ".threads", ".workers")),
         *(f".lineage.libraries{key}" for key in ("", ".*")),
+        *(f".lineage.fit{key}" for key in ("", ".converged", ".passes")),
     },
+    "run-1.train.json": {".declaration.evaluate.quantile", ".declaration.task"},
     "verdict-1.json": {
         ".override",
         ".promotion.format",
