@@ -21,6 +21,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 TOGETHER = ("cli", "line", "training")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A module's tests, or those of a room in `TOGETHER`, go to one process (pytest-xdist, ``--dist loadgroup``)."""
     for item in items:
