@@ -14,6 +14,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from dataops.declarations.loader import Finding, Place
+from dataops.declarations.metrics import Metric, Task
 from dataops.errors import InvalidInput
 from dataops.records import require_name
 
@@ -54,6 +55,15 @@ def find_repeats(names: Sequence[str], place: Place) -> Iterator[Finding]:
     for position, name in enumerate(names):
         if name in names[:position]:
             yield Finding(place=(*place, position), message=f"{name!r} is listed twice")
+
+
+def find_other_tasks(metrics: Sequence[Metric], task: Task, place: Place) -> Iterator[Finding]:
+    """A finding for each metric of another task than `task`."""
+    known = ", ".join(metric for metric in Metric if metric.task is task)
+    for position, metric in enumerate(metrics):
+        if metric.task is not task:
+            message = f"{metric} is a figure of {metric.task} models, and these are of task {task}: expected {known}"
+            yield Finding(place=(*place, position), message=message)
 
 
 def find_same_dataset(source: str, output: str) -> Iterator[Finding]:

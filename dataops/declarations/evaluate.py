@@ -7,10 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dataops.declarations.declaration import ColumnName, DatasetName, Declaration, JobName, Sql, find_repeats
+from dataops.declarations.declaration import (
+    ColumnName,
+    DatasetName,
+    Declaration,
+    JobName,
+    Sql,
+    find_other_tasks,
+    find_repeats,
+)
 from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
 from dataops.declarations.loader import Finding
-from dataops.declarations.metrics import Metric, Task, find_other_tasks
+from dataops.declarations.metrics import Metric, Task
 from dataops.governance.grant import Purpose
 
 

@@ -5,10 +5,8 @@ A metric belongs to one task, and knows itself which direction is better.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
-
-from dataops.declarations.loader import Finding, Place
 
 HOLDOUT = "holdout"
 """What metrics call the rows of its input that training held back."""
@@ -63,12 +61,3 @@ DEFAULT_METRICS: Mapping[Task, tuple[Metric, ...]] = {
     Task.REGRESSION: (Metric.RMSE, Metric.MAE),
 }
 """What is measured where a job doesn't say it."""
-
-
-def find_other_tasks(metrics: Sequence[Metric], task: Task, place: Place) -> Iterator[Finding]:
-    """A finding for each metric of another task than `task`."""
-    known = ", ".join(metric for metric in Metric if metric.task is task)
-    for position, metric in enumerate(metrics):
-        if metric.task is not task:
-            message = f"{metric} is a figure of {metric.task} models, and these are of task {task}: expected {known}"
-            yield Finding(place=(*place, position), message=message)

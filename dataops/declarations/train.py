@@ -15,12 +15,13 @@ from dataops.declarations.declaration import (
     Sql,
     Text,
     TrainerName,
+    find_other_tasks,
     find_repeats,
 )
 from dataops.declarations.features import FeatureSpec
 from dataops.declarations.inputs import INPUT, evaluation_name
 from dataops.declarations.loader import Finding
-from dataops.declarations.metrics import DEFAULT_METRICS, Metric, Task, find_other_tasks
+from dataops.declarations.metrics import DEFAULT_METRICS, Metric, Task
 from dataops.declarations.search import Search
 from dataops.governance.grant import Purpose
 

@@ -119,7 +119,7 @@ def test_explain_says_what_would_be_made_and_how_rows_travel(port: Line) -> None
     assert [one["buckets"] for one in told["output"]["joins"]] == [0, 0, 0]
     with patch.multiple(join_plan, **PARTED):
         parted = explain_job(port.workspace, declared.job, source=declared.document.source)
-    assert [one["buckets"] for one in parted["output"]["joins"]] == [3, 1, 3]
+    assert [one["buckets"] for one in parted["output"]["joins"]] == [3, 3, 3]
 
 
 def test_rows_that_were_set_aside_are_not_replayed_alone(port: Line, runs: dict[str, str]) -> None:

@@ -83,7 +83,7 @@ def changed(pattern: str, to: str) -> str:
         "tree\n",
         TEXT[: len(TEXT) // 2],
         TEXT.replace("end of trees", ""),
-        changed("^objective=.*", "objective=regression"),
+        changed("^objective=.*", "objective=cross_entropy"),
         changed("^objective=.*", "objective=binary sigmoid:2"),
         changed("^num_class=1", "num_class=3"),
         changed("^max_feature_idx=2", "max_feature_idx=1"),

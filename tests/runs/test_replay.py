@@ -165,7 +165,7 @@ def _died_before_its_end(town: Line, *, dataset: str = "people_old", before: str
 
 
 def _of_run(audit: Journal, run: str) -> list[dict[str, Any]]:
-    return [dict(entry.body) for entry in audit.entries() if entry.body["run"] == run]
+    return [dict(entry.body) for entry in audit.entries() if entry.body.get("run") == run]
 
 
 def _last_word(town: Line, run: str) -> dict[str, Any]:
@@ -215,7 +215,7 @@ class TestAfterTheContractWasMended:
         assert (run.kind, run.job, run.replay_of) == ("prepare", "people_ready", first)
         assert run.inputs["input"]["rows"] == ASIDE
         assert report_path(town.workspace, run.id).is_file()
-        audited = [dict(entry.body) for entry in town.workspace.audit.entries() if entry.body["run"] == run.id]
+        audited = [dict(entry.body) for entry in town.workspace.audit.entries() if entry.body.get("run") == run.id]
         assert [entry["event"] for entry in audited] == ["intent", "result"]
         assert audited[1]["counts"]["read"] == ASIDE
         assert [one for one in verify_audit(town.workspace.audit) if not str(one).startswith("unsigned")] == []

@@ -72,7 +72,7 @@ def parts(town: Line) -> int:
 def test_the_whole_way_of_a_dataset_that_expires(town: Line) -> None:
     made = town.run("people_ready")
     rows = len(town.rows("people_ready"))
-    training = stopped(town, "wealth", at="dataops.training.train.fit_encoder")
+    training = stopped(town, "wealth", at="dataops.training.train.fit_features")
     later = now_utc() + 40 * DAY
     dry = expired(town, days=30, at=later, do=False)
     assert ([one.run for one in dry.plan.gone], dry.snapshot) == ([made.state.run.id], None)

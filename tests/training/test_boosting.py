@@ -171,6 +171,7 @@ def killing(mark, *, after):
     return Killing
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("after", [0, 5])
 def test_a_fit_goes_on_from_the_last_round_where_a_worker_is_killed(
     mortal_cluster, units, place, held_out, monkeypatch, tmp_path, caplog, after
