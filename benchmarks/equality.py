@@ -16,9 +16,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -32,12 +29,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from compared import read_output
-from measuring import commit, end_on_signal, machine, require, watch
+from history import arguments, write_record
+from measuring import Spread, end_on_signal, require, watch
 from ours import parts_of, run_here
+from pace import cores
 from peers.environments import MLFLOW, CannotBuild, build, variables
 from scored_sets import NARROW, ScoredSet, data_of, make_workspace
 
-from dataops.demo.fetch import cache_folder
 from dataops.models.package import Package
 from dataops.registry.aliases import CHAMPION, move
 from dataops.registry.versions import Registry
@@ -72,24 +70,25 @@ class Asked:
 def main() -> None:
     """Compares, prints, writes the record."""
     end_on_signal()
-    given = _arguments()
+    parser = arguments(__doc__, "equality", quick="what is done anyway, without --all")
+    parser.add_argument("--all", action="store_true", help=f"all {FLIGHTS:,} rows instead of {SAMPLE:,}")
+    given = parser.parse_args()
     rows = FLIGHTS if given.all else SAMPLE
-    record: dict[str, Any] = {"question": "equality", "rows": rows, "limit": CLOSE, "models": {}}
+    record: dict[str, Any] = {
+        "question": "equality",
+        "quick": not given.all,
+        "rows": rows,
+        "limit": CLOSE,
+        "models": {},
+    }
     for trainer, scored in MODELS.items():
         with tempfile.TemporaryDirectory(prefix="dataops-equality-") as folder:
             record["models"][trainer] = compare(scored, Path(folder), every=FLIGHTS // rows)
-    given.record.parent.mkdir(parents=True, exist_ok=True)
-    full = {**record, "machine": machine(), "commit": commit()}
-    given.record.write_text(json.dumps(full, indent=1) + "\n")
-    print(json.dumps({**record, "record": str(given.record)}), flush=True)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help=f"all {FLIGHTS:,} rows instead of {SAMPLE:,}")
-    default = cache_folder(os.environ) / "benchmarks" / "equality.json"
-    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
-    return parser.parse_args()
+    ways = {f"{way}, {trainer}": one for trainer, found in record["models"].items() for way, one in found.items()}
+    phases = {name: [one["seconds"]] for name, one in ways.items()}
+    figures = {f"largest difference, {name}": Spread.of([one["largest"]]) for name, one in ways.items()}
+    figures |= {f"share of rows equal to the bit, {name}": Spread.of([one["equal"]]) for name, one in ways.items()}
+    write_record(given.record, record, {}, phases=phases, cluster=(cores(), 1), figures=figures)
 
 
 def compare(scored: ScoredSet, folder: Path, *, every: int) -> dict[str, Any]:

@@ -9,10 +9,8 @@ touches both. What came out is checked before a figure is printed. The last line
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from flights import COLUMNS, N_RULES, fetch_flights, make_workspace
-from measuring import Spread, arguments, in_turns, plain_spreads, require, seconds
+from history import arguments, data_of_files, write_record
+from measuring import Spread, in_turns, require, seconds
+from pace import cores
 
 from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.scan import GovernedRead, read_unit
@@ -81,17 +81,17 @@ def check_scan(governed: list[GovernedRead], raw: list[pa.Table]) -> dict[str, i
     return counts
 
 
-def measure_scan(workspace: Workspace, repeats: int) -> tuple[Spread, Spread, Spread]:
-    """Seconds of the governed and of the raw scan, and their ratio."""
+Turns = tuple[list[float], list[float]]
+
+
+def measure_scan(workspace: Workspace, repeats: int) -> Turns:
+    """Seconds of the governed and of the raw scan, in turns."""
     path = workspace.settings.workspace / "data" / "flights" / "flights.parquet"
     given = open_for_scan(workspace, "flights")
     require(len(given.source.contract.rules) == N_RULES, f"{N_RULES} rules")
     counts = check_scan(scan_governed(given), scan_raw(path))
     print("scan checked:", ", ".join(f"{count:,} {name}" for name, count in counts.items()), flush=True)
-    governed, raw = in_turns(
-        lambda: seconds(lambda: scan_governed(given)), lambda: seconds(lambda: scan_raw(path)), repeats
-    )
-    return Spread.of(governed), Spread.of(raw), Spread.of([a / b for a, b in zip(governed, raw, strict=True)])
+    return in_turns(lambda: seconds(lambda: scan_governed(given)), lambda: seconds(lambda: scan_raw(path)), repeats)
 
 
 def run(workspace: Workspace, name: str) -> Outcome:
@@ -109,8 +109,8 @@ def work_seconds(outcome: Outcome) -> float:
     return (at["run_done"] - at["cluster_ready"]).total_seconds()
 
 
-def measure_rescore(workspace: Workspace, repeats: int) -> tuple[Spread, Spread, Spread]:
-    """Seconds of the governed and of the open rescore by one model, and their ratio."""
+def measure_rescore(workspace: Workspace, repeats: int) -> Turns:
+    """Seconds of the governed and of the open rescore by one model, in turns."""
     for name in ("flights_ready", "late"):
         run(workspace, name)
     outcomes: dict[str, Outcome] = {}
@@ -127,7 +127,7 @@ def measure_rescore(workspace: Workspace, repeats: int) -> tuple[Spread, Spread,
     models = {str(one.state.result["model"]) for one in outcomes.values()}
     require(len(models) == 1, "one model")
     print("rescore checked:", counts, flush=True)
-    return Spread.of(governed), Spread.of(plain), Spread.of([a / b for a, b in zip(governed, plain, strict=True)])
+    return governed, plain
 
 
 def measure_keys(n_rows: int, repeats: int) -> dict[str, Spread]:
@@ -152,31 +152,39 @@ def main() -> None:
     """Measures, prints a table, writes the record."""
     parser = arguments(__doc__, "governance", quick="the first row group, fewer repeats")
     parser.add_argument("--no-rescore", action="store_true", help="leave the rescore out")
+    parser.add_argument("--groups", type=int, default=None, help="row groups of a million flights; default: all")
     given = parser.parse_args()
     file = fetch_flights()
-    measured: dict[str, tuple[str, Spread]] = {}
+    phases: dict[str, list[float]] = {}
     ratios: dict[str, Spread] = {}
+    groups = 1 if given.quick else given.groups
     with tempfile.TemporaryDirectory(prefix="dataops-governance-") as folder:
-        workspace = make_workspace(Path(folder), file, n_groups=1 if given.quick else None)
-        governed, raw, ratios["governed/raw"] = measure_scan(workspace, 3 if given.quick else 7)
-        measured |= {"governed scan": ("s", governed), "raw Arrow scan": ("s", raw)}
+        workspace = make_workspace(Path(folder), file, n_groups=groups)
+        phases["governed scan"], raw = measure_scan(workspace, 3 if given.quick else 7)
+        ratios["governed/raw"] = of_turns(phases["governed scan"], raw)
+        measured = {"raw Arrow scan": ("s", Spread.of(raw))}
         if not given.no_rescore:
-            name = "governed rescore/plain rescore"
-            governed, plain, ratios[name] = measure_rescore(workspace, 1 if given.quick else 3)
-            measured |= {"governed rescore": ("s", governed), "plain rescore": ("s", plain)}
+            governed, plain = measure_rescore(workspace, 1 if given.quick else 3)
+            phases |= {"governed rescore": governed, "plain rescore": plain}
+            ratios["governed rescore/plain rescore"] = of_turns(governed, plain)
+        file_of = workspace.settings.workspace / "data" / "flights" / "flights.parquet"
+        data = data_of_files([file_of], pq.read_metadata(file_of).num_rows)
     keys = measure_keys(100_000 if given.quick else 1_000_000, 3)
+    measured |= {name: ("s", Spread.of(found)) for name, found in phases.items()}
     measured |= {name: ("rows/s/core", spread) for name, spread in keys.items()}
     show(measured, ratios)
-    given.record.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "question": "governance",
         "quick": given.quick,
         "limits": {"governed/raw": SCAN_LIMIT, "governed rescore/plain rescore": RESCORE_LIMIT},
-        "ratios": plain_spreads(ratios),
-        "measured": {name: {"unit": unit, **asdict(spread)} for name, (unit, spread) in measured.items()},
     }
-    given.record.write_text(json.dumps(record, indent=1) + "\n")
-    print(json.dumps({"question": "governance", "ratios": plain_spreads(ratios), "record": str(given.record)}))
+    figures = {f"{name}, rows/s/core": spread for name, spread in keys.items()}
+    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(cores(), 1), figures=figures)
+
+
+def of_turns(first: list[float], second: list[float]) -> Spread:
+    """The ratio, turn by turn."""
+    return Spread.of([a / b for a, b in zip(first, second, strict=True)])
 
 
 def show(measured: dict[str, tuple[str, Spread]], ratios: dict[str, Spread]) -> None:

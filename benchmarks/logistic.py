@@ -27,8 +27,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from flights import OPEN, fetch_flights
-from measuring import Spread, arguments, end_on_signal, machine, require, watch, write_record
+from history import arguments, data_of_files, write_record
+from measuring import Spread, end_on_signal, require, watch
 from ours import ENVIRONMENT
+from pace import cores
 from peers.environments import SPARK, CannotBuild, build, variables
 
 from dataops.runs.init import init_workspace
@@ -66,16 +68,29 @@ def main() -> None:
     end_on_signal()
     parser = arguments(__doc__, "logistic", quick="a tenth of the rows, one turn")
     parser.add_argument("--turns", type=int, default=None, help="default: 3, with --quick 1")
+    parser.add_argument("--rows", type=int, default=None, help="instead of 2.5 million")
     parser.add_argument("--only", default=f"{SCIKIT},{SPARK_NAME}", help="peers; we always run")
     given = parser.parse_args()
-    rows, turns = (ROWS // QUICK, given.turns or 1) if given.quick else (ROWS, given.turns or 3)
+    rows = given.rows or ROWS // (QUICK if given.quick else 1)
+    turns = given.turns or (1 if given.quick else 3)
     with tempfile.TemporaryDirectory(prefix="dataops-logistic-") as scratch:
         spec = make_workspace(Path(scratch), rows)
+        data = data_of_files(Path(spec["folder"]).iterdir(), spec["rows"])
         runs, missing = measure(spec, turns, set(given.only.split(",")))
     ratios = find_ratios(runs)
     show(runs, ratios, rows)
-    record = {"question": "logistic", "quick": given.quick, "rows": rows, "limits": LIMITS, "missing": missing}
-    write_record(given.record, {**record, "runs": runs}, ratios)
+    record: dict[str, Any] = {
+        "question": "logistic",
+        "quick": given.quick,
+        "rows": rows,
+        "limits": LIMITS,
+        "missing": missing,
+    }
+    steps = runs[OURS][0]["seconds"]
+    phases = {step: [one["seconds"][step] for one in runs[OURS]] for step in steps}
+    phases = {"start": [one["start_seconds"] for one in runs[OURS]], **phases}
+    record["runs"] = runs
+    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(1, cores()))
 
 
 def make_workspace(folder: Path, rows: int) -> dict[str, Any]:
@@ -101,7 +116,7 @@ def make_workspace(folder: Path, rows: int) -> dict[str, Any]:
     spec = {
         "workspace": str(folder),
         "folder": str(folder / "data" / "learnt"),
-        "cores": machine()["cores"],
+        "cores": cores(),
         "l2": L2,
         "rows": sum(map(len, learnt)),
         "numbers": {name: [float(one.mean()), float(one.std())] for name, one in numbers.items()},

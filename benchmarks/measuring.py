@@ -1,4 +1,4 @@
-"""What every benchmark measures with: spreads, turns, and processes that are watched from outside.
+"""What every benchmark measures with: spreads, turns, and processes that are watched from outside (`history` keeps it).
 
 1. A ratio is of two measurements that follow each other (A B A B ...), so what else the machine does touches both.
 2. A process tells its phases by lines on its standard output (`peers/telling.py`): ``start`` (importing, a cluster, a
@@ -9,15 +9,12 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +26,6 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import psutil
-
-from dataops.demo.fetch import cache_folder
 
 TOLD = "@@"  # what a line begins with that a peer tells us
 SAMPLE_SECONDS = 0.1
@@ -140,8 +135,9 @@ class _Tree:
             key = (process.pid, process.create_time())
             used = process.cpu_times()
             self.cpu[key] = used.user + used.system
-            held = max(_peak_bytes(process), self.peaks.get(key, ("", 0))[1])
-            self.peaks[key] = (_name_of(process), held)
+            name, held = self.peaks.get(key, ("", 0))
+            # one that ended and wasn't waited for yet has no command line any more
+            self.peaks[key] = (_name_of(process) or name or str(process.name()), max(_peak_bytes(process), held))
         except (psutil.Error, OSError):
             return  # it ended meanwhile
 
@@ -155,10 +151,10 @@ def _peak_bytes(process: psutil.Process) -> int:
 
 
 def _name_of(process: psutil.Process) -> str:
-    """The program, and the script or module of an interpreter."""
+    """The program, and the script or module of an interpreter; empty for one that is only waited for."""
     line = process.cmdline()
     if not line:
-        return str(process.name())
+        return ""
     words = [word for word in line[1:] if not word.startswith("-")]
     return " ".join([Path(line[0]).name, *[Path(word).name[:40] for word in words[:1]]])
 
@@ -267,56 +263,12 @@ def end_on_signal() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "load_before": [round(one, 2) for one in os.getloadavg()],
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def commit() -> str:
-    """The commit that was measured, with ``+`` where files differ from it."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=False).stdout
-
-    return git("rev-parse", "--short", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
-
-
-def arguments(doc: str | None, question: str, *, quick: str) -> argparse.ArgumentParser:
-    """A parser of what every benchmark can be told: ``--quick``, and where its record is written.
-
-    Parameters
-    ----------
-    doc : the benchmark's own words.
-    question : as in its record; the file in the cache is called so.
-    quick : what is less with ``--quick``.
+def phases_of(runs: Sequence[Watched], what: str = "") -> dict[str, list[float]]:
+    """Seconds by phase, a figure for each run: ``start``, ``work``, and below it each phase of the job (`told` as
+    ``phases``).
     """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help=quick)
-    default = cache_folder(os.environ) / "benchmarks" / f"{question}.json"
-    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
-    return parser
-
-
-def write_record(path: Path, record: Mapping[str, Any], ratios: Mapping[str, Spread]) -> None:
-    """The record lies at `path`, and the last line of standard output says what came out."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    full = {**record, "ratios": plain_spreads(ratios), "machine": machine(), "commit": commit()}
-    path.write_text(json.dumps(full, indent=1) + "\n")
-    sys.stderr.flush()
-    print(
-        json.dumps({"question": record["question"], "ratios": plain_spreads(ratios), "record": str(path)}), flush=True
-    )
+    found = {f"{what}{name}": [run.phases[name].seconds for run in runs] for name in ("start", "work")}
+    named = dict.fromkeys(phase for run in runs for phase in run.told.get("phases", {}))
+    for phase in named:
+        found[f"{what}work: {phase}"] = [float(run.told.get("phases", {}).get(phase, 0.0)) for run in runs]
+    return found

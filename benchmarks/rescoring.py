@@ -32,8 +32,10 @@ from pathlib import Path
 from typing import Any
 
 from compared import compare_rows, read_output
-from measuring import Spread, Watched, arguments, end_on_signal, machine, plain_spreads, require, watch, write_record
+from history import arguments, data_of_files, machine, write_record
+from measuring import Spread, Watched, end_on_signal, phases_of, plain_spreads, require, watch
 from ours import ENVIRONMENT, parts_of, run_apart, run_here
+from pace import cores
 from peers.environments import FRAMES, ONEDAL, RAY, SPARK, CannotBuild, Environment, build, variables
 from scored_sets import QUICK, SETS, ScoredSet, data_of, describe, make_workspace
 
@@ -115,17 +117,22 @@ def main() -> None:
     end_on_signal()
     given = _arguments()
     wanted = set(given.only.split(",")) if given.only else {*PEERS, BARE}
-    environments, missing = find_environments(wanted)
+    environments, missing = find_environments(wanted, onedal=not given.no_onedal)
     record: dict[str, Any] = {"question": "rescoring", "quick": given.quick, "missing": missing, "sets": {}}
+    record |= {"phases": {}, "data": {}}
     ratios: dict[str, Spread] = {}
     for name in given.sets.split(","):
         scored = SETS[name]
         with tempfile.TemporaryDirectory(prefix="dataops-rescoring-", dir=given.scratch) as folder:
             found, record["sets"][name] = measure_set(scored, Path(folder), environments, given)
+        record["data"][name] = record["sets"][name].pop("data")
+        record["phases"] |= record["sets"][name].pop("phases")
         prefix = "" if name == "narrow" else f"{name}: "
         ratios |= {prefix + ratio: spread for ratio, spread in found.items()}
     record["limits"] = LIMITS["narrow"]
-    write_record(given.record, record, ratios)
+    write_record(
+        given.record, record, ratios, phases=record.pop("phases"), data=record.pop("data"), cluster=(cores(), 1)
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -134,6 +141,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sets", default=",".join(SETS), help=f"some of: {', '.join(SETS)}; default: all")
     parser.add_argument("--rounds", type=int, default=None, help="default: 3, with --quick 1")
     parser.add_argument("--rows", type=int, default=None, help="rows of each set, instead of its own")
+    parser.add_argument("--no-onedal", action="store_true", help="leave oneDAL out")
     parser.add_argument("--scratch", type=Path, default=None, help="where outputs are written; default: the system's")
     given = parser.parse_args()
     unknown = {*given.sets.split(",")} - set(SETS) | {*filter(None, given.only.split(","))} - {*PEERS, BARE}
@@ -143,12 +151,14 @@ def _arguments() -> argparse.Namespace:
     return given
 
 
-def find_environments(wanted: set[str]) -> tuple[dict[str, tuple[Path, dict[str, str]]], dict[str, str]]:
+def find_environments(
+    wanted: set[str], *, onedal: bool
+) -> tuple[dict[str, tuple[Path, dict[str, str]]], dict[str, str]]:
     """Interpreter and variables by peer, and why a peer is missing."""
     found: dict[str, tuple[Path, dict[str, str]]] = {WITHOUT: (Path(sys.executable), ENVIRONMENT)}
     missing: dict[str, str] = {}
     asked: dict[str, Environment] = {"pandas": FRAMES, "dask": FRAMES, "spark": SPARK, "ray": RAY}
-    asked = {name: one for name, one in asked.items() if name in wanted} | {OURS: ONEDAL}
+    asked = {name: one for name, one in asked.items() if name in wanted} | ({OURS: ONEDAL} if onedal else {})
     for name, environment in asked.items():
         try:
             python = build(environment)
@@ -169,7 +179,8 @@ def contestants(environments: Mapping[str, tuple[Path, dict[str, str]]], scored:
             python, env = environments[place]
             found.append(Contestant(name=name, script=script, python=python, env=env, **more))
 
-    for suffix, place in (("", OURS), (WITHOUT, WITHOUT)) if boosted else (("", WITHOUT),):
+    both = (("", OURS), (WITHOUT, WITHOUT)) if boosted else (("", WITHOUT),)
+    for suffix, place in both:
         add(OURS + suffix, "with_dataops.py", place, job="scores")
         if BARE in environments:
             add(BARE + suffix, "bare.py", place, changes={"unit_bytes": UNIT_BYTES})
@@ -219,7 +230,11 @@ def measure_set(
     ratios, cpu = find_ratios(runs, lambda ran: ran.seconds), find_ratios(runs, lambda ran: ran.cpu_seconds)
     show_ratios(ratios, cpu, LIMITS.get(scored.name, {}))
     measured = {"ratios": plain_spreads(ratios), "cpu": plain_spreads(cpu), "failed": failed}
-    return ratios, {**_recorded(runs, spec, given.rounds), **measured}
+    phases: dict[str, list[float]] = {}
+    for who in (one.name for one in everybody if one.job is not None and NULL not in one.name):
+        phases |= phases_of([ran.watched for ran in runs[who]], f"{scored.name}: {who}: ")
+    data = data_of_files(spec["files"], spec["rows"])
+    return ratios, {**_recorded(runs, spec, given.rounds), **measured, "phases": phases, "data": data}
 
 
 def measure_onedal(everybody: Sequence[Contestant], workspace: Workspace) -> None:

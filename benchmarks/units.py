@@ -11,17 +11,16 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 from pathlib import Path
 
-from measuring import Spread, Watched, end_on_signal, require, seconds, write_record
+from history import arguments, write_record
+from measuring import Spread, Watched, end_on_signal, require, seconds
 from ours import parts_of, run_apart, run_here
+from pace import cores
 from scored_sets import FIFTY, FIFTY_FILES, QUICK, TINY_FILES, TINY_ROWS, ScoredSet, data_of, make_workspace
 
 from dataops.declarations.jobs import find_job
-from dataops.demo.fetch import cache_folder
 from dataops.runs.planning import plan_job
 from dataops.runs.workspace import Workspace
 
@@ -32,12 +31,9 @@ WORKER = "multiprocessing.spawn"
 def main() -> None:
     """Measures, prints, writes the record."""
     end_on_signal()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2,000 tiny units, a tenth of the rows")
+    parser = arguments(__doc__, "units", quick="2,000 tiny units, a tenth of the rows")
     parser.add_argument("--units", type=int, default=None, help="tiny units, instead of 100,000")
     parser.add_argument("--rows", type=int, default=None, help="ten times the rows, instead of twelve million")
-    default = cache_folder(os.environ) / "benchmarks" / "units.json"
-    parser.add_argument("--record", type=Path, default=default, help="where the record is written")
     given = parser.parse_args()
     units = given.units or (2_000 if given.quick else TINY_FILES.rows // TINY_ROWS)
     rows = given.rows or FIFTY_FILES.rows // (QUICK if given.quick else 1)
@@ -52,7 +48,10 @@ def main() -> None:
     )
     print(f"  {worst:.3f} times (at most {MEMORY_LIMIT}{'  MISSED' if worst > MEMORY_LIMIT else ''})", flush=True)
     record = {"question": "units", "quick": given.quick, "units": units, "tiny": tiny, "rows": rows}
-    write_record(given.record, {**record, "peak_bytes": peaks}, ratios)
+    phases = {name: [one] for name, one in tiny.items()}
+    figures = {f"{name}, ms a unit": Spread.of([one / units * 1e3]) for name, one in tiny.items()}
+    record["peak_bytes"] = peaks
+    write_record(given.record, record, ratios, phases=phases, cluster=(cores(), 1), figures=figures)
 
 
 def measure_tiny(folder: Path, units: int) -> dict[str, float]:

@@ -95,6 +95,7 @@ class Compute(DataopsError):
 
     exit_code = 11
     may_pass = True
+    cluster_lost = False  # whether it is gone as a whole: on another one the same may go well at once
 
 
 E = TypeVar("E", bound=DataopsError)

@@ -16,7 +16,12 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 # What conda-forge calls otherwise than the Python index.
-CONDA_NAMES = {"xgboost-cpu": "py-xgboost-cpu", "xgboost": "py-xgboost-cpu"}
+CONDA_NAMES = {
+    "prometheus-client": "prometheus_client",
+    "tzdata": "python-tzdata",
+    "xgboost": "py-xgboost-cpu",
+    "xgboost-cpu": "py-xgboost-cpu",
+}
 
 
 def read_project() -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dataops.errors import InvalidInput, NotFound
-from dataops.settings import DEFAULTS, find_workspace, read_settings, resolve_url
+from dataops.runs.workspace import open_workspace
+from dataops.settings import DEFAULTS, find_file, find_workspace, read_settings, resolve_url
 
 
 @pytest.fixture
@@ -25,12 +26,54 @@ def test_defaults_lie_in_the_workspace(workspace: Path) -> None:
         assert getattr(settings, key) == str(workspace / value)
 
 
+def test_a_file_is_looked_for_where_one_stands_then_in_the_workspace(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_file(workspace, "cluster/a.yaml") == workspace / "cluster/a.yaml"
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "a.yaml").touch()
+    assert find_file(workspace, "cluster/a.yaml") == Path("cluster/a.yaml")
+    assert find_file(workspace, "/b.yaml") == Path("/b.yaml")
+    assert find_file(workspace, "x" * 5000) == workspace / ("x" * 5000)
+
+
+def test_a_cluster_file_is_found_in_the_workspace_from_elsewhere(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "cluster").mkdir()
+    (workspace / "cluster" / "small.yaml").write_text("kind: local\nscore: {workers: 3, threads: 1}\n")
+    monkeypatch.chdir(tmp_path)
+    opened = open_workspace(str(workspace), {})
+    assert opened.cluster("cluster/small.yaml").score.workers == 3
+
+
 def test_file_then_environment_then_overrides(workspace: Path) -> None:
     (workspace / "dataops.yaml").write_text("storage: a\nregistry: b\nkeys: c\n")
     settings = read_settings(
         workspace, {"DATAOPS_REGISTRY": "env", "DATAOPS_KEYS": "env", "HOME": "/h"}, {"keys": "flag"}
     )
     assert [Path(value).name for value in (settings.storage, settings.registry, settings.keys)] == ["a", "env", "flag"]
+
+
+def test_numbers_come_from_the_same_places_as_paths(workspace: Path) -> None:
+    assert (read_settings(workspace, {}).runs_at_once, read_settings(workspace, {}).runs_per_user) == (1, 1)
+    (workspace / "dataops.yaml").write_text("runs_at_once: 4\nruns_per_user: 2\n")
+    settings = read_settings(workspace, {"DATAOPS_RUNS_PER_USER": "3"})
+    assert (settings.runs_at_once, settings.runs_per_user) == (4, 3)
+    assert read_settings(workspace, {}, {"runs_at_once": "1024"}).runs_at_once == 1024
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "1025", "1.5", "true", "null", "''", "many", "'1e3'", "99999999999999999999"]
+)
+def test_a_number_out_of_its_range_is_refused(workspace: Path, value: str) -> None:
+    (workspace / "dataops.yaml").write_text(f"runs_at_once: {value}\n")
+    with pytest.raises(InvalidInput, match=r"dataops\.yaml:1: runs_at_once: "):
+        read_settings(workspace, {})
+    (workspace / "dataops.yaml").write_text("# none\n")
+    with pytest.raises(InvalidInput, match="DATAOPS_RUNS_AT_ONCE: expected a whole number from 1 to 1,024"):
+        read_settings(workspace, {"DATAOPS_RUNS_AT_ONCE": value.strip("'")})
 
 
 def test_urls_stay_and_paths_become_absolute(workspace: Path) -> None:

@@ -1,6 +1,7 @@
 """A train job through dataops, in a process of its own: told are the seconds of each phase and what the version says.
 
-Called with a workspace, a job, workers, threads and a memory limit.
+Called with a workspace, a job, workers, threads, a memory limit, and what workers import at their start-up if that is
+not what boosting needs.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import io
 import re
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from telling import tell, tell_phase, versions
 
@@ -16,18 +19,18 @@ QUANTISED = re.compile(r"quantised in ([0-9.]+) s")
 
 def main() -> None:
     """Trains."""
-    from dataops.declarations.clusters import ClusterFile, Shape
+    from dataops.declarations.clusters import LocalFile, Shape
     from dataops.declarations.jobs import find_job
     from dataops.engine.progress import Progress
     from dataops.errors import Compute
     from dataops.runs.execute import Options, run_job
     from dataops.runs.workspace import open_workspace
 
-    folder, name, workers, threads, memory_limit = sys.argv[1:]
+    folder, name, workers, threads, memory_limit, *preload = sys.argv[1:]
     workspace = open_workspace(folder)
     shape = Shape(workers=int(workers), threads=int(threads))
-    preload = {"distributed.worker.preload": ["xgboost", "dataops.training.candidates"]}
-    cluster = ClusterFile(train=shape, memory_limit=memory_limit, config=preload)
+    config = {"distributed.worker.preload": preload or ["xgboost", "dataops.training.candidates"]}
+    cluster = LocalFile(train=shape, memory_limit=memory_limit, config=config)
     found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", name)
     said = io.StringIO()
     tell(versions=versions("dask", "numpy", "pyarrow", "xgboost-cpu"))
@@ -41,12 +44,26 @@ def main() -> None:
     tell_phase("end")
     events = [dict(event) for event in outcome.state.events]
     seconds = {event["phase"]: event["seconds"] for event in events if event["event"] == "phase_ended"}
+    on_disk = [event["why"] for event in events if event["event"] == "parts_on_disk"]
     needs = [event["needs"] for event in events if event["event"] == "fit_needs"]
     quantised = QUANTISED.findall(said.getvalue())
     [version] = outcome.state.result["versions"]
     holdout = version["metrics"]["holdout"]
     metrics = {"rows": holdout["rows"], "roc_auc": holdout["overall"]["roc_auc"]}
-    tell(seconds=seconds, quantised=float(quantised[-1]), needs=needs[-1], metrics=metrics)
+    lineage = workspace.registry.read_manifest(name, version["version"]).lineage
+    tell(search=_plain(lineage.get("search")), phases=seconds, on_disk="".join(on_disk))
+    tell(
+        seconds=seconds,
+        quantised=float(quantised[-1]) if quantised else None,
+        needs=needs[-1] if needs else None,
+        metrics=metrics,
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PRELOAD = ["dataops.training.linear", "dataops.rescoring.score", "dataops.traini
 
 def main() -> None:
     """Trains."""
-    from dataops.declarations.clusters import ClusterFile, Shape
+    from dataops.declarations.clusters import LocalFile, Shape
     from dataops.declarations.jobs import find_job
     from dataops.engine.progress import Progress
     from dataops.models.linear import LinearModel
@@ -27,7 +27,7 @@ def main() -> None:
     workspace = open_workspace(spec["workspace"])
     shape = Shape(workers=spec.get("workers", 1), threads=spec["cores"])
     config = {"distributed.worker.preload": PRELOAD}  # what workers import is start-up, for everybody
-    cluster = ClusterFile(train=shape, config=config, memory_limit=spec.get("memory_limit", "auto"))
+    cluster = LocalFile(train=shape, config=config, memory_limit=spec.get("memory_limit", "auto"))
     found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", "late")
     tell(versions=versions("dask", "numpy", "numba", "pyarrow"))
     tell_phase("work")

@@ -14,9 +14,8 @@ from telling import tell, tell_phase, versions
 
 def main() -> None:
     """Trains."""
-    import numpy as np
-    import pandas as pd
     import xgboost
+    from flights_matrix import read_matrix
     from sklearn.metrics import roc_auc_score
 
     folder, rounds, threads = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -30,18 +29,7 @@ def main() -> None:
     tell(versions=versions("pandas", "numpy", "pyarrow", "xgboost-cpu"))
     tell_phase("work")
     at = time.perf_counter()
-    frames = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
-    held_out = np.concatenate([np.arange(len(frame)) % 5 == 4 for frame in frames])
-    frame = pd.concat(frames, ignore_index=True)
-    del frames
-    took("read")
-    date = frame["date"].dt
-    parts = [date.month, date.day, date.weekday, date.hour, date.minute]
-    codes = [frame[name].astype("category").cat.codes for name in ("origin", "destination")]
-    matrix = np.column_stack([np.asarray(one, np.float32) for one in (frame["distance"], *parts, *codes)])
-    known = frame["delay"].notna().to_numpy()
-    target = (frame["delay"] > 15).to_numpy(np.float32)
-    train, test = known & ~held_out, known & held_out
+    matrix, target, train, test = read_matrix(folder, took)
     rows, labels = matrix[train], target[train]
     took("features")
     params = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": 6, "nthread": threads}

@@ -42,7 +42,8 @@ def main() -> None:
     tell_phase("end")
     linked = [dict(event) for event in outcome.state.events if event["event"] == "units_linked"]
     result = _plain(dict(outcome.state.result))
-    tell(run=outcome.state.run.id, skipped=outcome.skipped, linked=_plain(linked[-1:]), result=result)
+    phases = {} if outcome.skipped else outcome.state.phase_seconds()
+    tell(run=outcome.state.run.id, skipped=outcome.skipped, linked=_plain(linked[-1:]), phases=phases, result=result)
 
 
 def _is_here(name: str) -> bool:

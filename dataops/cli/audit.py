@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dataops.governance.audit import Shown
     from dataops.governance.audit_chain import AuditFinding
 
-COLUMNS = ("time", "person", "roles", "purpose", "dataset", "rows", "outcome", "run")
+COLUMNS = ("time", "person", "roles", "what", "about", "rows", "outcome", "run")
 
 
 @click.group()
@@ -70,9 +70,10 @@ def verify(*, workspace: str | None, as_json: bool) -> None:
 def show(
     *, every: bool, workspace: str | None, as_json: bool, since: str | None, until: str | None, **asked: str | None
 ) -> None:
-    """Show who read what, when, for what, and with what outcome.
+    """Show who read and did what, when, for what, and with what outcome.
 
-    A line for each reading. It has two records or more, which --events and --json show: an intent before its first row,
+    A line for each reading, and for what else was done to datasets, models and keys: what, about which of them, and
+    what came of it. A reading has two records or more, which --events and --json show: an intent before its first row,
     and a result after its last; without that it is open. Times are UTC.
 
     \b
@@ -105,7 +106,16 @@ def _line(one: Shown) -> tuple[object, ...]:
     """A record or a reading under `COLUMNS`."""
     roles = ", ".join(one.roles) or None
     time = one.written_at[:19].replace("T", " ")
-    return (time, one.principal, roles, one.purpose, one.dataset, one.rows, one.outcome, one.run)
+    return (time, one.principal, roles, _what(one), one.about, one.rows, one.outcome, one.run)
+
+
+def _what(one: Shown) -> str:
+    """``read to train``, ``model promote``: in words what was done."""
+    from dataops.governance.audit_verdicts import INTENT, RESULT
+
+    if one.event in (INTENT, RESULT):
+        return f"read to {one.purpose}" if one.purpose else "read"
+    return one.event.replace("_", " ")
 
 
 def _record(finding: AuditFinding) -> dict[str, Any]:

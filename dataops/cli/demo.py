@@ -90,6 +90,6 @@ def program() -> str:
     return shlex.quote(os.path.relpath(here))
 
 
-def _wait_for_enter(dashboard: str) -> None:
-    click.echo(f"The cluster is still up: {dashboard}  Press Enter to end it.", err=True)
+def _wait_for_enter(page: str) -> None:
+    click.echo(f"The cluster is still up, and shows the run: {page}  Press Enter to end it.", err=True)
     sys.stdin.readline()

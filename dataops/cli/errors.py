@@ -18,7 +18,7 @@ def errors(run_id: str, *, limit: int, workspace: str | None, as_json: bool) -> 
 
     By reason: `rule:ID` for a row that a contract's rule set aside, else the exception or the signal that the row
     caused. A row is told by its file, its offset there, and the kept key columns that the policies show you; no other
-    value of it is kept. The audit records the look.
+    value of it is kept. The audit records the look. Who may see none of the rows is told the reasons all the same.
 
     \b
     Examples:
@@ -32,12 +32,15 @@ def errors(run_id: str, *, limit: int, workspace: str | None, as_json: bool) -> 
     print_note(found.note)
     if as_json:
         facts = {"run": found.run, "dataset": found.dataset, "reasons": dict(found.reasons), "total": found.told}
-        print_json({**facts, "rows": [dict(row) for row in found.rows]})
+        print_json({**facts, "rows": [dict(row) for row in found.rows], "hidden": found.hidden})
         return
     if not found.reasons:
         click.echo(printable(f"every row of {found.run} that its conditions keep was scored"))
         return
     print_table(["reason", "rows"], [[reason, rows] for reason, rows in found.reasons.items()])
+    if found.hidden:
+        click.echo(printable(f"\nwhich rows they are isn't yours to see: {found.hidden}"))
+        return
     if not found.rows:
         click.echo("which rows they are wasn't kept; `dataops quarantine list` counts those that broke a rule")
         return

@@ -1,4 +1,6 @@
-"""What ``dataops job explain`` prints: for each input its facts, columns and rules, then what the job would make."""
+"""What ``dataops job explain`` prints: whether the job may run, first and, since much stands between, last; for each
+input its facts, columns and rules; then what the job would make.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from dataops.cli.output import RULE_COLUMNS, print_facts, print_table, printable
 
 def print_explained(explained: dict[str, Any]) -> None:
     """What `explain_job` says, on stdout."""
+    verdict = f"refused: {printable(explained['refused'])}" if explained["refused"] else "this job may run"
+    click.echo(f"{verdict}\n")
     for given in explained["inputs"]:
         print_facts(_input_facts(given))
         click.echo("")
@@ -39,7 +43,7 @@ def print_explained(explained: dict[str, Any]) -> None:
         click.echo("")
     if explained["estimated_seconds"] is not None:
         click.echo(_estimate(explained))
-    click.echo(f"refused: {printable(explained['refused'])}" if explained["refused"] else "this job may run")
+    click.echo(verdict)
 
 
 def _print_output(output: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ def export(
     The table holds the newest snapshot as the policies let you see it for the purpose, and the audit says that you took
     it. Spark, DuckDB and Polars read it. To export again changes nothing until there is a newer snapshot; then one
     commit replaces the rows; files of before stay until the table is vacuumed. Partitions are truth values, whole
-    numbers, texts, dates or times. Needs the package deltalake (pip install 'dataops[delta]').
+    numbers, texts, dates or times. Needs the package deltalake, of the extra delta.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def export(
     print_facts(
         {
             "table": exported.url,
-            "": "written" if exported.written else "held this snapshot already",
+            "state": "written" if exported.written else "held this snapshot already",
             "version": exported.version,
             "snapshot": exported.snapshot,
             "files": exported.files,

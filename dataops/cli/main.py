@@ -14,9 +14,25 @@ from typing import Any
 
 import click
 
-from dataops.cli import audit, contract, dataset, demo, job, lineage, model, policy, quarantine, workspace
+from dataops.cli import (
+    audit,
+    bench,
+    cluster,
+    contract,
+    dataset,
+    demo,
+    job,
+    lineage,
+    model,
+    policy,
+    quarantine,
+    schedule,
+    status,
+    workspace,
+)
 from dataops.cli.output import print_error
 from dataops.errors import DataopsError, Storage
+from dataops.scheduling.parent import end_with_parent
 from dataops.version import VERSION
 
 INTERRUPTED = 130
@@ -38,6 +54,8 @@ class Main(click.Group):
         with _messages(as_json=as_json):
             context = super().make_context(info_name, args, parent, **extra)
         context.meta[_AS_JSON] = as_json
+        if parent is None:
+            end_with_parent()
         return context
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -56,21 +74,22 @@ def _messages(*, as_json: bool) -> Iterator[None]:
     except click.ClickException as error:
         _end("Usage", _usage(error), error.exit_code, as_json=as_json)
     except DataopsError as error:
-        _end(type(error).__name__, _with_notes(str(error), error), error.exit_code, as_json=as_json)
+        message = _with_notes(str(error), error)
+        _end(type(error).__name__, message, error.exit_code, as_json=as_json, may_pass=error.may_pass)
     except (KeyboardInterrupt, click.Abort) as error:
         _end("Interrupted", _with_notes("stopped", error), INTERRUPTED, as_json=as_json)
     except OSError as error:
         if error.errno == errno.EPIPE:  # whoever read our output has seen enough: click ends quietly
             raise
         message = _with_notes(f"{error.filename or 'the disk'}: {error.strerror or type(error).__name__}", error)
-        _end(Storage.__name__, message, Storage.exit_code, as_json=as_json)
+        _end(Storage.__name__, message, Storage.exit_code, as_json=as_json, may_pass=Storage.may_pass)
     except Exception as error:  # noqa: BLE001  # the last line of defence: its text may hold values
         message = f"{type(error).__name__} at {_place(error)}: a bug in dataops, please report it"
         _end("Unexpected", _with_notes(message, error), 1, as_json=as_json)
 
 
-def _end(family: str, message: str, exit_code: int, *, as_json: bool) -> None:
-    print_error(family, message, as_json=as_json)
+def _end(family: str, message: str, exit_code: int, *, as_json: bool, may_pass: bool = False) -> None:
+    print_error(family, message, as_json=as_json, may_pass=may_pass)
     raise click.exceptions.Exit(exit_code) from None
 
 
@@ -136,6 +155,10 @@ for command in (
     quarantine.quarantine,
     audit.audit,
     lineage.lineage,
+    schedule.schedule,
+    status.status,
+    cluster.cluster,
+    bench.bench,
 ):
     main.add_command(command)
 

@@ -9,6 +9,7 @@ import click
 from dataops.cli.model_aliases import alias, champion, history, promote, rollback
 from dataops.cli.model_deployed import deployed
 from dataops.cli.model_figures import impact, realised
+from dataops.cli.model_guard import guard
 from dataops.cli.model_keeping import gc, pin, sign, unpin, verify
 from dataops.cli.model_reproduce import reproduce
 from dataops.cli.options import json_option, workspace_option
@@ -26,6 +27,7 @@ def model() -> None:
 for command in (deployed, champion, history, promote, rollback, alias, sign, verify, pin, unpin, gc, impact, realised):
     model.add_command(command)
 model.add_command(reproduce)
+model.add_command(guard)
 
 
 @model.command(name="list")

@@ -50,7 +50,7 @@ def champion(name: str, *, at: str | None, workspace: str | None, as_json: bool)
         if not held.trusted:
             print_note(f"generation {held.generation}: {held.words}")
     record = _record(registry, held)
-    print_json(record) if as_json else print_facts(record)
+    print_json(record) if as_json else print_facts(_spelled(record))
     if then is None:
         print_note(tell_ended(registry, held, now=now_utc()))
 
@@ -110,15 +110,15 @@ def rollback(name: str, *, reason: str, alias: str, workspace: str | None, as_js
 
 @click.command()
 @click.argument("reference")
-@click.argument("name")
+@click.argument("name", metavar="ALIAS")
 @click.option("--reason", required=True, help="Why; it is kept with the move.")
 @workspace_option
 @json_option
 def alias(reference: str, name: str, *, reason: str, workspace: str | None, as_json: bool) -> None:
-    """Let the alias NAME point at REFERENCE.
+    """Let ALIAS point at REFERENCE.
 
-    REFERENCE is NAME@VERSION or NAME@ALIAS; the alias any but the champion, which is promoted and rolled back. The
-    audit says who and why.
+    REFERENCE is NAME@VERSION, or NAME@ and another alias. ALIAS is any but the champion, which is promoted and rolled
+    back. The audit says who and why.
 
     \b
     Example:
@@ -138,7 +138,7 @@ def _say_moved(registry: Registry, moved: Moved, *, as_json: bool) -> None:
     if as_json:
         print_json({**record, "alias": moved.move.alias, "before": before})
         return
-    print_facts({moved.move.alias: f"moved from {before}" if before else "set", **record})
+    print_facts({moved.move.alias: f"moved from {before}" if before else "set", **_spelled(record)})
 
 
 def _moves(registry: Registry, name: str, alias: str) -> list[dict[str, Any]]:
@@ -162,6 +162,11 @@ def _record(registry: Registry, move: AliasMove) -> dict[str, Any]:
         "signature": move.worth and move.worth.value,
         **_override(registry, move),
     }
+
+
+def _spelled(record: dict[str, Any]) -> dict[str, Any]:
+    """A record for people."""
+    return {name.replace("_", " "): value for name, value in record.items()}
 
 
 def _override(registry: Registry, move: AliasMove) -> dict[str, str]:
@@ -229,4 +234,4 @@ def promote(
         print_json({**record, "moved": promoted.moved, "overridden": promoted.overridden})
         return
     moved = "moved, against its gates" if promoted.overridden else "moved"
-    print_facts({"champion": moved if promoted.moved else "was this version already", **record})
+    print_facts({"champion": moved if promoted.moved else "was this version already", **_spelled(record)})

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from dataops.declarations.slot_names import SlotTimes
 
 F = TypeVar("F", bound=Callable[..., Any])
 _DURATION = re.compile(r"(\d{1,6})([dhms])")
@@ -57,6 +61,50 @@ def running_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def slot_options(function: F) -> F:
+    """``--slot``, ``--time-zone``, ``--previous``: the slot that fills in what a job says of one."""
+    for option in (
+        click.option("--previous", metavar="TIME", help="With --slot: the slot before it, for ${previous}."),
+        click.option(
+            "--time-zone",
+            metavar="ZONE",
+            help="With --slot: the zone of its day, and of times without one. Default: UTC.",
+        ),
+        click.option(
+            "--slot",
+            metavar="TIME",
+            help="The slot that fills in ${date}, ${day_before} and ${slot}: a date or a time.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def slot_times(slot: str | None, time_zone: str | None, previous: str | None) -> SlotTimes | None:
+    """The slot that the texts of `slot_options` say; None for none.
+
+    Raises
+    ------
+    InvalidInput : no time, or no time zone.
+    """
+    from dataops.declarations.slot_names import SlotTimes, parse_slot
+
+    if slot is None:
+        if time_zone or previous:
+            raise click.UsageError("--time-zone and --previous say more of a --slot: give that too")
+        return None
+    zone = time_zone or "UTC"
+    before = None if previous is None else parse_slot(previous, zone)
+    return SlotTimes(nominal=parse_slot(slot, zone), zone=zone, previous=before)
+
+
+def job_file(workspace: Path, file: str) -> Path:
+    """See `dataops.settings.find_file`."""
+    from dataops.settings import find_file
+
+    return find_file(workspace, file)
 
 
 def moment(text: str | None, option: str, *, end_of_day: bool = False) -> datetime | None:

@@ -48,6 +48,7 @@ def state_record(state: RunState) -> dict[str, Any]:
         "principal": state.run.principal,
         "created_at": state.run.created_at,
         "replay_of": state.run.replay_of,
+        **_hindsight(state),
         "inputs": {
             name: {"dataset": pinned["dataset"], "snapshot": pinned["snapshot"], "purpose": pinned["grant"]["purpose"]}
             for name, pinned in state.run.inputs.items()
@@ -65,12 +66,19 @@ def state_facts(state: RunState) -> dict[str, object]:
     return {
         "run": state.run.id,
         "state": state.state.value,
+        **_hindsight(state),
         **({"replay of": state.run.replay_of} if state.run.replay_of else {}),
         **_facts_of_outcome(state.result),
         **_facts_of_rows(state),
         **({"error": state.error} if state.error else {}),
         "seconds": seconds,
     }
+
+
+def _hindsight(state: RunState) -> dict[str, str]:
+    """The label of a run whose model is younger than the slot that it is for; nothing for any other."""
+    labels = [str(event["hindsight"]) for event in state.events if event.get("hindsight")]
+    return {"hindsight": labels[0]} if labels else {}
 
 
 def _facts_of_outcome(result: Mapping[str, Any]) -> dict[str, object]:
@@ -125,7 +133,9 @@ def _facts_of_rows(state: RunState) -> dict[str, object]:
         facts[f"rows, {name}"] = spell_rows(read["counts"])
     for event in state.events:
         if event["event"] == "units_linked" and event["linked"]:
-            facts["scored before"] = f"{event['rows']:,} rows, in {event['linked']:,} of {event['units']:,} units"
+            facts["scored before"] = (
+                f"{event['rows']:,} rows, in {event['linked']:,} of {count(event['units'], 'unit')}"
+            )
     if drift := spell_drift(state.result.get("drift")):
         facts["drift"] = drift
     return facts

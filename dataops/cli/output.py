@@ -79,10 +79,10 @@ def print_facts(facts: Mapping[str, object]) -> None:
             click.echo(f"{'':{width}}  {more}")
 
 
-def print_error(family: str, message: str, *, as_json: bool) -> None:
-    """An error on stderr; as JSON on stdout too, where JSON was asked for."""
+def print_error(family: str, message: str, *, as_json: bool, may_pass: bool = False) -> None:
+    """An error on stderr; as JSON on stdout too, where JSON was asked for, which says so if it may pass by itself."""
     if as_json:
-        print_json({"error": {"family": family, "message": message}})
+        print_json({"error": {"family": family, "message": message, **({"may_pass": True} if may_pass else {})}})
     click.echo(f"{click.style('error', fg='red') if sys.stderr.isatty() else 'error'}: {printable(message)}", err=True)
 
 

@@ -96,6 +96,34 @@ def list_all(*, workspace: str | None, as_json: bool) -> None:
 
 
 @keys.command()
+@click.option("--new", is_flag=True, help="Make another one. The older goes on signing until the new one is listed.")
+@json_option
+def submitting(*, new: bool, as_json: bool) -> None:
+    """Show the public line of your key for submitting.
+
+    The first call makes the key. It signs what you submit from this machine, where no file's owner tells who you are:
+    on S3, or with `--sign`. It lies in your own folder, and nothing else carries it. Whoever keeps principals.yaml puts
+    the line below your name; taken out, or with `revoked:`, the key signs nothing more.
+
+    \b
+    Example:
+      dataops keys submitting
+    """
+    import os
+
+    from dataops.runs.submitting_keys import held_keys, make_key, public_line, submitting_folder
+
+    folder = submitting_folder(os.environ)
+    held = held_keys(folder)
+    line = make_key(folder) if new or not held else public_line(folder, held[-1])
+    if as_json:
+        print_json({"key": line.id, "public_key": line.public_key, "folder": str(line.folder)})
+        return
+    print_facts({"key": line.id, "folder": line.folder})
+    click.echo(f"\nNext: below your name in principals.yaml, under `keys:`\n{line.text()}")
+
+
+@keys.command()
 @click.option(
     "--kind",
     type=click.Choice(["pseudonym", "signing"]),

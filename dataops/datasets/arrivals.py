@@ -49,7 +49,8 @@ def storage_clock_ns(files: DataFiles) -> int:
     """The time, in nanoseconds since 1970, that the storage of `files` gives a file that is written now."""
     path = f"{CLOCK_FOLDER}/{new_nonce()}"
     try:
-        return files.write(path, lambda sink: sink.write(b"now")).mtime_ns
+        files.write(path, lambda sink: sink.write(b"now"))
+        return files.stat(path).mtime_ns
     finally:
         files.delete(path)
 

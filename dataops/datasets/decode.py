@@ -28,7 +28,7 @@ from dataops.governance.contract import Column
 from dataops.governance.expressions import Expression
 from dataops.governance.leaves import leaf_values, leaves_of, twin_findings
 from dataops.records import digest_bytes
-from dataops.storage.files import open_files
+from dataops.storage.files import FileStat, open_files
 
 _LENGTH_BYTES = 4  # of one text in a plain page, beside its characters
 
@@ -106,18 +106,20 @@ def _read_columns(
 ) -> tuple[dict[str, pa.ChunkedArray], tuple[int, ...]]:
     """The values of `columns` by name, as they are stored, and the row groups that were read."""
     fragment, files = unit.fragment, open_files(source.url)
-    _require_unchanged(source, fragment)
     try:
-        with files.open(fragment.path) as opened:
+        found, opened = files.open_found(fragment.path)
+        with opened:
+            _require_unchanged(source, fragment, found)
             planned = None if fragment.modified_ns is None else _planned_footer(source, fragment, opened)
             groups = list(range(unit.start_group, unit.stop_group))
-            parquet = pq.ParquetFile(opened, metadata=planned, page_checksum_verification=True)
+            how = {"page_checksum_verification": True, "pre_buffer": files.far}
+            parquet = pq.ParquetFile(opened, metadata=planned, **how)
             # only of a footer that was just found to be the planned one: Arrow aborts on some damaged ones
             if planned and filters:
                 groups = groups_that_may_pass(parquet.metadata, fragment, source.contract, groups, filters)
             if planned and encoded and (texts := _encoded_texts(parquet.metadata, groups, columns)):
                 options = {"metadata": parquet.metadata, "read_dictionary": texts}
-                parquet = pq.ParquetFile(opened, page_checksum_verification=True, **options)
+                parquet = pq.ParquetFile(opened, **how, **options)
             indices = _leaf_indices(source, unit, columns, parquet)
             table = parquet.reader.read_row_groups(groups, column_indices=indices, use_threads=False)
         _require_inside_dictionaries(table)
@@ -184,13 +186,9 @@ def _planned_footer(source: Source, fragment: Fragment, opened: pa.NativeFile) -
     return arrow_footer(footer)
 
 
-def _require_unchanged(source: Source, fragment: Fragment) -> None:
-    try:
-        stat = open_files(source.url).stat(fragment.path)
-    except NotFound:
-        raise _changed(source, fragment) from None
-    modified = stat.mtime_ns if fragment.modified_ns is None else fragment.modified_ns
-    if (stat.size_bytes, stat.mtime_ns) != (fragment.size_bytes, modified):
+def _require_unchanged(source: Source, fragment: Fragment, found: FileStat) -> None:
+    modified = found.mtime_ns if fragment.modified_ns is None else fragment.modified_ns
+    if (found.size_bytes, found.mtime_ns) != (fragment.size_bytes, modified):
         raise _changed(source, fragment)
 
 

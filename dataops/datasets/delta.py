@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from deltalake.transaction import AddAction, RemoveAction
 
-EXTRA = "pip install 'dataops[delta]'"
+EXTRA = "`make setup` in a clone of the project installs it, or pip install '.[delta]' there"
 _APP = "dataops"
 _TRIES = 5
 _WIDER: Mapping[pa.DataType, pa.DataType] = {

@@ -2,43 +2,42 @@
 
 1. Scoring is many small tasks of native code: one process per core, one thread each. Training moves partitions
    together, so few processes with more threads. A file says both shapes; a run takes the one of its kind.
-2. ``auto`` is resolved against the machine's cores by `Shape.resolve`, a pure function: the same file and cores give
+2. ``auto`` is resolved against a machine's cores by `Shape.resolve`, a pure function: the same file and cores give
    the same shape.
-3. ``config`` goes to Dask as it stands and wins over our defaults; it is visible to others (``ps``, the dashboard),
+3. A file says its kind in ``kind``, and has the keys of that kind and no others. What leaves the machine is encrypted,
+   unless the file says ``insecure: true``.
+4. ``config`` goes to Dask as it stands and wins over our defaults; it is visible to others (``ps``, the dashboard),
    so secrets have no place in it.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from dataops.declarations.declaration import Declaration, Text
-from dataops.declarations.loader import read_document, validate
-from dataops.errors import InvalidInput
+from dataops.declarations.cluster_values import (
+    Host,
+    JobMemory,
+    Memory,
+    SchedulerAddress,
+    ServerAddress,
+    Variable,
+    Walltime,
+    Word,
+    is_loopback,
+)
+from dataops.declarations.declaration import Declaration, Text, find_repeats
+from dataops.declarations.loader import Finding, read_document, validate
+from dataops.errors import InvalidInput, near_match
 
 MAX_THREADS_PER_PROCESS = 8
 
-_MEMORY = re.compile(r"auto|[0-9]+(\.[0-9]+)? ?[kMGT]i?B")
-_ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
-
 Count = Annotated[int, Field(ge=1, le=10_000)]
-
-
-def _require_memory(text: str) -> str:
-    if not _MEMORY.fullmatch(text):
-        raise InvalidInput(f"{text!r} is no amount of memory: expected 'auto' or one like '4 GB' or '512 MiB'")
-    return text
-
-
-def _require_address(text: str) -> str:
-    address = _ADDRESS.fullmatch(text)
-    if not address or int(address.group(2)) > 65535:
-        raise InvalidInput(f"{text!r} is no address: expected 'host:port' like '127.0.0.1:0'")
-    return text
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Seconds = Annotated[float, Field(gt=0, le=604_800)]
 
 
 class Shape(Declaration):
@@ -64,32 +63,197 @@ class Shape(Declaration):
 
 
 class ClusterFile(Declaration):
-    """An embedded Dask cluster on this machine, started for a run and stopped with it."""
+    """What every cluster file has; each kind adds its keys."""
 
-    kind: Literal["local"] = "local"
-    """The kind of cluster: `local`, processes on this machine. Default: `local`."""
-    score: Shape = Shape(workers="auto", threads=1)
-    """The shape for preparing and rescoring. Default: a process per core with one thread."""
-    train: Shape = Shape(workers="auto", threads="auto")
-    """The shape for training and evaluating. Default: the fewest processes with at most eight threads each."""
-    memory_limit: Annotated[str, AfterValidator(_require_memory)] = "auto"
-    """Memory per worker process, e.g. `4 GB` or `512 MiB`; a worker that goes beyond is restarted. `auto`: its share
-    of the machine. Default: `auto`."""
-    dashboard: Annotated[str, AfterValidator(_require_address)] = "127.0.0.1:0"
-    """Address and port of the dashboard; port 0 takes a free one. It asks for no password: keep it on this machine.
-    Default: `127.0.0.1:0`."""
-    local_directory: Text | None = None
-    """Folder for what workers spill from memory (governed data, unencrypted), private to you. Default: a fresh
-    temporary folder."""
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Keys that hold a path, relative to the workspace."""
+
+    kind: str
+    record: bool = True
+    """Whether runs are recorded: which task ran where and when, and how the workers fared, for reports and
+    comparisons. Default: true."""
     config: dict[str, JsonValue] = Field(default_factory=dict)
     """Dask configuration for this cluster, with Dask's own keys, dotted or nested. Default: none."""
 
 
-def read_cluster(path: Path) -> ClusterFile:
-    """The cluster file at `path`.
+class StartedFile(ClusterFile):
+    """What the file of a cluster has that dataops starts itself."""
+
+    score: Shape = Shape(workers="auto", threads=1)
+    """The shape for preparing and rescoring. Default: a process per core with one thread."""
+    train: Shape = Shape(workers="auto", threads="auto")
+    """The shape for training and evaluating. Default: the fewest processes with at most eight threads each."""
+    memory_limit: Memory = "auto"
+    """Memory per worker process, e.g. `4 GB` or `512 MiB`; a worker that goes beyond is restarted. `auto`: its share
+    of the machine. Default: `auto`."""
+    dashboard: ServerAddress = "127.0.0.1:0"
+    """Address and port of the dashboard; port 0 takes a free one. It asks for no password: keep it on its machine.
+    Default: `127.0.0.1:0`."""
+    local_directory: Text | None = None
+    """Folder for what workers spill from memory (governed data, unencrypted), private to you. Default: a fresh
+    temporary folder."""
+    idle_seconds: Seconds = 3600.0
+    """Seconds without a task after which a cluster ends that `dataops cluster start` started. Default: 3600."""
+
+
+class LocalFile(StartedFile):
+    """`kind: local`: an embedded Dask cluster on this machine, started for a run and stopped with it."""
+
+    paths: ClassVar[tuple[str, ...]] = ("local_directory",)
+
+    kind: Literal["local"] = "local"
+    """The kind of cluster: `local`, processes on this machine. Default: `local`."""
+
+
+class RemoteFile(ClusterFile):
+    """What the file of a cluster has that isn't, or not only, on this machine."""
+
+    network: Literal["reliable", "unreliable"] = "reliable"
+    """How long silence is taken for loss: `reliable`, 30 seconds; `unreliable`, 12, so that what a host did that was
+    cut off is done elsewhere sooner, and short cuts cost more. Default: `reliable`."""
+    start_seconds: Seconds = 120.0
+    """Seconds to wait for workers at the start of a run; it goes on with those that are there, if any. Default: 120."""
+    certs: Text | None = None
+    """Folder with certificates, as `dataops cluster certs` makes one. Off this machine nothing goes unencrypted without
+    `insecure`. Default: none."""
+    insecure: bool = False
+    """Whether data and code may travel unencrypted, and whoever reaches a port may run code as you: only in a network
+    that nobody else is in. Default: false."""
+
+
+class AddressFile(RemoteFile):
+    """`kind: address`: a cluster that somebody else started, and that goes on after a run."""
+
+    paths: ClassVar[tuple[str, ...]] = ("scheduler_file", "certs")
+
+    kind: Literal["address"]
+    """The kind of cluster: `address`, a Dask scheduler that runs already."""
+    address: SchedulerAddress | None = None
+    """Where its Dask scheduler listens, e.g. `tls://10.0.0.1:8786`. This or `scheduler_file`."""
+    scheduler_file: Text | None = None
+    """The file in which its Dask scheduler wrote where it listens: that of `dask scheduler --scheduler-file`, or of
+    `dataops cluster start`. Default: none."""
+
+    def check(self) -> Iterator[Finding]:
+        """One of two ways to find it, and encryption off the machine."""
+        if (self.address is None) == (self.scheduler_file is None):
+            yield Finding(place=(), message="expected one of 'address' and 'scheduler_file'")
+        if self.address is not None:
+            yield from (Finding(place=("address",), message=one) for one in refused_address(self, self.address))
+
+
+class AgentsFile(RemoteFile, StartedFile):
+    """What the file of a cluster has on whose machines agents keep workers."""
+
+    python: Text | None = None
+    """The Python on the machines that has this very dataops. Default: the path of the one that runs here."""
+    environment: Annotated[tuple[Variable, ...], Field(max_length=100)] = ()
+    """Names of variables that the processes there get from the environment here, such as `AWS_ACCESS_KEY_ID`; no
+    command line and no configuration shows their values. Default: none."""
+    abandoned_seconds: Annotated[float, Field(ge=10, le=604_800)] = 120.0
+    """Seconds, 10 or more, after which processes end whose machine hears nothing of the driver any more. Default: 120.
+    """
+
+
+class SshFile(AgentsFile):
+    """`kind: ssh`: a cluster on hosts that are reached by SSH, started for a run and stopped with it. Each gets the
+    processes of the shape; the Dask scheduler runs on the first one that answers.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("certs", "key", "known_hosts")
+
+    kind: Literal["ssh"]
+    """The kind of cluster: `ssh`, processes on other machines."""
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1, max_length=1000)]
+    """Names or addresses of the hosts, as `ssh` takes them; settings of `~/.ssh/config` hold. Required."""
+    user: Word | None = None
+    """User to log in as. Default: as `ssh` does."""
+    port: Port | None = None
+    """Port of the SSH servers. Default: as `ssh` does."""
+    key: Text | None = None
+    """File with the private key to log in with. Default: as `ssh` does."""
+    known_hosts: Text | None = None
+    """File with the hosts' keys. A host whose key isn't known is refused. Default: as `ssh` does."""
+
+    def check(self) -> Iterator[Finding]:
+        """No host twice."""
+        yield from find_repeats(self.hosts, ("hosts",))
+
+
+class SlurmFile(AgentsFile):
+    """`kind: slurm`: a cluster in jobs of Slurm, started for a run and stopped with it.
+
+    The Dask scheduler runs on this machine, where `srun` is; each job has the processes of the shape.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ("certs",)
+
+    kind: Literal["slurm"]
+    """The kind of cluster: `slurm`, processes in jobs of Slurm."""
+    host: Host
+    """The address of this machine that Slurm's nodes reach. Required."""
+    jobs: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs, 1 to 1000, each on a node of its own choice of Slurm's. One that ends, by its time or by
+    somebody's hand, is submitted again. Default: 1."""
+    queue: Word | None = None
+    """Slurm's partition. Default: Slurm's."""
+    account: Word | None = None
+    """The account that is charged. Default: Slurm's."""
+    walltime: Walltime | None = None
+    """How long a job may last, as Slurm writes it, such as `02:00:00`. Default: Slurm's."""
+    cores: Count = 1
+    """Cores of a job, 1 to 10000. Default: 1."""
+    memory: JobMemory | None = None
+    """Memory of a job, such as `8G`, as Slurm writes it. Default: Slurm's."""
+
+
+KINDS: Mapping[str, type[ClusterFile]] = {
+    "local": LocalFile,
+    "address": AddressFile,
+    "ssh": SshFile,
+    "slurm": SlurmFile,
+}
+
+
+def shape_of(cluster: ClusterFile, *, training: bool) -> Shape | None:
+    """The shape in which a run starts `cluster`; None for one that stands already."""
+    if not isinstance(cluster, StartedFile):
+        return None
+    return cluster.train if training else cluster.score
+
+
+def refused_address(cluster: RemoteFile, address: str) -> Iterator[str]:
+    """Why nothing is sent to the Dask scheduler at `address`, if so."""
+    encrypted = address.startswith("tls://")
+    if encrypted and cluster.certs is None:
+        yield "a cluster with TLS takes certificates: name their folder in 'certs'"
+    elif not encrypted and cluster.certs is not None:
+        yield "with 'certs' the address begins with tls://"
+    elif not encrypted and not cluster.insecure and not is_loopback(address):
+        yield (
+            "data would leave this machine unencrypted: use tls:// with 'certs' (`dataops cluster certs`), or say "
+            "'insecure: true'"
+        )
+
+
+def read_cluster(path: Path, *, workspace: Path | None = None) -> ClusterFile:
+    """The cluster file at `path`, its relative paths below `workspace` where that is given.
 
     Raises
     ------
     InvalidInput : all findings, each with file, line and path.
     """
-    return validate(read_document(path), ClusterFile)
+    document = read_document(path)
+    kind: Any = document.value.get("kind", "local") if isinstance(document.value, dict) else "local"
+    model = KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        where = document.where(("kind",))
+        raise InvalidInput(f"{where}: kind: unknown kind of cluster.{near_match(str(kind), KINDS)}")
+    cluster = validate(document, model)
+    return cluster if workspace is None else _placed(cluster, workspace)
+
+
+def _placed(cluster: ClusterFile, workspace: Path) -> ClusterFile:
+    written = {name: getattr(cluster, name) for name in cluster.paths}
+    found = {name: str(workspace / Path(path).expanduser()) for name, path in written.items() if path is not None}
+    return cluster.model_copy(update=found)

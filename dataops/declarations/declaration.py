@@ -37,7 +37,7 @@ class FindingsError(ValueError):
 class Declaration(BaseModel):
     """A frozen model that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def check(self) -> Iterator[Finding]:
         """What is wrong across keys, with places relative to this model; nothing by default."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from dataops.declarations.declaration import (
     ColumnName,
@@ -18,8 +18,17 @@ from dataops.declarations.declaration import (
 )
 from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
 from dataops.declarations.loader import Finding
-from dataops.declarations.metrics import Metric, Task
+from dataops.declarations.metrics import Metric, Points, Task, without_usual
 from dataops.governance.grant import Purpose
+
+
+class Latest(Declaration):
+    """Which outcomes are judged, by when they are of."""
+
+    column: ColumnName
+    """The column of `labels` that says it: dates or timestamps. Where it is null, the outcome isn't judged."""
+    days: Annotated[float, Field(gt=0, le=36_600)]
+    """How many days up to the newest known outcome are judged, above 0."""
 
 
 class EvaluateJob(Declaration):
@@ -45,8 +54,27 @@ class EvaluateJob(Declaration):
     `r2`, `quantile_loss`) judge regressions. Default: `[roc_auc, log_loss]`."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Of which `quantile_loss` is the loss, between 0 and 1. Default: 0.5."""
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """From which probability on a row counts as positive for `accuracy`, `f1`, `precision` and `recall`, 0 to 1. They
+    are left out where fewer rows reach it, or miss it, than the policies show figures about. Default: 0.5."""
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Which share of the rows, those of the highest probabilities, `lift` compares with all rows, above 0, up to 1. It
+    is left out where these, or the others, are fewer than the policies show figures about. Default: 0.1."""
     slices: tuple[ColumnName, ...] = ()
     """Columns of `labels` by whose values the metrics are reported as well. Default: none."""
+
+    latest: Latest | None = None
+    """Judges only the newest outcomes: `{column: seen_at, days: 14}` those that are less than so many days older than
+    the newest one that is known. Default: all outcomes."""
+
+    @model_serializer(mode="wrap")
+    def _without_usual(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_usual(serialise(self))
+
+    @property
+    def points(self) -> Points:
+        """What some metrics are taken at."""
+        return Points(quantile=self.quantile, threshold=self.threshold, top_share=self.top_share)
 
     @property
     def task(self) -> Task:
@@ -68,6 +96,9 @@ class EvaluateJob(Declaration):
         for key in ("key", "metrics", "slices"):
             yield from find_repeats(getattr(self, key), (key,))
         yield from find_other_tasks(self.metrics, self.task, ("metrics",))
+        if self.task is Task.CLUSTERS:
+            message = f"{self.metrics[0]} needs no outcomes: a clustering has none, and is judged when it is trained"
+            yield Finding(place=("metrics",), message=message)
         if self.scores == self.labels:
             yield Finding(
                 place=("labels",), message=f"'{self.labels}' holds the scores; outcomes are a dataset of their own"

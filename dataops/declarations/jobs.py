@@ -7,6 +7,8 @@
 4. SQL expressions are text here; they are parsed where the columns' types are known.
 5. ``derive`` runs in the order of the file, and so do the columns of ``aggregate``: a job's record keeps that order
    (`job_record`).
+6. ``${date}`` and other names of a schedule's slot are filled in before anything else is looked at (`slot_names`). Of
+   a file that is only looked at they are those of an example; what runs has none of them left.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ from pydantic import ValidationError
 
 from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.join import JoinJob
-from dataops.declarations.loader import Document, read_yaml, validate
+from dataops.declarations.loader import Document, parse_yaml, read_text, validate
 from dataops.declarations.metrics import HOLDOUT, Metric
 from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.slot_names import EXAMPLE, SlotTimes, fill, require_no_names
 from dataops.declarations.train import TrainJob
 from dataops.errors import Format, InvalidInput, NotFound, near_match
 from dataops.records import Record
@@ -39,6 +42,7 @@ __all__ = [
     "find_job",
     "input_of",
     "job_from_record",
+    "job_in",
     "job_record",
     "parse_job",
     "read_jobs",
@@ -65,19 +69,25 @@ def input_of(job: PrepareJob | JoinJob | TrainJob | RescoreJob) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredJob:
-    """A job with the document that declares it."""
+    """A job with the document that declares it: as it was filled in for a slot, and as it was `written`."""
 
     job: Job
     document: Document
+    written: Document
 
 
-def parse_job(document: Document) -> DeclaredJob:
+def parse_job(document: Document, slot: SlotTimes | None = None) -> DeclaredJob:
     """The job that `document` declares.
+
+    Parameters
+    ----------
+    slot : fills in what the document says of a slot; by default an example does, to look at and not to run.
 
     Raises
     ------
     InvalidInput : all findings, each with file, line and path.
     """
+    written, document = document, fill(document, slot or EXAMPLE)
     if not isinstance(document.value, dict):
         raise InvalidInput(f"{document.where()}: expected a job: a mapping with the keys 'name' and 'job'")
     kind = document.value.get("job")
@@ -86,20 +96,24 @@ def parse_job(document: Document) -> DeclaredJob:
     model = KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
         raise InvalidInput(f"{document.where(('job',))}: job: unknown kind of job.{near_match(str(kind), KINDS)}")
-    return DeclaredJob(job=validate(document, model), document=document)
+    return DeclaredJob(job=validate(document, model), document=document, written=written)
 
 
 def read_jobs(path: Path) -> list[DeclaredJob]:
-    """The jobs in the file at `path`, in its order.
+    """The jobs in the file at `path`, in its order; what they say of a slot is that of an example.
 
     Raises
     ------
     InvalidInput : findings of all the file's jobs; a name that two of them have; no job at all.
     """
+    return _jobs_in(read_text(path), str(path))
+
+
+def _jobs_in(text: str, source: str) -> list[DeclaredJob]:
     jobs: list[DeclaredJob] = []
     findings: list[str] = []
     lines: dict[str, int] = {}
-    for document in read_yaml(path):
+    for document in parse_yaml(text, source):
         try:
             declared = parse_job(document)
         except InvalidInput as error:
@@ -107,29 +121,39 @@ def read_jobs(path: Path) -> list[DeclaredJob]:
             continue
         name, line = declared.job.name, document.line(("name",))
         if name in lines:
-            findings.append(f"{path}:{line}: name: a job '{name}' is already declared on line {lines[name]}")
+            findings.append(f"{source}:{line}: name: a job '{name}' is already declared on line {lines[name]}")
         lines.setdefault(name, line)
         jobs.append(declared)
     if findings or not jobs:
-        raise InvalidInput("\n".join(findings) or f"{path}: declares no job")
+        raise InvalidInput("\n".join(findings) or f"{source}: declares no job")
     return jobs
 
 
-def find_job(path: Path, name: str | None = None) -> DeclaredJob:
-    """The job called `name` in the file at `path`, or its only one.
+def find_job(path: Path, name: str | None = None, slot: SlotTimes | None = None) -> DeclaredJob:
+    """The job called `name` in the file at `path`, or its only one, filled in for `slot`.
 
     Raises
     ------
     NotFound : no job of that name.
-    InvalidInput : no name was given, and the file declares several jobs.
+    InvalidInput : no name was given, and the file declares several jobs; or the job names what only a slot fills in,
+        and `slot` is None or has no such time.
     """
-    jobs = {declared.job.name: declared for declared in read_jobs(path)}
+    return job_in(read_text(path), str(path), name, slot)
+
+
+def job_in(text: str, source: str, name: str | None = None, slot: SlotTimes | None = None) -> DeclaredJob:
+    """The job called `name` in the `text` of the file `source`, or its only one; as `find_job`."""
+    jobs = {declared.job.name: declared for declared in _jobs_in(text, source)}
     if name is None and len(jobs) > 1:
-        raise InvalidInput(f"{path}: declares {len(jobs)} jobs; name one of them: {', '.join(jobs)}")
+        raise InvalidInput(f"{source}: declares {len(jobs)} jobs; name one of them: {', '.join(jobs)}")
     chosen = next(iter(jobs)) if name is None else name
     if chosen not in jobs:
-        raise NotFound(f"{path}: declares no job '{chosen}'.{near_match(chosen, jobs)}")
-    return jobs[chosen]
+        raise NotFound(f"{source}: declares no job '{chosen}'.{near_match(chosen, jobs)}")
+    found = jobs[chosen]
+    if slot is not None:
+        return parse_job(found.written, slot)
+    require_no_names(found.written)
+    return found
 
 
 def job_record(job: Job) -> Record:

@@ -73,7 +73,7 @@ class Deduplicate(Declaration):
 
 
 class AsOf(Declaration):
-    """The newest row with the key that is not newer than the row it is joined to."""
+    """The rows with the key that are not newer than the row they are joined to: the newest, or with `aggregate` all."""
 
     at: ColumnName
     """The time in the main input: what came later is not seen."""
@@ -125,12 +125,14 @@ class Join(Declaration):
     """How many rows of the dataset may have one key: with `one` a second one ends the run, with `many` a row of the
     main input comes once for each. Default: `one`."""
     asof: AsOf | None = None
-    """Take the newest row that was there at a time of the main input's row. Default: all rows with the key count."""
+    """Take the newest row that was there at a time of the main input's row; with `aggregate`, count all that were
+    there. Default: all rows with the key count, also those of later."""
     deduplicate: Deduplicate | None = None
     """Which rows of the dataset are kept before it is joined. Default: all."""
     aggregate: dict[ColumnName, AggregationText] = Field(default_factory=dict)
     """What is counted over the dataset's rows with the key: new name to `count`, `count(column)`, `sum(column)`,
-    `mean(column)`, `min(column)`, `max(column)` or `last(column, time)`. Default: nothing."""
+    `mean(column)`, `min(column)`, `max(column)` or `last(column, time)`. Without `asof` rows of any time count, also of
+    later than the main input's row. Default: nothing."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -158,10 +160,9 @@ class Join(Declaration):
                 yield Finding(
                     place=("rename", name), message=f"'{name}' is not among `columns`.{near_match(name, self.columns)}"
                 )
-        if self.aggregate and (self.columns or self.asof or self.expect == "many"):
+        if self.aggregate and (self.columns or self.expect == "many"):
             yield Finding(
-                place=("aggregate",),
-                message="is one row for each key: it goes without `columns`, `asof` and `expect: many`",
+                place=("aggregate",), message="is one row for each key: it goes without `columns` and `expect: many`"
             )
         if not self.aggregate and not self.columns and self.how == "left":
             yield Finding(place=("columns",), message="adds nothing: list columns, aggregate, or join `how: inner`")

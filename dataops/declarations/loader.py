@@ -16,6 +16,7 @@ decides who sees what, so this loader reads JSON's data model in YAML's clothes 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -148,8 +149,18 @@ def read_yaml(path: Path) -> list[Document]:
 
     Raises
     ------
+    InvalidInput : not a document by the rules above; besides what `read_text` raises.
+    """
+    return parse_yaml(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """The text of the file at `path`, 256 kB at most.
+
+    Raises
+    ------
     NotFound : no such file; names a similar one beside it.
-    InvalidInput : not a file, not UTF-8, or not a document by the rules above.
+    InvalidInput : not a file, too large, or not UTF-8.
     Storage : the file can't be read.
     """
     try:
@@ -163,10 +174,12 @@ def read_yaml(path: Path) -> list[Document]:
     except (IsADirectoryError, NotADirectoryError, ValueError):
         raise InvalidInput(f"{path}: not a file; expected a YAML file") from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidInput(f"{str(path)[:200]}...: no file has so long a name") from None
         raise Storage(f"{path}: can't be read: {error.strerror}") from None
     _require_size(len(data), str(path))
     try:
-        return parse_yaml(data.decode("utf-8"), str(path))
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidInput(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None

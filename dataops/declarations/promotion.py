@@ -1,8 +1,8 @@
 """Promotion files: what a model version must show before it becomes the champion.
 
-1. Every rule must hold. What kind a rule is of, its first word says: `metric`, `callable`, `schema`, `impact` or
-   `classifications`. Another kind is one more class here, named in `KINDS` and `Rule`, and a function that judges it,
-   named in `dataops.promotion.kinds`.
+1. Every rule must hold. What kind a rule is of, its first word says: `metric`, `callable`, `schema`, `impact`,
+   `realised` or `classifications`. Another kind is one more class here, named in `KINDS` and `Rule`, and a function
+   that judges it, named in `dataops.promotion.kinds`.
 2. A limit is absolute, or relative to the present champion; a metric knows itself which direction is better.
 3. A file without rules gates nothing, and what isn't gated isn't promoted.
 """
@@ -51,9 +51,10 @@ class MetricRule(Declaration):
     """Bounds on one metric, of all rows or by slice."""
 
     metric: Metric
-    """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy` or `calibration_error` (the mean distance of
-    promised and found shares of positives, over tenths of the rows by score); of a regression `rmse`, `mae`, `r2` or
-    `quantile_loss`."""
+    """`roc_auc`, `log_loss`, `brier`, `average_precision`, `accuracy`, `f1`, `precision`, `recall`, `lift` or
+    `calibration_error` (the mean distance of promised and found shares of positives, over tenths of the rows by
+    score); of a regression `rmse`, `mae`, `r2` or `quantile_loss`; of a clustering `silhouette` or `inertia`, which
+    isn't compared with the champion's. Figures at two thresholds, or of two shares, are never compared."""
     dataset: DatasetName | None = None
     """The dataset or split on which it is measured, as in the version's metrics. Default: the test rows of training."""
     slice: Slice | None = None
@@ -80,6 +81,11 @@ class MetricRule(Declaration):
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             message = f"minimum {self.minimum} is above maximum {self.maximum}: nothing can pass"
             yield Finding(place=("minimum",), message=message)
+        if self.metric is Metric.INERTIA and compared:
+            message = (
+                "each version measures distances in a scale of its own: bound inertia by maximum, or compare silhouette"
+            )
+            yield Finding(place=("metric",), message=message)
         if self.confidence is not None and not compared:
             yield Finding(place=("confidence",), message="is about max_loss and min_gain: set one of them")
         if self.confidence is not None and not self.metric.has_replicates:
@@ -91,7 +97,9 @@ class CallableLimits(Declaration):
     """What it may take to load a version and predict, in a process of its own."""
 
     seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
-    """Seconds until the version is loaded and has predicted its golden rows, at most 600. Default: 30."""
+    """Seconds of a processor until the version is loaded and has predicted its golden rows, at most 600; other work on
+    the machine doesn't count. What hangs is ended after ten times as many by the clock, at least a minute. Default:
+    30."""
     memory_mb: Annotated[int, Field(ge=1)] = 1024
     """Megabytes that it may take beside the libraries that read it. Default: 1024."""
     ms_per_row: Annotated[float, Field(gt=0)] | None = None
@@ -185,6 +193,54 @@ class ImpactRule(Declaration):
                 yield Finding(place=("impact", name), message=message)
 
 
+class RealisedLimits(Declaration):
+    """How well the version has to do where outcomes came, as an evaluate job measured it beside the champion."""
+
+    job: JobName
+    """The evaluate job. Its newest run counts that is done and judged both on rows that a rescore scored with both of
+    them in one pass: the version as a challenger, mostly."""
+    metric: Metric
+    """The metric, one of the job's."""
+    minimum: float | None = None
+    """The least value that passes, in the metric's unit. Default: no bound."""
+    maximum: float | None = None
+    """The greatest value that passes, in the metric's unit. Default: no bound."""
+    max_loss: Loss | None = None
+    """How much worse than the champion's the value may be on the same rows, in the metric's unit, whichever direction
+    is worse. Default: not compared."""
+    min_gain: Loss | None = None
+    """How much better than the champion's the value has to be on the same rows, in the metric's unit, whichever
+    direction is better. Default: not compared."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    """How many rows both have to have been judged on at least; what is measured by fewer fails. Default: 100."""
+    max_age_days: Annotated[float, Field(gt=0)] | None = None
+    """How many days ago the run may have begun; what is measured by an older one fails. Default: any number."""
+
+    def check(self) -> Iterator[Finding]:
+        """Limits that bound nothing, or that nothing can pass."""
+        if not self.limits:
+            yield Finding(place=(), message=f"bounds nothing: set one of {', '.join(REALISED_LIMITS)}")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            message = f"minimum {self.minimum} is above maximum {self.maximum}: nothing can pass"
+            yield Finding(place=("minimum",), message=message)
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """The limits that are set, by their keys."""
+        given = {name: getattr(self, name) for name in REALISED_LIMITS}
+        return {name: limit for name, limit in given.items() if limit is not None}
+
+
+REALISED_LIMITS = ("minimum", "maximum", "max_loss", "min_gain")
+
+
+class RealisedRule(Declaration):
+    """It does well enough on outcomes that came after it was made."""
+
+    realised: RealisedLimits
+    """The evaluate job and the limits."""
+
+
 class Allowed(Declaration):
     """Classifications of the columns that a version may have learned from."""
 
@@ -208,6 +264,7 @@ KINDS: Mapping[str, type[Declaration]] = {
     "callable": CallableRule,
     "schema": SchemaRule,
     "impact": ImpactRule,
+    "realised": RealisedRule,
     "classifications": ClassificationsRule,
 }
 """The kind of a rule by the key that only this kind has."""
@@ -227,6 +284,7 @@ Rule: TypeAlias = Annotated[
     | Annotated[CallableRule, Tag("CallableRule")]
     | Annotated[SchemaRule, Tag("SchemaRule")]
     | Annotated[ImpactRule, Tag("ImpactRule")]
+    | Annotated[RealisedRule, Tag("RealisedRule")]
     | Annotated[ClassificationsRule, Tag("ClassificationsRule")],
     Discriminator(_kind),
 ]

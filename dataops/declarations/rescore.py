@@ -35,6 +35,8 @@ class Output(StrEnum):
     PREDICTION = "prediction"
     MARGIN = "margin"
     DECILE = "decile"
+    CLUSTER = "cluster"
+    DISTANCE = "distance"
 
 
 def column_name(output: Output, model: str) -> str:
@@ -80,7 +82,8 @@ class RescoreJob(Declaration):
     """The model version: `income@champion` (an alias), `income@3` (a version) or `income` (its champion)."""
     challengers: dict[ChallengerName, Annotated[str, AfterValidator(_require_reference)]] = Field(default_factory=dict)
     """More versions to score in the same pass, each with a name in which its columns end: `next: income@3` gives
-    `probability_next`. How they differ from `model` is counted. Default: none."""
+    `probability_next`. How they differ from `model` is counted. A clustering has none: numbers of clusters say nothing
+    of each other. Default: none."""
     input: DatasetName | FollowedInput
     """The dataset to score: the raw one, or one that the model's prepare declaration made. With
     `{dataset: NAME, follow: true}` its files are scored as they arrive, each once."""
@@ -89,10 +92,12 @@ class RescoreJob(Declaration):
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)] | None = None
     """What each model gives: `probability` (of the positive class), `prediction` (whether it reaches `threshold`; of a
     regression the number), `margin` (log odds), `decile` (1 to 10, by edges fixed when the model was judged); a
-    regression gives `prediction` and `decile` alone. Default: `[probability, prediction]`, of a regression
-    `[prediction]`."""
+    regression gives `prediction` and `decile` alone, a clustering `cluster` (its number, from 0) and `distance` (to the
+    centre of the cluster, in the units of the features as the model takes them). Default: `[probability, prediction]`,
+    of a regression `[prediction]`, of a clustering `[cluster, distance]`."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """The probability from which on a prediction is true, 0 to 1; a regression has none. Default: 0.5."""
+    """The probability from which on a prediction is true, 0 to 1; regressions and clusterings have none. Default:
+    0.5."""
     sort_by: tuple[ColumnName, ...] = ()
     """Columns of the output by which the rows of each part are sorted, the first one first. Default: as they came."""
     errors: ErrorBudget = ErrorBudget()

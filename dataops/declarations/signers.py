@@ -49,18 +49,20 @@ def _require_time(text: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_require_time)]
+KeyId = Annotated[str, AfterValidator(_require_signer_id)]
+PublicKey = Annotated[str, AfterValidator(_require_key)]
 
 
 class TrustedKey(Declaration):
     """A public key that is trusted."""
 
-    id: Annotated[str, AfterValidator(_require_signer_id)]
+    id: KeyId
     """The key's id, as `dataops keys list` shows it."""
-    public_key: Annotated[str, AfterValidator(_require_key)]
+    public_key: PublicKey
     """The public key: base64 of its 32 bytes."""
     owner: Text
     """Whose it is."""
-    start: Annotated[str, AfterValidator(_require_time)] = Field(alias="from")
+    start: Moment = Field(alias="from")
     """From when on it signs."""
     until: Moment | None = None
     """Until when it signs (excluded); what it signed before stays good. Default: no end."""

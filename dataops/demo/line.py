@@ -64,7 +64,7 @@ def run_demo(folder: Path, *, progress: Progress, hold: Callable[[str], None] | 
 
     Parameters
     ----------
-    hold : called with the dashboard's address after the last job, while its cluster is still up.
+    hold : called with the address of the last run's page after it is done, while its cluster is still up.
     """
     story = Story()
     with story.step("fetch", f"{ARCHIVE.name} {ARCHIVE.version}, checked by digest") as told:

@@ -7,6 +7,9 @@
    another left hanging on a worker. All tasks of a phase are one group: Dask keeps those that can't start yet with its
    scheduler, and a worker that dies has few of them in hand.
 3. Every call returns within seconds, also when the Dask scheduler is gone.
+4. A client that lost its connection has lost all that it asked for, also where it is connected again a moment later:
+   Dask cancels its futures. So that is the loss of the cluster (`Compute.cluster_lost`), whatever the client's state by
+   the time that anybody looks.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dataops.datasets.units import Unit
 from dataops.engine.tasks import Failure, Task, attempt_batch, units_in_hand
+from dataops.engine.telling import UNITS, size_of
 from dataops.errors import Compute
 from dataops.records import new_nonce
 
@@ -59,6 +63,7 @@ class Flights:
         self._landed: SimpleQueue[tuple[Future, Fetching[Any]]] = SimpleQueue()
         self._numbers, self._nonce = count(), new_nonce()[:8]
         self._threads, self._counted, self._manned = 0, float("-inf"), time.monotonic()
+        self._connected = connection_of(client)
 
     def __len__(self) -> int:
         """How many batches are on the cluster."""
@@ -92,12 +97,15 @@ class Flights:
         ----------
         avoid : addresses of workers that get it only if there is no other.
         """
+        from dask import annotate
+
         others = [address for address in self._ask("ncores") if address not in avoid] if avoid else []
         where: dict[str, Any] = {"workers": others, "allow_other_workers": True} if others else {}
         key = (self._name, f"{units[0].id}-{next(self._numbers)}-{self._nonce}")
         task = partial(attempt_batch, function, self._packed)
         try:
-            future = self._client.submit(task, _pack(units), key=key, pure=False, **where)
+            with annotate(**{UNITS: size_of(units)}):
+                future = self._client.submit(task, _pack(units), key=key, pure=False, **where)
         except Exception as error:  # noqa: BLE001  # whatever it is, nothing can be handed out
             raise self._lost(type(error).__name__) from None
         self._flying[future] = units
@@ -108,7 +116,7 @@ class Flights:
 
         Raises
         ------
-        Compute : the Dask scheduler is gone.
+        Compute : the connection to the Dask scheduler was lost, though it may be there again.
         """
         try:
             future, fetched = self._landed.get(timeout=seconds)
@@ -120,7 +128,7 @@ class Flights:
             outcomes = fetched.result()
         except (Exception, CancelledError) as error:  # noqa: BLE001  # Dask's own: a task never raises
             self._require_connected()
-            if isinstance(error, OSError):  # the connection is known to be gone a moment later
+            if isinstance(error, (OSError, CancelledError)):  # the connection is known to be gone a moment later
                 raise self._lost(type(error).__name__) from None
             return Answer(units=units, refused=type(error).__name__)
         finally:
@@ -165,9 +173,13 @@ class Flights:
     def _require_connected(self) -> None:
         if self._client.status != "running":
             raise self._lost(f"the client is {self._client.status}")
+        if connection_of(self._client) is not self._connected:
+            raise self._lost("the client is connected again, and what it waited for is cancelled")
 
     def _lost(self, reason: str) -> Compute:
-        return Compute(f"the connection to the Dask scheduler was lost ({reason}); what is done stays done")
+        lost = Compute(f"the connection to the Dask scheduler was lost ({reason}); what is done stays done")
+        lost.cluster_lost = True
+        return lost
 
     def _fetch(self, future: Future) -> None:
         """Have `future` land when its result is here.
@@ -180,6 +192,11 @@ class Flights:
             self._client.loop.asyncio_loop,
         )
         fetching.add_done_callback(lambda fetched: self._landed.put((future, fetched)))
+
+
+def connection_of(client: Client) -> object:
+    """What `client` is connected by: another one after it lost its connection and found it again; None in between."""
+    return client.scheduler_comm
 
 
 def _pack(value: Any) -> bytes:

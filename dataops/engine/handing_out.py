@@ -3,9 +3,9 @@
 1. A unit's first result counts; what comes of it later, from a copy or a zombie, is let go.
 2. What may pass (storage faults) is tried again with a growing pause, which holds up no other unit. What can't pass
    stops the phase, once the other units of its batch are counted.
-3. Dask gives a task up whose workers died several times, and suspects all that they had in hand. Units of a batch are
-   handed out again one by one, few at a time, so that a worker that dies has no other unit in hand; one that is given
-   up alone goes another way if there is one, else once more.
+3. Dask gives a task up whose workers died several times, and with it all that these workers had in hand: what lay
+   beside it is innocent. So each unit of what was given up is handed out again while nothing else is out, and only what
+   is given up then is the end of workers: it goes another way if there is one, else the same way once more.
 4. When nothing comes in for too long, all that is out is handed out once more, one by one, to workers that aren't busy
    with it; what workers are doing at that moment last, for it may hang again. What is out the second time ends the
    phase, which names the units that workers are doing.
@@ -29,7 +29,7 @@ from dataops.errors import Compute, Storage
 RETRIES = 3
 PAUSE_SECONDS = 0.5
 WINDOW_PER_THREAD = 4  # enough to hide the round trip, few enough to stop early
-LIVES = 2  # of a unit that is given up alone, where there is no other way
+LIVES = 2  # of a unit that is given up with nothing beside it, where there is no other way
 NAMED = 5  # units in a message
 
 Landed = Callable[[Unit, Any], None]
@@ -52,9 +52,10 @@ class HandingOut:
     landed : called with each unit's first result.
     on_killed : see `Work.map_units`.
     missing : units without a result.
-    tries, deaths : of each unit: failures that may pass, and how often it was given up alone.
+    tries, deaths : of each unit: failures that may pass, and how often it was given up with nothing beside it.
     others : the function for units that go another way.
     suspects : units that may be the end of a worker.
+    alone : the unit that is out with nothing beside it, if one is.
     copied : units that were handed out once more.
     """
 
@@ -71,6 +72,7 @@ class HandingOut:
     deaths: Counter[str] = field(default_factory=Counter)
     others: dict[str, Task] = field(default_factory=dict)
     suspects: set[str] = field(default_factory=set)
+    alone: str | None = None
     copied: set[str] = field(default_factory=set)
 
     def run(self) -> None:
@@ -90,11 +92,12 @@ class HandingOut:
 
     def _hand_out(self) -> None:
         threads = self.flights.threads()
-        window = threads if self.suspects else WINDOW_PER_THREAD * threads
+        window = 1 if self.suspects else WINDOW_PER_THREAD * threads
         while len(self.flights) < window:
             units = self.backlog.take(time.monotonic(), threads=threads)
             if not units:
                 return
+            self.alone = units[0].id if self.suspects and len(units) == 1 else None
             self.flights.start(self.others.get(units[0].id, self.function), units)
 
     def _count(self, answer: Answer) -> None:
@@ -132,23 +135,24 @@ class HandingOut:
             return
         if reason != "KilledWorker":
             raise Compute(f"{_named(units)}: the cluster answered '{reason}'")
-        if len(units) == 1:
-            self._given_up(units[0])
-        self.emit("units_killed_workers", phase=self.phase, units=[unit.id for unit in units])
         self.suspects.update(unit.id for unit in units)
+        if self.alone == units[0].id:
+            self._given_up(units[0])
+        self.alone = None
+        self.emit("units_killed_workers", phase=self.phase, units=[unit.id for unit in units])
         self.backlog.put_alone(units)
 
     def _given_up(self, unit: Unit) -> None:
-        """Nothing, if there is another way for `unit`, or it may go the same way once more."""
+        """Nothing, if `unit`, which had nothing beside it, goes another way from now on, or the same once more."""
         self.deaths[unit.id] += 1
         other = None if self.on_killed is None or unit.id in self.others else self.on_killed(unit)
         if other is not None:
             self.others[unit.id] = other
+            self.suspects.discard(unit.id)  # where it goes now, others needn't wait for it
         elif unit.id in self.others or self.deaths[unit.id] >= LIVES:
             raise Compute(
-                # Dask suspects all that its worker had in hand, not only what it was doing
-                f"workers died several times over unit {unit.id} ({unit.fragment.shown}) or one beside it; is "
-                f"memory_limit too small for {unit.size_bytes} bytes of columns?"
+                f"workers died several times over unit {unit.id} ({unit.fragment.shown}), and nothing else was handed "
+                f"out then; is memory_limit too small for {unit.size_bytes} bytes of columns?"
             )
 
     def _watch(self, now: float) -> None:
@@ -181,6 +185,7 @@ class HandingOut:
                 "handed out twice; what is done stays done"
             )
         busy = self.flights.busy_workers()
+        self.alone = None
         for unit in out:
             self.flights.start(self.others.get(unit.id, self.function), (unit,), avoid=busy)
         self.copied.update(unit.id for unit in out)

@@ -2,6 +2,7 @@
 
 1. What is left is told by rows where their number is known: units differ in size.
 2. A bar is drawn a few times a second at most, however fast units land.
+3. A bar keeps to its line: where the terminal is narrow, what the bar shows by itself goes first, time left last.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rich.progress import Progress as Bars
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_BARS = 0.1
+NAME_WIDTH, BAR_WIDTH, CLOCK_WIDTH, GAPS = 12, 20, 7, 5  # characters of a bar's line, beside the figures
 
 
 class Progress:
@@ -47,15 +49,15 @@ class Progress:
         if self._quiet or not self._console.is_terminal:
             return
         self._bars = Bars(
-            TextColumn("  {task.description:<12}"),
-            BarColumn(bar_width=30),
+            TextColumn(f"  {{task.description:<{NAME_WIDTH}}}"),
+            BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
         )
         self._bars.start()
-        self._task = self._bars.add_task(phase, total=rows or total or None, figures=self._figures(self._started))
+        self._task = self._bars.add_task(phase, total=rows or total or None, figures=self._fitting(self._started))
 
     def advance(self, units: int, rows: int) -> None:
         """Count `units` and `rows` as done."""
@@ -67,7 +69,7 @@ class Progress:
         self._spoken = now
         if self._bars is not None and self._task is not None:
             done = self._rows if self._all_rows else self._units
-            self._bars.update(self._task, completed=done, figures=self._figures(now))
+            self._bars.update(self._task, completed=done, figures=self._fitting(now))
         else:
             self.say(f"  {self._phase:<12} {self._figures(now)}")
 
@@ -78,16 +80,17 @@ class Progress:
         if now - self._spoken < (SECONDS_BETWEEN_LINES if self._bars is None else SECONDS_BETWEEN_BARS):
             return
         self._spoken = now
+        left = f", {_clock((now - self._started) * (total - done) / done)} left" if 0 < done < total else ""
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=done, total=total, figures=figures)
+            self._bars.update(self._task, completed=done, total=total, figures=figures + left)
         else:
-            self.say(f"  {self._phase:<12} {figures}")
+            self.say(f"  {self._phase:<12} {figures}{left}")
 
     def stop(self, *, ok: bool) -> None:
         """Show that the phase ended."""
         self._close()
         seconds = time.monotonic() - self._started
-        units = f"{self._units:,} units, " if self._total else ""
+        units = f"{self._units:,} unit{'' if self._units == 1 else 's'}, " if self._total else ""
         rows = f"{self._rows:,} rows, " if self._rows else ""
         told = f"{self._told}, " if self._told else ""
         self.say(f"  {self._phase:<12} {units}{rows}{told}{seconds:.1f} s{'' if ok else ', failed'}")
@@ -99,18 +102,30 @@ class Progress:
 
     def _figures(self, now: float) -> str:
         """Units, rows, rate and time left, as far as they are known."""
+        return ", ".join(self._known(now).values())
+
+    def _fitting(self, now: float) -> str:
+        """The figures that there is room for beside a bar."""
+        figures = self._known(now)
+        room = self._console.width - max(NAME_WIDTH, len(self._phase)) - BAR_WIDTH - CLOCK_WIDTH - GAPS
+        for least in ("rows", "units", "rate"):
+            if len(", ".join(figures.values())) > room:
+                figures.pop(least, None)
+        return ", ".join(figures.values())
+
+    def _known(self, now: float) -> dict[str, str]:
         if not self._total:
-            return ""
-        figures = [f"{self._units:,} of {self._total:,} units"]
+            return {}
+        figures = {"units": f"{self._units:,} of {self._total:,} unit{'' if self._total == 1 else 's'}"}
         seconds = now - self._started
         if self._all_rows:
-            figures.append(f"{self._rows:,} of {self._all_rows:,} rows")
+            figures["rows"] = f"{self._rows:,} of {self._all_rows:,} rows"
         if self._rows and seconds > 0:
             rate = self._rows / seconds
-            figures.append(f"{rate:,.0f} rows/s")
+            figures["rate"] = f"{rate:,.0f} rows/s"
             if self._all_rows:
-                figures.append(f"{_clock((self._all_rows - self._rows) / rate)} left")
-        return ", ".join(figures)
+                figures["left"] = f"{_clock((self._all_rows - self._rows) / rate)} left"
+        return figures
 
     def __enter__(self) -> Self:
         return self

@@ -134,9 +134,16 @@ def require_types(spec: FeatureSpec, schema: pa.Schema) -> None:
 
     Raises
     ------
-    InvalidInput : a column is missing, or of a type that can't be such a feature.
+    InvalidInput : a column is missing, of a type that can't be such a feature, or called as a feature that is made.
     """
     asked = asked_of(spec)
+    taken = [one for one in asked.made if one.name in schema.names]
+    if taken:
+        listed = "; ".join(f"'{one.name}', made of {' and '.join(map(repr, one.sources))}" for one in taken)
+        raise InvalidInput(
+            f"the data has a column of the name of a feature: {listed}. Rename that column where the data is prepared, "
+            "leave it out there, or leave the feature out"
+        )
     nothing = pa.table([pa.nulls(0, field.type) for field in schema], schema)
     summarise(with_made(nothing, asked.made), asked.numeric, (*asked.categorical, *asked.targets))
 

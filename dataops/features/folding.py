@@ -65,32 +65,33 @@ def may_stand(rows: Ints, least: int) -> bool:
     return bool(((rows == 0) | (rows >= least)).all())
 
 
-def coarse_fold(cells: Cells, counts: Ints, fold: Fold, least: int) -> Fold:
+def coarse_fold(cells: Cells, counts: Ints, fold: Fold, least: int, *, apart: bool = False) -> Fold:
     """The coarse cell of each of `cells`, by which drift is told; no finer than `fold`.
 
     Parameters
     ----------
     counts : ``(n_cells,)``, the rows of the reference.
     fold : what hides small counts; see `fold_cells`.
+    apart : also of a number each is compared by itself, as of a category, if so many rows have it.
     """
     shown = folded(counts, fold)
-    apart = _apart(cells, fold)
-    others = np.setdiff1d(np.arange(len(shown)), apart)
+    special = _special(cells, fold)
+    others = np.setdiff1d(np.arange(len(shown)), special)
     least = max(least, SMALLEST_CELL)
     rows = shown[others]
-    if isinstance(cells, NumberCells):
+    if isinstance(cells, NumberCells) and not apart:
         begins, _ = bin_starts(rows, COARSE_PARTS)
         tenths = np.cumsum(begins, dtype=np.int64)
         among = fold_neighbours(folded(rows, tenths)[None], least)[tenths] if len(rows) else tenths
     else:
         among = fold_small(rows[None], max(least, -(-int(shown.sum()) // LEAST_SHARE)))
     coarse = np.zeros(len(shown), np.int64)
-    coarse[apart] = np.arange(len(apart))
-    coarse[others] = len(apart) + among
+    coarse[special] = np.arange(len(special))
+    coarse[others] = len(special) + among
     return coarse[fold]
 
 
-def _apart(cells: Cells, fold: Fold) -> Fold:
+def _special(cells: Cells, fold: Fold) -> Fold:
     """The folded cells that hold what was missing, or unknown, and nothing else."""
     special = [MISSING] if isinstance(cells, NumberCells) else [MISSING, UNKNOWN]
     return np.array([fold[cell] for cell in special if np.count_nonzero(fold == fold[cell]) == 1], np.int64)

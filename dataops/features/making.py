@@ -122,12 +122,15 @@ def made_column(record: Mapping[str, Any]) -> Made:
 def with_made(table: pa.Table, made: Sequence[Made]) -> pa.Table:
     """`table` with the columns of `made` behind its own; whole numbers, float64, or texts with a dictionary.
 
+    A column of the table that is called as one of them is left out: training had none (`fitting.require_types`).
+
     Raises
     ------
     InvalidInput : a column that they are made of is missing, or of a type that they can't be made of.
     """
     sources = dict.fromkeys(source for one in made for source in one.sources)
     require_columns(table.column_names, list(sources), what="making features")
+    table = table.drop_columns([one.name for one in made if one.name in table.column_names])
     for one in made:
         column = _crossed(one, table) if isinstance(one, Crossed) else _part_of(one, column_of(table, one.source))
         table = table.append_column(one.name, column)

@@ -3,7 +3,9 @@
 1. Training, rescoring and applications run the same program, so there is no skew between them.
 2. Source columns are cast to the types fixed at fit before anything looks at them: a column that arrives as float
    because of nulls, or as a dictionary, changes nothing. What can't be cast without loss is refused by name.
-3. It is JSON and nothing else: equal programs have equal digests.
+3. A moment, which is a time with a zone, is never taken for a time or date of some clock, nor the other way round:
+   nobody said whose clock. A time without a zone is a date only where it is midnight.
+4. It is JSON and nothing else: equal programs have equal digests.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ from dataops.governance.masking import plain_column, plain_type
 from dataops.records import Record, digest
 
 _ZONED = re.compile(r"timestamp\[(s|ms|us|ns), tz=([A-Za-z0-9_+:/-]+)\]")
+_WITH_ZONES = {
+    "moment": "one of no zone says no moment, so give it with its zone",
+    "clock": "a moment has another time or date in each zone, so give it as it was told there, without a zone",
+}
+_TIMES = set(_WITH_ZONES)
 _DECIMAL = re.compile(r"decimal(128|256)\((\d+), (-?\d+)\)")
 
 
@@ -163,23 +170,40 @@ def _is_encoded(kind: pa.DataType, fitted: str) -> bool:
 def _as_fitted(name: str, column: pa.ChunkedArray, fitted: str) -> pa.ChunkedArray:
     """`column` in the type that it had at fit."""
     column, target = plain_column(column), _parse_type(name, fitted)
-    if not (column.type == target or pt.is_null(column.type) or _family(column.type) == _family(target) != ""):
+    family, wanted = _family(column.type), _family(target)
+    if {family, wanted} == _TIMES and column.null_count == len(column):  # a frame's type for times that are missing
+        return pa.chunked_array([pa.nulls(len(column), target)])
+    if not (column.type == target or pt.is_null(column.type) or family == wanted != ""):
+        remedy = _WITH_ZONES[wanted] if {family, wanted} == _TIMES else "cast it"
         raise InvalidInput(
-            f"column '{name}' is {column.type}; the model was trained on {fitted}: cast it, or train anew"
+            f"column '{name}' is {column.type}; the model was trained on {fitted}: {remedy}, or train anew"
         )
     if pt.is_floating(column.type) and pt.is_integer(target):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    try:
-        # a float as target takes any number, rounded
-        return pc.cast(column, target, safe=not pt.is_floating(target))
-    except pa.ArrowInvalid:
+    found = _without_loss(column, target, both_ways=family in _TIMES)
+    if found is None:
         raise InvalidInput(
             f"column '{name}' is {column.type}; the model was trained on {fitted}, which can't hold all of its values"
-        ) from None
+        )
+    return found
+
+
+def _without_loss(column: pa.ChunkedArray, target: pa.DataType, *, both_ways: bool) -> pa.ChunkedArray | None:
+    """`column` as `target`; None where a value doesn't fit, and with `both_ways` where it doesn't come back the same:
+    Arrow makes a date of any time.
+    """
+    try:
+        found = pc.cast(column, target, safe=not pt.is_floating(target))  # a float takes any number, rounded
+    except pa.ArrowInvalid:
+        return None
+    same = not both_ways or pc.cast(found, column.type, safe=False).equals(column)
+    return found if same else None
 
 
 def _family(kind: pa.DataType) -> str:
     """Types that may be cast into each other without a change of meaning."""
     if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
         return "number"
-    return "time" if pt.is_timestamp(kind) or pt.is_date(kind) else ""
+    if pt.is_timestamp(kind) and kind.tz is not None:
+        return "moment"
+    return "clock" if pt.is_timestamp(kind) or pt.is_date(kind) else ""

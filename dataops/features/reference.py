@@ -122,6 +122,7 @@ def make_reference(
     histogram: Sequence[int],
     decile_edges: Sequence[float] | None,
     least: int,
+    scores_apart: bool = False,
 ) -> Reference:
     """The reference of rows that were counted by `spec`, whose coarse cells it finds.
 
@@ -131,11 +132,12 @@ def make_reference(
     overall : ``(n_cells,)``, all rows by the cells of `spec`, score first.
     slices : column -> value -> likewise; values of few rows are together already.
     least : rows that a count is about at least, if it isn't 0 (`Effect.min_group_size`).
+    scores_apart : each cell of the score is compared by itself, as those of a category are.
     """
     parts = np.split(overall, spec.starts[1:-1])
     folds = [fold_cells(cells, counts[None], least) for cells, counts in zip(spec.all_cells, parts, strict=True)]
     coarse = [
-        coarse_fold(cells, counts, fold, least)
+        coarse_fold(cells, counts, fold, least, apart=scores_apart and cells is spec.scores)
         for cells, counts, fold in zip(spec.all_cells, parts, folds, strict=True)
     ]
     values = tuple((name, tuple(sorted(by_value.keys() - {OTHERS}))) for name, by_value in slices.items())

@@ -80,8 +80,11 @@ class NumericSummary:
         return float(mean), _square_root(variance)
 
     def quantile(self, probability: float) -> float:
-        """The smallest value with at least `probability` (0 to 1) of the finite values at or below it; see rule 3."""
-        rank = math.ceil(probability * self._require_values())
+        """The smallest value with at least `probability` (0 to 1) of the finite values at or below it; see rule 3.
+
+        The share is the decimal that it is written as: 0.07 of 100 values are 7, not the 7.000000000000001 of floats.
+        """
+        rank = math.ceil(Fraction(str(probability)) * self._require_values())
         return self._order_statistic(max(rank, 1))
 
     def median(self) -> float:

@@ -181,7 +181,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A record of the audit, for people: a result has the person and the roles of its intent."""
+    """A record of the audit, for people: a result has the person and the roles of its intent.
+
+    Attributes
+    ----------
+    about : what was read, moved or let go: a dataset, a model with version or alias, a schedule, a key.
+    announced : of a result of an event, the number of the record that said it before.
+    """
 
     number: int
     written_at: str
@@ -190,9 +196,11 @@ class Shown:
     roles: tuple[str, ...]
     purpose: str | None
     dataset: str | None
+    about: str | None
     run: str | None
     rows: int | None
     outcome: str | None
+    announced: int | None
     body: Mapping[str, object]
 
 
@@ -210,7 +218,7 @@ def select_records(entries: Iterable[Entry], asked: Asked) -> Iterator[Shown]:
 
 def _shown(entry: Entry, intent: Mapping[str, object]) -> Shown:
     body = {**{name: intent.get(name) for name in ("principal", "roles")}, **entry.body}
-    counts, roles = body.get("counts"), body.get("roles")
+    counts, roles, announced = body.get("counts"), body.get("roles"), body.get("announced")
     rows = counts.get("read") if isinstance(counts, Mapping) else body.get("rows")
     return Shown(
         number=entry.number,
@@ -220,11 +228,22 @@ def _shown(entry: Entry, intent: Mapping[str, object]) -> Shown:
         roles=tuple(map(str, roles)) if isinstance(roles, list) else (),
         purpose=_text(body.get("purpose")),
         dataset=_text(body.get("dataset")),
+        about=_about(body),
         run=_text(body.get("run")),
         rows=rows if isinstance(rows, int) else None,
         outcome=_text(body.get("outcome")),
+        announced=announced if isinstance(announced, int) else None,
         body=entry.body,
     )
+
+
+def _about(body: Mapping[str, object]) -> str | None:
+    """The name of what a record is about: the first kind of name that it has."""
+    model, version, alias = (body.get(name) for name in ("model", "version", "alias"))
+    if model is not None and body.get("dataset") is None:
+        named = [str(one) for one in (version, alias) if one is not None]  # both: the alias points at the version
+        return "@".join([str(model), " as ".join(named)]) if named else str(model)
+    return next((str(body[kind]) for kind in ("dataset", "schedule", "key") if body.get(kind) is not None), None)
 
 
 def _text(value: object) -> str | None:

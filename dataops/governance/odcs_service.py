@@ -17,6 +17,7 @@ from difflib import get_close_matches
 
 from open_data_contract_standard.model import OpenDataContractStandard, Role
 from open_data_contract_standard.model import ServiceLevelAgreementProperty as Promise
+from pydantic import ValidationError
 
 from dataops.errors import near_match
 from dataops.governance.contract import Action, Rule, RuleKind
@@ -24,6 +25,7 @@ from dataops.governance.findings import Findings, Place
 from dataops.governance.odcs_actions import DATASET_ACTIONS, Placed, read_action
 
 _AGES = ("freshness", "latency")
+_HOW_OFTEN = (*_AGES, "frequency", "updateFrequency")  # what bounds the age of the newest data, judged by a run or not
 _RETENTION = "retention"
 _EXECUTED = (*_AGES, _RETENTION)
 # what the standard knows besides (its "periodic table"), and promises to people, not to readers of files
@@ -101,6 +103,23 @@ def read_ages(
             yield (*place, "element") if one.element else place, rule
         elif one.property not in _KNOWN and get_close_matches(one.property or "", _EXECUTED):  # a slip, not another one
             findings.add((*place, "property"), f"unknown property.{near_match(one.property or '', _EXECUTED)}")
+
+
+def promised_ages(properties: object) -> list[tuple[str, int]]:
+    """How old data may become by ``slaProperties`` as they stand in a file: the property and its seconds.
+
+    What isn't said as the standard has it is left out: reading the contract tells of it.
+    """
+    found = []
+    for one in properties if isinstance(properties, list) else []:
+        if isinstance(one, Mapping) and one.get("property") in _HOW_OFTEN:
+            findings = Findings(source="", lines={})
+            try:
+                seconds = _seconds((), Promise.model_validate(dict(one)), findings)
+            except ValidationError:
+                continue
+            found += [(str(one["property"]), seconds)] if seconds else []
+    return found
 
 
 def _promises(standard: OpenDataContractStandard) -> Iterator[tuple[Place, Promise]]:

@@ -51,7 +51,7 @@ def check_policies(world: World) -> tuple[PolicyFinding, ...]:
         *find_unusable_filters(world, situations),
         *find_destroyed(world, situations),
         *find_expiries(world),
-        *find_contract_gaps(world),
+        *find_contract_gaps(world, situations),
     ]
     return sort_findings(found)
 
@@ -172,25 +172,33 @@ def find_expiries(world: World) -> Iterator[PolicyFinding]:
         yield finding_at(world.place(rule, "expires"), Severity.WARNING, FindingKind.EXPIRY, message)
 
 
-def find_contract_gaps(world: World) -> Iterator[PolicyFinding]:
-    """Columns that nobody classified, and roles that a contract asks for and nobody has."""
+def find_contract_gaps(world: World, situations: Sequence[Situation]) -> Iterator[PolicyFinding]:
+    """Columns that nobody classified and no rule allows, and roles that a contract asks for and nobody has."""
+    allowed = {
+        (situation.dataset.name, column.name)
+        for situation in situations
+        for column in situation.columns
+        if UNCLASSIFIED in classifications_of(column) and situation.covering(column, RuleEffect.ALLOW)
+    }
     held = {role for roles in world.principals.values() for role in roles}
     seen: set[tuple[str, str]] = set()
     for dataset in world.datasets.values():
         contract = dataset.contract
         if contract is None or not dataset.source:
             continue
-        for message in (*_unclassified(contract), *_unheld(contract, held)):
+        denied = [column for column in contract.columns if (dataset.name, column.name) not in allowed]
+        for message in (*_unclassified(denied), *_unheld(contract, held)):
             if (dataset.source, message) not in seen:  # several datasets may have one contract
                 seen.add((dataset.source, message))
                 yield finding_at((dataset.source, dataset.line), Severity.WARNING, FindingKind.CONTRACT, message)
 
 
-def _unclassified(contract: Contract) -> Iterator[str]:
-    names = [column.name for column in contract.columns if UNCLASSIFIED in classifications_of(column)]
+def _unclassified(columns: Sequence[Column]) -> Iterator[str]:
+    names = [column.name for column in columns if UNCLASSIFIED in classifications_of(column)]
     if names:
-        verb = "is" if len(names) == 1 else "are"
-        yield f"{spell_names(names)} {verb} {UNCLASSIFIED}: no pattern allows what nobody classified"
+        are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+        why = "no pattern reaches what nobody classified"
+        yield f"{spell_names(names)} {are} {UNCLASSIFIED}, and no rule allows {them}: {why}"
 
 
 def _unheld(contract: Contract, held: Collection[str]) -> Iterator[str]:

@@ -195,6 +195,14 @@ def sign(folder: Path, key_id: str, payload: bytes, context: str) -> Signature:
     return Signature(key_id=key_id, context=context, value=key.sign(_message(payload, context)))
 
 
+def read_public_key(folder: Path, key_id: str) -> bytes:
+    """The public side of the key of that id; raises as `sign`."""
+    if not SIGNER_ID.fullmatch(key_id):
+        raise InvalidInput("not the id of a signing key: expected signer-<date>t<time>z-<12 hex digits>")
+    require_private_folder(folder)
+    return _key_in(read_private(folder / f"{key_id}.json"), key_id).public_key().public_bytes_raw()
+
+
 def judge_signature(
     signature: Signature, payload: bytes, *, context: str, signers: Iterable[Signer], at: datetime
 ) -> Worth:

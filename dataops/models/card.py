@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dataops.declarations.metrics import Task
+from dataops.declarations.metrics import Task, point_of
 from dataops.features.kinds import (
     BinColumn,
     CategoricalColumn,
@@ -43,7 +43,7 @@ class TrainedOn:
 def write_card(
     *,
     model: str,
-    target: str,
+    target: str | None,
     trainer: str,
     params: Mapping[str, Any],
     data: TrainedOn,
@@ -54,13 +54,15 @@ def write_card(
     purpose: str = "",
     limits: Sequence[str] = (),
     task: Task = Task.BINARY,
+    calibration: Mapping[str, Any] | None = None,
 ) -> str:
     """The card of a model version, Markdown.
 
     Parameters
     ----------
     model, target
-        The model's name, and what it estimates, or estimates the probability of (a column or an expression).
+        The model's name, and what it estimates, or estimates the probability of (a column or an expression); None of a
+        clustering.
     trainer, params
         How it was made.
     data, grant
@@ -74,11 +76,13 @@ def write_card(
     purpose, limits
         The author's words: what it is for, and what it isn't good for.
     task
-        Whether it estimates a probability or a number.
+        Whether it estimates a probability or a number, or finds clusters.
+    calibration
+        The ``method``, and by how many ``rows`` it was fitted; None without one.
     """
     sections = {
         "What it is for": _intent(target, purpose, task),
-        "How it was made": _making(trainer, params, data),
+        "How it was made": _making(trainer, params, data, calibration),
         "What the policies allowed": _policy_effect(grant),
         "Features": _features(program),
         "How well it does": _figures(metrics),
@@ -91,19 +95,26 @@ def write_card(
     return "\n".join(lines)
 
 
-def _intent(target: str, purpose: str, task: Task) -> list[str]:
+def _intent(target: str | None, purpose: str, task: Task) -> list[str]:
     what = "Estimates the probability of" if task is Task.BINARY else "Estimates the number"
-    return [
-        f"- **Purpose:** {plain(purpose) or 'none was stated'}",
-        f"- **{what}:** {plain(target)}",
-    ]
+    gives = f"- **{what}:** {plain(target)}"
+    if task is Task.CLUSTERS:
+        gives = "- **Says of a row:** which cluster it is in, by the nearest centre, and how far that is"
+    return [f"- **Purpose:** {plain(purpose) or 'none was stated'}", gives]
 
 
-def _making(trainer: str, params: Mapping[str, Any], data: TrainedOn) -> list[str]:
+def _making(
+    trainer: str, params: Mapping[str, Any], data: TrainedOn, calibration: Mapping[str, Any] | None
+) -> list[str]:
     settings = ", ".join(f"{plain(name)} {plain(value)}" for name, value in sorted(params.items()))
     return [
         f"- **Data:** {plain(data.dataset)}, snapshot {plain(data.snapshot)}, {number(data.rows)} rows",
         f"- **Trainer:** {plain(trainer)}{f' ({settings})' if settings else ''}",
+        *(
+            [f"- **Calibration:** {plain(calibration['method'])}, by {number(calibration['rows'])} of these rows"]
+            if calibration
+            else []
+        ),
     ]
 
 
@@ -161,14 +172,14 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return ["It was not evaluated."]
     rows = [
-        [plain(dataset), number(figures.get("rows")), plain(name), _figure(figures.get("overall", {}), name)]
+        [plain(dataset), number(figures.get("rows")), _named(name, figures), _figure(figures.get("overall", {}), name)]
         for dataset, figures in sorted(metrics.items())
         for name in _metric_names([figures.get("overall", {})])
     ]
     lines = table(("dataset", "rows", "metric", "value"), rows)
     for dataset, figures in sorted(metrics.items()):
         for column, groups in sorted(figures.get("slices", {}).items()):
-            lines += ["", f"### {plain(dataset)} by {plain(column)}", "", *_slices(column, groups)]
+            lines += ["", f"### {plain(dataset)} by {plain(column)}", "", *_slices(column, groups, figures)]
     return lines
 
 
@@ -186,13 +197,20 @@ def _reference(reference: Reference | None) -> list[str]:
     ]
 
 
-def _slices(column: str, groups: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _slices(column: str, groups: Mapping[str, Mapping[str, Any]], report: Mapping[str, Any]) -> list[str]:
     names = _metric_names(groups.values())
     rows = [
         [plain(value), number(figures.get("rows")), *(_figure(figures, name) for name in names)]
         for value, figures in sorted(groups.items())
     ]
-    return table((plain(column), "rows", *(plain(name) for name in names)), rows)
+    return table((plain(column), "rows", *(_named(name, report) for name in names)), rows)
+
+
+def _named(metric: str, report: Mapping[str, Any]) -> str:
+    """A metric with the point that it was taken at, where the report tells one."""
+    point = point_of(metric, report)
+    told = point is not None and point[0] in report
+    return plain(f"{metric} ({point[0].replace('_', ' ')} {point[1]:g})" if point and told else metric)
 
 
 def _metric_names(many: Iterable[Mapping[str, Any]]) -> list[str]:

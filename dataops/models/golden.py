@@ -4,7 +4,8 @@
    taken from a real row, and they are the same for the same program.
 2. Whoever loads the version scores them first: a library, a platform or a file that makes the model answer otherwise is
    found before anybody is served. Answers may differ by `TOLERANCE`, which is beyond any rounding of float32; numbers
-   of a regression by as much of the largest of them.
+   of a regression by as much of the largest of them; those of a clustering are equal. No row lies as near to another
+   centre that rounding could decide.
 3. A row that the program's `where` drops, or that has no prediction, says null.
 """
 
@@ -14,10 +15,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -25,6 +28,7 @@ import pyarrow.types as pt
 from dataops.declarations.metrics import Task
 from dataops.errors import Format, Integrity
 from dataops.features.columns import array_of, is_number
+from dataops.features.encoder import Encoded
 from dataops.features.kinds import (
     BinColumn,
     CategoricalColumn,
@@ -35,8 +39,9 @@ from dataops.features.kinds import (
 )
 from dataops.features.making import Crossed
 from dataops.features.program import FeatureProgram
+from dataops.models.centres import CentresModel, certain, numbers
 from dataops.models.predictor import Predictor
-from dataops.models.scoring import score_table
+from dataops.models.scoring import answer_table, score_table
 from dataops.records import Record
 
 TOLERANCE = 1e-6
@@ -46,7 +51,11 @@ _UNKNOWN = "a category that no row of the training data had"
 _PLAIN = ("bool", "string", "large_string")  # these and integers and floats are JSON as they are; others become text
 _MOMENTS = (0, 946_684_800, 1_700_000_000)  # seconds since 1970
 
-_KEYS: Mapping[Task, str] = {Task.BINARY: "probabilities", Task.REGRESSION: "predictions"}
+_KEYS: Mapping[Task, str] = {
+    Task.BINARY: "probabilities",
+    Task.REGRESSION: "predictions",
+    Task.CLUSTERS: "clusters",
+}
 
 Cell = bool | int | float | str | None
 
@@ -59,7 +68,8 @@ class Golden:
     ----------
     columns : the program's source columns.
     rows : values by row, in the order of `columns`; times and decimals as text.
-    predictions : what the version gave, per row: probabilities, or numbers; None where it gave none.
+    predictions : what the version gave, per row: probabilities, numbers, or numbers of clusters; None where it gave
+        none.
     task : of the version.
     """
 
@@ -71,6 +81,8 @@ class Golden:
     @property
     def tolerance(self) -> float:
         """By how much an answer may differ."""
+        if self.task is Task.CLUSTERS:
+            return 0.0
         return TOLERANCE * max([1.0, *(abs(one) for one in self.predictions if one is not None)])
 
     def table(self, program: FeatureProgram) -> pa.Table:
@@ -92,7 +104,10 @@ class Golden:
     def record(self) -> Record:
         """The rows as JSON."""
         rows = [list(row) for row in self.rows]
-        return {"columns": list(self.columns), "rows": rows, _KEYS[self.task]: list(self.predictions)}
+        told: list[float | None] = list(self.predictions)
+        if self.task is Task.CLUSTERS:
+            told = [None if one is None else int(one) for one in told]
+        return {"columns": list(self.columns), "rows": rows, _KEYS[self.task]: told}
 
     @classmethod
     def from_record(cls, record: Record) -> Self:
@@ -105,7 +120,7 @@ class Golden:
         try:
             columns = tuple(str(name) for name in record["columns"])
             rows = tuple(tuple(_require_cell(cell) for cell in row) for row in record["rows"])
-            task = Task.BINARY if _KEYS[Task.BINARY] in record else Task.REGRESSION
+            task = next((task for task, key in _KEYS.items() if key in record), Task.BINARY)
             predictions = tuple(None if one is None else _prediction(one, task) for one in record[_KEYS[task]])
         except (KeyError, TypeError, ValueError) as error:
             raise Format(f"not golden rows: {type(error).__name__} while reading them") from None
@@ -122,7 +137,7 @@ def make_golden(program: FeatureProgram, predictor: Predictor) -> Golden:
     InvalidInput : program and model don't belong together.
     """
     tried = _made_up(program)
-    kept = np.flatnonzero(np.isfinite(score_table(program, predictor, tried)))
+    kept = np.flatnonzero(np.isfinite(answer_table(program, partial(_certain, predictor), tried)))
     chosen = kept if len(kept) else np.arange(_TRIED)
     table = tried.take(chosen[np.unique(np.linspace(0, len(chosen) - 1, ROWS, dtype=np.int64))])
     scores = score_table(program, predictor, table)
@@ -132,6 +147,15 @@ def make_golden(program: FeatureProgram, predictor: Predictor) -> Golden:
         predictions=tuple(float(score) if math.isfinite(score) else None for score in scores),
         task=predictor.task,
     )
+
+
+def _certain(predictor: Predictor, rows: Encoded) -> npt.NDArray[np.float32]:
+    """Predictions, NaN where rounding could decide between two clusters."""
+    if not isinstance(predictor, CentresModel):
+        return predictor.predict(rows)
+    nearest = predictor.nearest(rows)
+    found: npt.NDArray[np.float32] = np.where(certain(nearest), numbers(nearest), np.float32(np.nan))
+    return found
 
 
 def check_golden(golden: Golden, program: FeatureProgram, predictor: Predictor) -> None:
@@ -251,6 +275,8 @@ def _prediction(value: Any, task: Task) -> float:
         raise ValueError("prediction")
     if task is Task.BINARY and not 0 <= value <= 1:
         raise ValueError("probability")
+    if task is Task.CLUSTERS and not (value >= 0 and value == int(value)):
+        raise ValueError("cluster")
     return float(value)
 
 

@@ -20,9 +20,10 @@ from dataops.declarations.metrics import Task
 from dataops.errors import Format, Integrity, InvalidInput, near_match
 from dataops.features.program import FeatureProgram
 from dataops.features.reference import Reference
+from dataops.models.calibration import Calibration, calibrated
 from dataops.models.golden import Golden
 from dataops.models.mlflow_folder import MLFLOW_FILES, mlflow_files
-from dataops.models.predictor import FORMATS
+from dataops.models.predictor import FORMATS, Predictor, load_predictor
 from dataops.records import (
     Record,
     canonical_bytes,
@@ -36,11 +37,14 @@ from dataops.records import (
 
 MODEL_FILES: Mapping[str, str] = {name: known.file for name, known in FORMATS.items()}
 MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.json", "card.md"
-REFERENCE, GOLDEN = "reference.json", "golden.json"
-OPTIONAL = frozenset({REFERENCE, GOLDEN}) | MLFLOW_FILES
-"""Files that versions of older releases don't have."""
+REFERENCE, GOLDEN, CALIBRATION = "reference.json", "golden.json", "calibration.json"
+OPTIONAL = frozenset({REFERENCE, GOLDEN, CALIBRATION}) | MLFLOW_FILES
+"""Files that versions of older releases don't have, and that of a calibration, which few have."""
 MAX_MANIFEST_BYTES = 1 << 20
 """A manifest lists a handful of files; anything larger isn't one, and is refused before it is parsed."""
+
+SUBMITTED_BY = "submitted_by"
+"""The key of a lineage that names who submitted the training, where that was somebody else than who carried it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,8 @@ class Package:
         What it was judged on, counted; None for a version of a release that didn't count it.
     golden
         Made-up rows with the predictions that the model gives for them; None for a version of a release without.
+    calibration
+        What the model's log odds go through; None where they are its own.
     """
 
     program: FeatureProgram
@@ -77,6 +83,7 @@ class Package:
     classifications: tuple[str, ...] = ()
     reference: Reference | None = None
     golden: Golden | None = None
+    calibration: Calibration | None = None
 
     @property
     def task(self) -> Task:
@@ -91,11 +98,16 @@ class Package:
             raise Format(f"the version is of a task that isn't known here: {str(said)[:40]!r}")
         return Task(said)
 
+    def predictor(self, threads: int = 1) -> Predictor:
+        """The version's predictor: the model, through its calibration where it has one; raises as `load_predictor`."""
+        return calibrated(load_predictor(self.model_format, self.model, threads), self.calibration)
+
     def to_sklearn(self, *, filtered: bool = False, threads: int = 1) -> Any:
-        """The version as a fitted ``Pipeline`` of scikit-learn: program, then classifier or regressor.
+        """The version as a fitted ``Pipeline`` of scikit-learn: program, then classifier, regressor or ``KMeans``.
 
         ``predict_proba(frame)[:, 1]`` are the version's probabilities within 1e-6, for a DataFrame of one row at least;
-        of a regression ``predict(frame)`` are its numbers, within 1e-6 of the largest of its golden rows.
+        of a regression ``predict(frame)`` are its numbers, within 1e-6 of the largest of its golden rows; of a
+        clustering its clusters, but for rows that lie equally near to two centres.
         What may differ and why: docs/reference/models.md.
 
         Parameters
@@ -156,6 +168,8 @@ def files_of(package: Package) -> dict[str, bytes]:
     }
     if package.reference is not None:
         files[REFERENCE] = encode_record("reference", 1, package.reference.record())
+    if package.calibration is not None:
+        files[CALIBRATION] = encode_record("calibration", 1, package.calibration.record())
     if package.golden is not None:
         files[GOLDEN] = _golden_bytes(package.golden)
         files |= mlflow_files(package.program, package.model_format, package.golden)
@@ -295,6 +309,7 @@ def _unpacked(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
         classifications=manifest.classifications,
         reference=_reference(files.get(REFERENCE)),
         golden=_golden(files.get(GOLDEN)),
+        calibration=_calibration(files.get(CALIBRATION)),
     )
 
 
@@ -317,17 +332,29 @@ def _reference(data: bytes | None) -> Reference | None:
     return None if data is None else Reference.from_record(decode_record(data, "reference", 1))
 
 
+def _calibration(data: bytes | None) -> Calibration | None:
+    return None if data is None else Calibration.from_record(decode_record(data, "calibration", 1))
+
+
 def _golden_bytes(golden: Golden) -> bytes:
-    if golden.task is Task.BINARY:
-        return encode_record("golden", 1, golden.record())
-    return encode_record("golden", 2, golden.record())
+    match golden.task:  # a literal version at each place: a test looks for the formats that there are
+        case Task.BINARY:
+            return encode_record("golden", 1, golden.record())
+        case Task.REGRESSION:
+            return encode_record("golden", 2, golden.record())
+        case _:
+            return encode_record("golden", 3, golden.record())
+
+
+_GOLDEN: Mapping[int, Task] = {1: Task.BINARY, 2: Task.REGRESSION, 3: Task.CLUSTERS}
+"""What golden rows of each version of their format are of."""
 
 
 def _golden(data: bytes | None) -> Golden | None:
     if data is None:
         return None
-    task = Task.REGRESSION if b'"format":"dataops/golden/2"' in data else Task.BINARY
-    golden = Golden.from_record(decode_record(data, "golden", 1 if task is Task.BINARY else 2))
-    if golden.task is not task:
+    version = next((number for number in _GOLDEN if b'"format":"dataops/golden/%d"' % number in data), 1)
+    golden = Golden.from_record(decode_record(data, "golden", version))
+    if golden.task is not _GOLDEN[version]:
         raise Format("golden rows of another version of their format")
     return golden

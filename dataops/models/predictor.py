@@ -1,8 +1,9 @@
 """The seam of predictors: a model's bytes as a function from encoded rows to predictions, and the formats there are.
 
 1. A predictor gives one float32 per row, and a row's depends on that row alone: the probability of the positive class,
-   or the number that a regression predicts, as its `task` says. It is the same to the bit whatever rows are beside it,
-   but for scikit-learn's linear models, whose last bit may be rounded by these (`sklearn`).
+   the number that a regression predicts, or that of the nearest centre of a clustering, as its `task` says. It is the
+   same to the bit whatever rows are beside it, but for scikit-learn's linear models, whose last bit may be rounded by
+   these (`sklearn`).
 2. Formats are data, never code. Each is named with its version, and has one loader, which is imported when used.
 3. Bytes come here verified (size and digest, `registry`): what still can't be parsed is a Format error.
 4. Threads are the caller's choice; one unless told.
@@ -32,6 +33,8 @@ Kernel: TypeAlias = Literal["xgboost", "onedal"]
 LINEAR, BOOSTED, LIGHTGBM, SKLEARN = "linear-json/1", "xgboost-ubj/1", "lightgbm-text/1", "sklearn-skops/1"
 LINKED = "linear-json/2"
 """Linear models that say their link; those of `LINEAR` are logistic."""
+CENTRES = "clusters-json/1"
+"""Centres of a clustering."""
 
 
 class Predictor(Protocol):
@@ -48,11 +51,15 @@ class Predictor(Protocol):
         ...
 
     def predict(self, encoded: Encoded) -> Predictions:
-        """``(n_rows,)`` float32, the probability of the positive class; the number that a regression predicts."""
+        """``(n_rows,)`` float32: the probability of the positive class; the number that a regression predicts; that of
+        a row's cluster.
+        """
         ...
 
     def margins(self, encoded: Encoded) -> Margins:
-        """``(n_rows,)`` float32, the log odds of the positive class; of a regression, before its link."""
+        """``(n_rows,)`` float32: the log odds of the positive class; of a regression, before its link; of a clustering
+        the distance to the nearest centre.
+        """
         ...
 
 
@@ -83,6 +90,7 @@ class ModelFormat:
 FORMATS: Mapping[str, ModelFormat] = {
     LINEAR: ModelFormat(file="model.json", module="dataops.models.linear"),
     LINKED: ModelFormat(file="model.json", module="dataops.models.linear"),
+    CENTRES: ModelFormat(file="model.json", module="dataops.models.centres"),
     BOOSTED: ModelFormat(file="model.ubj", module="dataops.models.boosted"),
     LIGHTGBM: ModelFormat(file="model.txt", module="dataops.models.lightgbm", extra="lightgbm"),
     SKLEARN: ModelFormat(file="model.skops", module="dataops.models.sklearn", extra="skops"),

@@ -73,7 +73,7 @@ MOST_SCHEMA_BYTES = 32 << 20
 _SCHEMA = "schema.json"
 _REFERENCE = "CachedNode"
 _BLOCK = 1 << 16  # rows: scikit-learn makes float64 copies of them
-_NEAREST = 2.0**-24  # to 0 and 1, of a probability whose margin is asked for: a forest gives these two themselves
+NEAREST = 2.0**-24  # to 0 and 1, of a probability whose margin is asked for: a forest gives these two themselves
 
 
 class SklearnModel:
@@ -266,6 +266,6 @@ def _set_threads(model: Any, threads: int) -> None:
 
 
 def _log_odds(probabilities: Floats) -> Floats:
-    inside = np.clip(probabilities, _NEAREST, 1 - _NEAREST)
+    inside = np.clip(probabilities, NEAREST, 1 - NEAREST)
     odds: Floats = np.log(inside) - np.log1p(-inside)
     return odds

@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dataops.declarations.metrics import HOLDOUT, Metric, Task
+from dataops.declarations.metrics import HOLDOUT, Metric, point_of
 from dataops.monitoring import wording
 from dataops.monitoring.sections import Figures
 
-_OF_NUMBERS = tuple(metric for metric in Metric if metric.task is Task.REGRESSION)
-METRICS = (Metric.ROC_AUC, Metric.AVERAGE_PRECISION, Metric.LOG_LOSS, Metric.BRIER, Metric.ACCURACY, *_OF_NUMBERS)
+_FIRST = (Metric.ROC_AUC, Metric.AVERAGE_PRECISION)
+METRICS = (*_FIRST, *(metric for metric in Metric if metric not in _FIRST))
 _BOUND = "_error_bound"
 
 
@@ -41,11 +41,13 @@ class Metrics:
     Attributes
     ----------
     bounds : (metric, how far it can be off at most), for those that are counted in score buckets.
+    points : (metric, what it is taken at), for those that need it.
     """
 
     names: tuple[str, ...]
     rows: tuple[MetricRow, ...]
     bounds: tuple[tuple[str, str], ...]
+    points: tuple[tuple[str, str], ...] = ()
 
     @property
     def sized(self) -> bool:
@@ -113,7 +115,15 @@ def metrics(figures: Figures) -> Metrics | None:
         names=names,
         rows=tuple(_metric_row(version, dataset, names, versions) for version, dataset in judged),
         bounds=tuple((name, wording.bound(value)) for name, value in bounds if value),
+        points=tuple(_points(names, judged[0][0]["metrics"][judged[0][1]])),  # one job, so the same for all
     )
+
+
+def _points(names: Sequence[str], report: Figures) -> Iterator[tuple[str, str]]:
+    for name in names:
+        point = point_of(name, report)
+        if point is not None and point[0] in report:
+            yield name, f"{point[0].replace('_', ' ')} {point[1]:g}"
 
 
 def _datasets(versions: Sequence[Figures]) -> list[str]:

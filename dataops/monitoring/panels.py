@@ -167,7 +167,7 @@ def _slice_tooltips(slices: Slices) -> list[tuple[str, str]]:
 
 
 def score_panel(scores: Scores) -> figure:
-    """Rows by score, in equal bins from 0 to 1, or by decile, each with its number."""
+    """Rows by score, in equal bins from 0 to 1, by decile or by cluster, each with its number."""
     counts = [rows for _, rows in scores.bins]
     width = 1 / len(counts)
     middles = [(number + 0.5) * width for number in range(len(counts))]
@@ -186,8 +186,9 @@ def score_panel(scores: Scores) -> figure:
     plot.xaxis.axis_label, plot.yaxis.axis_label = "score", "rows"
     plot.xaxis.ticker = FixedTicker(ticks=[tenth / 10 for tenth in range(11)])
     if scores.positive is None:
-        plot.xaxis.axis_label, plot.xaxis.ticker = "decile", FixedTicker(ticks=middles)
-        plot.xaxis.major_label_overrides = {middle: str(number) for number, middle in enumerate(middles, 1)}
+        plot.xaxis.axis_label, plot.xaxis.ticker = scores.by, FixedTicker(ticks=middles)
+        names = (name.removeprefix(f"{scores.by} ") for name, _ in scores.bins)
+        plot.xaxis.major_label_overrides = dict(zip(middles, names, strict=True))
     plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
     plot.xgrid.grid_line_color = None
     return plot

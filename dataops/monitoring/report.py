@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataops.monitoring import comparison, drift, sections, wording
+from dataops.monitoring import comparison, drift, recorded_words, sections, wording
 from dataops.records import canonical_bytes
 from dataops.storage.disk import storage_errors, write_new
 
@@ -35,15 +35,20 @@ def render_report(figures: Mapping[str, Any], *, scripts: str | None) -> str:
     scripts : relative URL of the folder that `write_scripts` filled; None puts the scripts into the page, which then
         stands alone (and weighs over a megabyte).
     """
+    from dataops.monitoring.recorded_panels import colour_of
     from dataops.monitoring.searches import searches
 
-    charts = _charts(figures)
+    charts, lines = _charts(figures), recorded_words.phase_lines(figures)
     return (
         _templates()
         .get_template("report.html")
         .render(
             figures=figures,
             phases=sections.phases(figures),
+            phase_lines=lines,
+            waits=any(line.waited != "-" for line in lines),
+            remarks=recorded_words.remarks(figures),
+            colour_of=colour_of,
             key_figures=sections.key_figures(figures),
             readings=sections.readings(figures),
             metrics=comparison.metrics(figures),
@@ -78,7 +83,8 @@ def _templates() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {
-        name: getattr(wording, name) for name in ("count", "percent", "duration", "moment", "metric", "metric_name")
+        name: getattr(wording, name)
+        for name in ("count", "percent", "duration", "moment", "metric", "metric_name", "size")
     }
     return environment
 
@@ -140,7 +146,21 @@ def _charts(figures: Mapping[str, Any]) -> dict[str, Any]:
     for number, search in enumerate(searches(figures)):
         if search.has_curves:
             models[f"search-{number}"] = search_panel(search)
+    models |= _recorded_charts(figures.get("recorded") or {})
     return {place: _numbered(json_item(model, ID(place)), place) for place, model in models.items()}
+
+
+def _recorded_charts(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    from dataops.monitoring import recorded_panels
+
+    models: dict[str, Any] = {}
+    if recorded.get("stream", {}).get("lane"):
+        models["stream"] = recorded_panels.stream_panel(recorded)
+    if recorded.get("rate", {}).get("at"):
+        models["rate"] = recorded_panels.rate_panel(recorded)
+    if recorded.get("memory"):
+        models["memory"] = recorded_panels.memory_panel(recorded)
+    return models
 
 
 def _numbered(item: Any, place: str) -> Any:

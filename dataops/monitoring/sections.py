@@ -100,12 +100,13 @@ class Governance:
 class Scores:
     """Rows by score, in equal bins of 0 to 1; `positive` are the rows at one half or above.
 
-    Of a regression rows by decile of its predictions, and no positive ones: None.
+    Of a regression rows by decile of its predictions, of a clustering by cluster, and no positive ones: None.
     """
 
     bins: tuple[tuple[str, int], ...]
     rows: int
     positive: int | None
+    by: str = "score"
 
 
 def phases(figures: Figures) -> tuple[Phase, ...]:
@@ -162,7 +163,10 @@ def scores(figures: Figures) -> Scores | None:
         return None
     if figures["result"].get("task") == Task.REGRESSION:
         deciles = tuple((f"decile {number}", rows) for number, rows in enumerate(counts, 1))
-        return Scores(bins=deciles, rows=sum(counts), positive=None)
+        return Scores(bins=deciles, rows=sum(counts), positive=None, by="decile")
+    if figures["result"].get("task") == Task.CLUSTERS:
+        clusters = tuple((f"cluster {number}", rows) for number, rows in enumerate(counts))
+        return Scores(bins=clusters, rows=sum(counts), positive=None, by="cluster")
     edges = [number / len(counts) for number in range(len(counts) + 1)]
     names = [f"{low:.2f} to {high:.2f}" for low, high in pairwise(edges)]
     positive = sum(rows for low, rows in zip(edges, counts, strict=False) if low >= 0.5)

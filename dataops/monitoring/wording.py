@@ -54,12 +54,12 @@ def duration(seconds: float) -> str:
 
 
 def size(size_bytes: int) -> str:
-    """``512 bytes``, ``1.4 kB``, ``12.0 MB``, in powers of 1,000."""
+    """``512 bytes``, ``1.4 kB``, ``12.0 MB``, ``3.2 GB``, in powers of 1,000."""
     if size_bytes < 1000:
         return f"{size_bytes} bytes"
     if size_bytes < 1_000_000:
         return f"{size_bytes / 1000:.1f} kB"
-    return f"{size_bytes / 1_000_000:,.1f} MB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1_000_000_000 else f"{size_bytes / 1e9:,.1f} GB"
 
 
 def metric(value: float) -> str:

@@ -1,8 +1,11 @@
 """Counts, sums and the like over all rows with one key. Pure.
 
 1. Rows are taken in the order of their table by one thread, so that equal tables give equal bits, sums of floats too.
-2. A null is counted by `count` alone, which counts rows; of nulls alone every other measure is null. NaN is a value.
-3. A sum of whole numbers that doesn't fit 64 bits is an error, and never wraps around.
+2. A null is counted by `count` without a column alone; of nulls alone every other measure is null. NaN is a value, and
+   greater than all other numbers: `min` finds it where there is nothing else, `max` and `last` wherever it is, and a
+   sum or mean with it is NaN.
+3. A sum of whole numbers that doesn't fit 64 bits, or of decimals that doesn't fit 38 digits, is an error, and never
+   wraps around.
 4. Where groups are the output, a null in the key is a value of its own.
 """
 
@@ -19,6 +22,8 @@ from dataops.declarations.aggregation import Aggregation, Measure
 from dataops.errors import InvalidInput
 from dataops.preparation.matching import ranks
 
+_NEARLY_ALL = 0.999
+_DIGITS = 38  # of the widest decimal of 128 bits
 _MOST = float(2**63 - 2**11)  # surely below the greatest int64, whatever the float sum lost
 
 
@@ -33,15 +38,18 @@ def aggregation_type(asked: Aggregation, type_: pa.DataType | None) -> pa.DataTy
         return pa.int64()
     if asked.measure is Measure.LAST:
         return type_
-    numeric = pa.types.is_integer(type_) or pa.types.is_floating(type_)
+    if pa.types.is_float16(type_):
+        raise InvalidInput(f"{asked.measure} is of numbers that Arrow can add up, found {type_}; make it float first")
+    numeric = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal128(type_)
     if asked.measure in (Measure.MIN, Measure.MAX):
         if numeric or pa.types.is_temporal(type_):
             return type_
         raise InvalidInput(f"{asked.measure} is of numbers and times, found {type_}")
     if not (numeric or pa.types.is_boolean(type_)):
         raise InvalidInput(f"{asked.measure} is of numbers, found {type_}")
-    whole = asked.measure is Measure.SUM and not pa.types.is_floating(type_)
-    return pa.int64() if whole else pa.float64()
+    if asked.measure is Measure.MEAN or pa.types.is_floating(type_):
+        return pa.float64()
+    return pa.decimal128(_DIGITS, type_.scale) if pa.types.is_decimal(type_) else pa.int64()
 
 
 def aggregated(table: pa.Table, keys: Sequence[str], asked: Mapping[str, Aggregation]) -> pa.Table:
@@ -82,9 +90,15 @@ def _measured(table: pa.Table, asked: Aggregation, groups: npt.NDArray[np.int64]
         values = values.cast(pa.int8())
     if asked.measure is Measure.MEAN:
         values = values.cast(pa.float64(), safe=False)
-    if asked.measure is Measure.SUM and pa.types.is_integer(values.type):
-        _require_fits(values, groups, name)
-    return _of_groups(groups, values, asked.measure).cast(type_)
+    if pa.types.is_duration(values.type):  # which Arrow has no least one of
+        values = values.cast(pa.int64())
+    if asked.measure is Measure.SUM and not pa.types.is_floating(values.type):
+        _require_no_overflow(values, groups, name)
+    found = _of_groups(groups, values, asked.measure).cast(type_)
+    if asked.measure is Measure.MAX and pa.types.is_floating(values.type):
+        odd = pc.fill_null(pc.is_nan(values), fill_value=False).to_numpy()
+        found = pc.if_else(np.bincount(groups[odd], minlength=n_groups) > 0, pa.scalar(np.nan, type_), found)
+    return found
 
 
 def _of_groups(groups: npt.NDArray[np.int64], values: pa.ChunkedArray, measure: Measure) -> pa.Array:
@@ -100,7 +114,11 @@ def _last(groups: npt.NDArray[np.int64], order: pa.ChunkedArray, n_groups: int) 
     return found
 
 
-def _require_fits(values: pa.ChunkedArray, groups: npt.NDArray[np.int64], name: str) -> None:
+def _require_no_overflow(values: pa.ChunkedArray, groups: npt.NDArray[np.int64], name: str) -> None:
     sums = _of_groups(groups, pc.abs(values.cast(pa.float64(), safe=False)), Measure.SUM)
-    if (pc.max(sums).as_py() or 0.0) >= _MOST:
+    greatest = pc.max(sums).as_py() or 0.0
+    if pa.types.is_decimal(values.type):
+        if greatest >= _NEARLY_ALL * 10.0 ** (_DIGITS - values.type.scale):
+            raise InvalidInput(f"{name}: a sum of decimals that doesn't fit {_DIGITS} digits; make them floats first")
+    elif greatest >= _MOST:
         raise InvalidInput(f"{name}: a sum of whole numbers that doesn't fit 64 bits; make them floats first")

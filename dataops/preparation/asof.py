@@ -23,6 +23,7 @@ from dataops.preparation.matching import KeyIndex, Matches, Rows
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_SECONDS = 86_400
+_FIRST, _SIGN = int(np.iinfo(np.int64).min), np.uint64(1 << 63)
 
 Valid = npt.NDArray[np.bool_]
 
@@ -45,6 +46,17 @@ class Times:
             raise InvalidInput(f"a time doesn't fit {self.type_}, in which both sides are compared") from None
         found: Rows = pc.fill_null(numbers, 0).to_numpy().astype(np.int64)
         return found, valid
+
+    def oldest_seen(self, ticks: Rows) -> Rows:
+        """How old a row may be that is seen at each of `ticks`; what lies before all that int64 can tell is the first
+        of it.
+        """
+        if self.oldest is None:
+            return np.full(len(ticks), _FIRST, np.int64)
+        since_first = ticks.view(np.uint64) ^ _SIGN
+        oldest = np.uint64(min(self.oldest, 2**64 - 1))
+        found: Rows = (np.where(since_first >= oldest, since_first - oldest, np.uint64(0)) ^ _SIGN).view(np.int64)
+        return found
 
 
 def times_of(type_: pa.DataType, *, oldest: timedelta | None, strictly_before: bool) -> Times:
@@ -113,7 +125,7 @@ class AsOfIndex:
         rows = np.full(len(numbers), -1, np.int64)
         rows[found] = self._best[places[found]]
         if self._times.oldest is not None:
-            found[found] = ticks[found] - self._at[rows[found]] <= self._times.oldest
+            found[found] = self._at[rows[found]] >= self._times.oldest_seen(ticks[found])
         starts = np.where(found, np.cumsum(found) - 1, 0)
         return Matches(starts=starts, counts=found.astype(np.int64), found=rows[found])
 

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import pairwise
 from typing import IO, Any
@@ -113,9 +113,12 @@ class Exchange:
         secret = blake2b(self.seed.encode(), digest_size=32).digest()
         return keyed_hashes(keys, key=secret)
 
-    def tally(self, keys: Sequence[pa.ChunkedArray]) -> Tally:
-        """Of all rows with `keys`."""
-        return _tally(self.hashes(keys))
+    def tally(self, keys: Sequence[pa.ChunkedArray], counts: npt.NDArray[np.int64] | None = None) -> Tally:
+        """Of all rows with `keys`, each of them once, or as often as `counts` says."""
+        hashes = self.hashes(keys)
+        if counts is None:
+            return _tally(hashes)
+        return replace(_tally(hashes * counts.astype(np.uint64)), rows=int(counts.sum()))
 
     def by_key(self, keys: Sequence[pa.ChunkedArray], parts: int) -> tuple[Parts, Tally]:
         """The part of each row, 0 to `parts` - 1, and all of them counted."""
@@ -124,16 +127,22 @@ class Exchange:
 
     def write(self, name: str, table: pa.Table, part: Parts, parts: int) -> str:
         """The path of a new file with the rows of `table`, each in its `part`, in the order that they have."""
-        path = f"{self.folder}/{name}-{new_nonce()}.arrow"
         order = np.argsort(part, kind="stable")
         ordered = table.take(pa.array(order)).combine_chunks() if parts > 1 else table.combine_chunks()
         edges = np.concatenate([[0], np.cumsum(np.bincount(part, minlength=parts))])
+        return self.write_parts(
+            name, ordered.schema, (ordered.slice(int(start), int(stop - start)) for start, stop in pairwise(edges))
+        )
+
+    def write_parts(self, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> str:
+        """The path of a new file with the rows of each of `tables` as a part; they are asked for one by one."""
+        path = f"{self.folder}/{name}-{new_nonce()}.arrow"
 
         def write(sink: IO[bytes]) -> None:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
-            with pa.ipc.new_file(sink, ordered.schema, options=options) as writer:
-                for start, stop in pairwise(edges):
-                    writer.write_batch(_batch(ordered.slice(int(start), int(stop - start))))
+            with pa.ipc.new_file(sink, schema, options=options) as writer:
+                for table in tables:
+                    writer.write_batch(_batch(table.combine_chunks()))
 
         self.files.write(path, write)
         return path

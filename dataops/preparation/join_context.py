@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dataops.datasets.reading import Source
 from dataops.datasets.units import Unit
 from dataops.declarations.join import Deduplicate
 from dataops.preparation.exchange import Exchange, Tally
@@ -43,6 +44,11 @@ class JoinContext:
         """The join that this step is about."""
         assert self.place is not None  # noqa: S101  # the step is one of a join
         return self.plan.joins[self.place]
+
+    @property
+    def source(self) -> Source:
+        """The reading of the dataset that this step is about."""
+        return self.plan.source if self.place is None else self.joined.source
 
     @property
     def named(self) -> Deduplicate:

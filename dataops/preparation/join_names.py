@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from dataops.datasets.allowed import require_unexpired
 from dataops.datasets.scan import read_unit
 from dataops.datasets.units import Unit
 from dataops.preparation.deduplicate import kept_rows
@@ -44,6 +45,7 @@ def settle_bucket(context: JoinContext, bucket: Unit) -> Step:
     exchange, phase, names = context.exchange, context.phase("settle"), context.phase("names")
     if (earlier := exchange.earlier(phase, bucket.id)) is not None:
         return earlier
+    require_unexpired(context.source)
     table = exchange.read(context.paths[names], number_of(bucket))
     by = key_columns(table, context.named.by, [_own_type(table, name) for name in context.named.by])
     order = table.column(context.named.order) if context.named.order else None

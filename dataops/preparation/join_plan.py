@@ -3,7 +3,8 @@
 1. Each dataset is read under its own grant. Keys are compared as their reader sees them, so both sides must be masked
    alike, and be of types that can be equal.
 2. A joined column says something of the row that it was found for: it carries the classifications, origins and masks of
-   the keys and times beside its own. A counted one also those of what it was counted from.
+   the keys and times beside its own. A counted one also those of what it was counted from. Which rows an inner join
+   leaves says as much, so behind one all columns carry those of its keys and times.
 3. What is small is given to every worker, what is large goes by the hash of its keys through `buckets`: decided from
    footers alone, so that a run that is taken up again comes to the same.
 """
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput, totals
 from dataops.datasets.reading import Source
-from dataops.declarations.aggregation import Aggregation
+from dataops.declarations.aggregation import Aggregation, Measure
 from dataops.declarations.inputs import INPUT, joined_name
 from dataops.declarations.join import AsOf, Deduplicate, Join, JoinJob
 from dataops.errors import InvalidInput
@@ -25,6 +26,7 @@ from dataops.governance.contract import Column, derived_contract, inherited_clas
 from dataops.governance.marks import derived_marks, derived_origins, plain_marks, side_marks
 from dataops.preparation.aggregate import aggregation_type
 from dataops.preparation.asof import Times, times_of
+from dataops.preparation.join_bytes import bytes_at_most
 from dataops.preparation.matching import key_type
 from dataops.records import Record, digest
 
@@ -45,6 +47,7 @@ class Joined:
     name : what the run calls the input.
     read : columns of the dataset that are read, as `schema` says.
     columns : that it adds, in their order; `sources` are their names in the dataset (of counted ones: in the result).
+    found_by : the keys and times of both sides, as they show in what they find.
     key_types : in which the keys are compared, one for each.
     times : how times are compared; None where it isn't as of a time.
     buckets : through how many of them rows travel; 0: every worker gets the dataset.
@@ -57,6 +60,7 @@ class Joined:
     schema: pa.Schema
     columns: tuple[Column, ...]
     sources: tuple[str, ...]
+    found_by: tuple[Column, ...]
     key_types: tuple[pa.DataType, ...]
     times: Times | None
     buckets: int
@@ -117,6 +121,8 @@ def plan_join(job: JoinJob, inputs: Mapping[str, GovernedInput], *, where: str) 
     given.require_columns([*kept, *main_keys, *first, *counted], where=where)
     _require_named(job.deduplicate, available, given, f"{where}: deduplicate")
     _require_discrete(job.group_by, available, given, f"{where}: group_by")
+    for place, (join, other) in enumerate(zip(job.joins, others, strict=True)):
+        other.require_columns(_read(join), where=f"{where}: joins[{place}]")
     buckets = _buckets(others, job, totals(given.units)[0])
     joins = tuple(
         _joined(join, place, given, other, bucket, where)
@@ -124,7 +130,7 @@ def plan_join(job: JoinJob, inputs: Mapping[str, GovernedInput], *, where: str) 
     )
     columns = _output(job, given, kept, joins, where)
     derived_contract(job.output, columns)  # refuses names that a reader would take for one another
-    rows, size = totals(given.units)
+    rows, _ = totals(given.units)
     looked_at = tuple(name for name in available if name in {*first, *counted, *main_keys})
     return JoinPlan(
         job=job,
@@ -134,7 +140,7 @@ def plan_join(job: JoinJob, inputs: Mapping[str, GovernedInput], *, where: str) 
         kept=kept,
         columns=columns,
         joins=joins,
-        buckets=max(1, -(-rows // BUCKET_ROWS), -(-_share(given, size, looked_at) // BUCKET_BYTES)),
+        buckets=max(1, -(-rows // BUCKET_ROWS), -(-_bytes_of(given, looked_at) // BUCKET_BYTES)),
         seed=_seed(job, inputs),
     )
 
@@ -157,7 +163,7 @@ def _buckets(others: Sequence[GovernedInput], job: JoinJob, main_rows: int) -> l
 
     A bucket holds a share of the dataset, and of the keys of the main input's rows.
     """
-    sizes = [_share(given, totals(given.units)[1], _read(join)) for join, given in zip(job.joins, others, strict=True)]
+    sizes = [_bytes_of(given, _read(join)) for join, given in zip(job.joins, others, strict=True)]
     found, left = [0] * len(sizes), GIVEN_BYTES
     for place in sorted(range(len(sizes)), key=lambda place: sizes[place]):
         if sizes[place] <= left:
@@ -168,9 +174,9 @@ def _buckets(others: Sequence[GovernedInput], job: JoinJob, main_rows: int) -> l
     return found
 
 
-def _share(given: GovernedInput, size: int, names: Sequence[str]) -> int:
-    """About how many of `size` bytes are of the columns `names`."""
-    return size * len(set(names)) // max(1, len(given.dataset.contract.columns))
+def _bytes_of(given: GovernedInput, names: Sequence[str]) -> int:
+    rows, size = totals(given.units)
+    return bytes_at_most(given.dataset.contract.columns, _available(given), set(names), rows=rows, size=size)
 
 
 def _read(join: Join) -> tuple[str, ...]:
@@ -182,7 +188,6 @@ def _read(join: Join) -> tuple[str, ...]:
 
 def _joined(join: Join, place: int, main: GovernedInput, given: GovernedInput, buckets: int, where: str) -> Joined:
     at = f"{where}: joins[{place}]"
-    given.require_columns(_read(join), where=at)
     ours, theirs = _available(main), _available(given)
     names = list(zip(join.on, join.keys, strict=True))
     types = tuple(_compared(ours[one], theirs[other], main, given, f"{at}.on") for one, other in names)
@@ -201,6 +206,7 @@ def _joined(join: Join, place: int, main: GovernedInput, given: GovernedInput, b
         schema=schema_of(theirs[name] for name in _read(join)),
         columns=tuple(_added(join, theirs, keys, at)),
         sources=tuple(join.aggregate) if join.aggregate else join.columns,
+        found_by=tuple(keys),
         key_types=types,
         times=times,
         buckets=buckets,
@@ -267,10 +273,12 @@ def _added(join: Join, theirs: Columns, keys: Sequence[Column], at: str) -> list
             _made(name, theirs[source].type, [theirs[source], *keys], required=inner and theirs[source].required)
             for name, source in join.named.items()
         ]
-    return _counted(join.aggregations, theirs, keys, at)
+    return _counted(join.aggregations, theirs, keys, at, as_of=join.asof is not None)
 
 
-def _counted(asked: Mapping[str, Aggregation], known: Columns, keys: Sequence[Column], at: str) -> list[Column]:
+def _counted(
+    asked: Mapping[str, Aggregation], known: Columns, keys: Sequence[Column], at: str, *, as_of: bool = False
+) -> list[Column]:
     """The columns that are `asked` of the `known` ones, one row for each of the `keys`."""
     found = []
     for name, one in asked.items():
@@ -278,6 +286,7 @@ def _counted(asked: Mapping[str, Aggregation], known: Columns, keys: Sequence[Co
         try:
             type_ = aggregation_type(one, sources[0].type if sources else None)
             _require_ordering(one.order, known)
+            _require_as_of(one, type_, as_of=as_of)
         except InvalidInput as error:
             place = f"{at}.aggregate" if at.endswith("]") else f"{at}: aggregate"
             raise InvalidInput(f"{place}.{name}: {error}") from None
@@ -287,8 +296,14 @@ def _counted(asked: Mapping[str, Aggregation], known: Columns, keys: Sequence[Co
 
 def _require_ordering(name: str | None, known: Columns) -> None:
     kind = pa.null() if name is None else known[name].type
-    if not (name is None or pa.types.is_primitive(kind) or pa.types.is_string(kind)) or pa.types.is_boolean(kind):
+    ordered = pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_decimal(kind)
+    if name is not None and (not ordered or pa.types.is_boolean(kind) or pa.types.is_float16(kind)):
         raise InvalidInput(f"'{name}' is {kind}, and numbers, times or text order rows")
+
+
+def _require_as_of(one: Aggregation, type_: pa.DataType, *, as_of: bool) -> None:
+    if as_of and pa.types.is_decimal(type_) and one.measure is Measure.SUM:
+        raise InvalidInput("decimals aren't added up as of a time; take their mean, or make them floats first")
 
 
 def _made(name: str, type_: pa.DataType, sources: Sequence[Column], *, required: bool) -> Column:
@@ -319,7 +334,16 @@ def _output(
                 "or list the `columns` to keep"
             )
         columns += one_join.columns
-    return tuple(columns)
+    chosen_by = [key for one_join in joins if one_join.join.how == "inner" for key in one_join.found_by]
+    return tuple(_chosen(column, chosen_by) for column in columns) if chosen_by else tuple(columns)
+
+
+def _chosen(column: Column, keys: Sequence[Column]) -> Column:
+    """`column` of rows that were chosen by `keys`; the keys themselves stay as they are."""
+    made = _made(column.name, column.type, [column, *keys], required=column.required)
+    if made.classification == column.classification and made.origins in (column.origins, (column.name,)):
+        return column
+    return replace(column, classification=made.classification, masks=made.masks, origins=made.origins)
 
 
 def join_declaration(plan: JoinPlan) -> Record:

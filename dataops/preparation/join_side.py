@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dataops.errors import ContractViolation
 from dataops.preparation.aggregate import aggregated
@@ -13,6 +14,7 @@ from dataops.preparation.asof import AsOfIndex
 from dataops.preparation.deduplicate import kept_rows
 from dataops.preparation.join_plan import Joined
 from dataops.preparation.matching import KeyIndex, Matches, Rows
+from dataops.preparation.windows import AsOfRows, aggregated_as_of
 
 ROW, UNIT, TIME = "\x1frow", "\x1funit", "\x1ftime"
 """Columns beside those of the datasets: no column of a contract can be called so."""
@@ -24,8 +26,21 @@ def key_name(place: int) -> str:
 
 
 def key_columns(table: pa.Table, names: Sequence[str], types: Sequence[pa.DataType]) -> list[pa.ChunkedArray]:
-    """The columns `names` in the types that keys are compared in."""
-    return [table.column(name).cast(type_) for name, type_ in zip(names, types, strict=True)]
+    """The columns `names` in the types that keys are compared in; null, which equals nothing, for a time that no value
+    of the other side's unit can be equal to.
+    """
+    return [_comparable(table.column(name), type_) for name, type_ in zip(names, types, strict=True)]
+
+
+def _comparable(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return column.cast(type_)
+    except pa.ArrowInvalid:
+        if not pa.types.is_timestamp(type_):
+            raise
+        wrapped = column.cast(type_, safe=False)
+        same = pc.equal(wrapped.cast(column.type, safe=False), column)
+        return pc.if_else(same, wrapped, pa.scalar(None, type_))
 
 
 def has_key(keys: Sequence[pa.ChunkedArray]) -> pa.Array:
@@ -41,10 +56,6 @@ class JoinSide:
     ----------
     table : all rows with the keys that are asked for, in the order of the dataset: the columns that the join reads.
 
-    Attributes
-    ----------
-    rows : the columns that the join adds, under their names in the dataset.
-
     Raises
     ------
     ContractViolation : two rows with one key, where one is expected.
@@ -56,17 +67,22 @@ class JoinSide:
             by = [table.column(name) for name in join.deduplicate.by]
             order = join.deduplicate.order and table.column(join.deduplicate.order)
             table = table.filter(pa.array(kept_rows(by, order or None, keep=join.deduplicate.keep)))
+        table = table.filter(has_key(key_columns(table, join.keys, joined.key_types)))  # as where rows go by key
         keys = key_columns(table, join.keys, joined.key_types)
+        self._table, self._asked = table, join.aggregations
+        self._index: KeyIndex | AsOfIndex | AsOfRows
+        recorded = table.column(join.asof.as_known) if join.asof is not None and join.asof.as_known else None
+        if join.aggregate and join.asof is not None and joined.times is not None:
+            self._index = AsOfRows(keys, table.column(join.asof.time), recorded, times=joined.times)
+            return
         if join.aggregate:
             names = [key_name(place) for place in range(len(keys))]
             for name, key in zip(names, keys, strict=True):
                 table = table.append_column(name, key)
             table = aggregated(table, names, join.aggregations)
             keys = [table.column(name) for name in names]
-        self.rows = table.select(joined.sources).combine_chunks()
-        self._index: KeyIndex | AsOfIndex
+        self._rows = table.select(joined.sources).combine_chunks()
         if join.asof is not None and joined.times is not None:
-            recorded = table.column(join.asof.as_known) if join.asof.as_known else None
             self._index = AsOfIndex(keys, table.column(join.asof.time), recorded, times=joined.times)
             repeated = self._index.repeated
         else:
@@ -75,12 +91,19 @@ class JoinSide:
         if repeated and join.expect == "one":
             raise ContractViolation(_twice(joined, repeated))
 
-    def matches(self, keys: Sequence[pa.ChunkedArray], at: pa.ChunkedArray | None) -> Matches:
-        """The rows that each row of the main input finds, by its `keys` and its time."""
+    def found(self, keys: Sequence[pa.ChunkedArray], at: pa.ChunkedArray | None) -> tuple[Matches, pa.Table]:
+        """The rows that each row of the main input finds, by its `keys` and its time, and the columns that they add.
+
+        Raises
+        ------
+        InvalidInput : a sum that doesn't fit.
+        """
         if isinstance(self._index, KeyIndex):
-            return self._index.matches(keys)
+            return self._index.matches(keys), self._rows
         assert at is not None  # noqa: S101  # an as-of join has a time
-        return self._index.matches(keys, at)
+        if isinstance(self._index, AsOfIndex):
+            return self._index.matches(keys, at), self._rows
+        return aggregated_as_of(self._table, self._index.seen(keys, at), self._asked)
 
 
 def handed_on(rows: Rows, n_rows: int) -> Matches:

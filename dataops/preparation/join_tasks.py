@@ -8,12 +8,13 @@ together where they stand.
 
 Deduplication is in `join_names`, a main input that is aggregated in `join_groups`.
 
-Rows of the main input never travel, only their keys do.
+Rows of the main input never travel, only their keys do. Nothing that was read is used once its grant has ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -33,7 +34,6 @@ from dataops.preparation.join_context import (
     gone_of,
     number_of,
     numbers,
-    places_of,
     with_places,
 )
 from dataops.preparation.join_names import hand_on_names
@@ -102,19 +102,43 @@ def match_bucket(context: JoinContext, bucket: Unit) -> Step:
     theirs = exchange.read(context.paths[read_phase], number_of(bucket), joined.schema)
     ours = exchange.read(context.paths[keys_phase], number_of(bucket))
     keys = [ours.column(key_name(place)) for place in range(len(joined.key_types))]
-    side = JoinSide(joined, theirs)
-    matches = side.matches(keys, ours.column(TIME) if joined.join.asof else None)
-    rows, found = expanded(np.arange(ours.num_rows, dtype=np.int64), matches, inner=True)
-    places = ours.select([ROW, UNIT]).take(pa.array(rows))
-    taken = side.rows.take(pa.array(found))
-    table = pa.table([*taken.columns, places.column(ROW)], [*taken.column_names, ROW])
-    path = exchange.write(f"{phase}-{bucket.id}", table, numbers(places.column(UNIT)), context.units)
+    matches, added = JoinSide(joined, theirs).found(keys, ours.column(TIME) if joined.join.asof else None)
+    parts = _matched_parts(ours, matches, added, context.units)
+    schema = added.schema.append(pa.field(ROW, pa.int64()))
     tallies = {
         keys_phase: exchange.tally(keys),
         read_phase: exchange.tally(key_columns(theirs, joined.join.keys, joined.key_types)),
-        phase: places_of(exchange, places.column(UNIT), places.column(ROW)),
+        phase: exchange.tally([ours.column(UNIT), ours.column(ROW)], matches.counts),
     }
+    path = exchange.write_parts(f"{phase}-{bucket.id}", schema, parts)
     return exchange.put(Step(phase=phase, unit=bucket.id, paths={phase: path}, tallies=tallies))
+
+
+def _matched_parts(ours: pa.Table, matches: Matches, theirs: pa.Table, units: int) -> Iterator[pa.Table]:
+    """For each unit what its rows found: the columns of `theirs`, and the row that it was found for.
+
+    Parameters
+    ----------
+    ours : the rows that asked, with their units and places.
+
+    Raises
+    ------
+    InvalidInput : a unit would become more rows than are put together in memory; before any of them is.
+    """
+    unit, at = numbers(ours.column(UNIT)), numbers(ours.column(ROW))
+    order = np.argsort(unit, kind="stable").astype(np.int64)
+    edges = np.searchsorted(unit[order], np.arange(units + 1))
+    made = np.concatenate([[0], np.cumsum(matches.counts[order])])
+    for number, (start, stop) in enumerate(pairwise(edges)):
+        _require_room(f"u{number:06d}", int(stop - start), int(made[stop] - made[start]))
+    return _parts(order, edges, at, matches, theirs)
+
+
+def _parts(order: Rows, edges: Rows, at: Rows, matches: Matches, theirs: pa.Table) -> Iterator[pa.Table]:
+    for start, stop in pairwise(edges):
+        asked = order[start:stop]
+        rows, found = expanded(asked, matches, inner=True)
+        yield theirs.take(pa.array(found)).append_column(ROW, pa.array(at[asked[rows]]))
 
 
 def join_unit(context: JoinContext, unit: Unit) -> UnitRecord:
@@ -131,7 +155,7 @@ def join_unit(context: JoinContext, unit: Unit) -> UnitRecord:
     for place, joined in enumerate(plan.joins):
         matches, theirs, tally = _found(context, unit, table, place)
         arrived |= {f"match-{place + 1}": tally} if tally is not None else {}
-        _require_fits(unit, matches, rows)
+        _require_room(unit.id, len(rows), int(matches.counts[rows].sum()))
         places, found = expanded(rows, matches, inner=joined.join.how == "inner")
         rows, added = rows[places], [(one, taken[places]) for one, taken in added]
         added.append((theirs, found))
@@ -141,13 +165,13 @@ def join_unit(context: JoinContext, unit: Unit) -> UnitRecord:
 def _found(context: JoinContext, unit: Unit, table: pa.Table, place: int) -> tuple[Matches, pa.Table, Tally | None]:
     """What the rows of `unit` find in the dataset of join `place`, and the columns that it adds."""
     joined = context.plan.joins[place]
+    require_unexpired(joined.source)
     if not joined.buckets:
         phase = f"read-{place + 1}"
         side = _SIDES.get(context, place, phase)
         keys = key_columns(table, joined.join.on, joined.key_types)
         asof = joined.join.asof
-        return side.matches(keys, table.column(asof.at) if asof else None), side.rows, None
-    require_unexpired(joined.source)
+        return *side.found(keys, table.column(asof.at) if asof else None), None
     theirs = context.exchange.read(context.paths[f"match-{place + 1}"], number_of(unit))
     at = theirs.column(ROW).to_numpy()
     if len(at) and int(at.max()) >= table.num_rows:
@@ -189,11 +213,10 @@ def _side_for_all(context: JoinContext, joined: Joined, phase: str) -> JoinSide:
     return JoinSide(joined, table)
 
 
-def _require_fits(unit: Unit, matches: Matches, rows: Rows) -> None:
-    made = int(matches.counts[rows].sum())
+def _require_room(unit: str, rows: int, made: int) -> None:
     if made > MOST_ROWS:
         raise InvalidInput(
-            f"unit {unit.id}: {len(rows)} rows would become {made}, more than {MOST_ROWS}: do so many rows have one "
+            f"unit {unit}: {rows} rows would become {made}, more than {MOST_ROWS}: do so many rows have one "
             "key? Join on more columns, or aggregate first"
         )
 

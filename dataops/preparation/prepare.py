@@ -230,6 +230,11 @@ def run_prepare(
         )
 
 
+def _split_by(split: Split) -> Record:
+    """The columns that decide on which side a row is; no moment and no share of them."""
+    return {"time": split.time} if split.time is not None else {"keys": list(split.key_columns)}
+
+
 def prepare_lineage(plan: PreparePlan, given: GovernedInput) -> Record:
     """What the manifest says of where the output came from."""
     before = given.dataset.lineage.get("preparation_digest")
@@ -240,5 +245,6 @@ def prepare_lineage(plan: PreparePlan, given: GovernedInput) -> Record:
         "preparation_digest": digest(plan.declaration()),
         "source_columns": [column.record() for column in given.granted_columns()],
         "split": SPLIT_COLUMN if plan.job.split else None,
+        **({"split_by": _split_by(plan.job.split)} if plan.job.split else {}),
         **({"input_preparation_digest": before} if before else {}),
     }

@@ -1,7 +1,8 @@
 """The process that loads a candidate and lets it predict: told on standard input, answering on standard output.
 
 1. Libraries are imported first. From then on memory and time are limited, so that the limits are about the version.
-2. Out of time it dies (SIGALRM), out of memory it says so or dies of it.
+2. Out of time it dies (SIGPROF or SIGXCPU of a processor's, SIGALRM of the clock's), out of memory it says so or dies
+   of it. Seconds of a processor count for all of its threads together.
 3. Without golden rows it predicts rows made up likewise: that shows that it can be called, not what it should answer.
 4. Of an error of ours the message is told, which holds no value of a row; of any other its class.
 """
@@ -26,6 +27,7 @@ import pyarrow as pa
 
 from dataops.errors import DataopsError
 from dataops.features.program import FeatureProgram
+from dataops.models.calibration import Calibration, calibrated
 from dataops.models.golden import Golden, check_golden, make_golden
 from dataops.models.predictor import FORMATS, Predictor, load_predictor
 from dataops.models.scoring import score_table
@@ -56,7 +58,7 @@ def _told() -> tuple[dict[str, Any], bytes]:
 def _called(told: dict[str, Any], model: bytes) -> Called:
     _import_libraries(told["model_format"])
     before = _memory_mb("VmRSS")
-    _limit(told["seconds"], told["memory_mb"])
+    _limit(told["seconds"], told["clock_seconds"], told["memory_mb"])
     try:
         return _predict(told, model, before)
     except MemoryError:
@@ -68,14 +70,16 @@ def _called(told: dict[str, Any], model: bytes) -> Called:
 
 
 def _predict(told: dict[str, Any], model: bytes, before: float) -> Called:
-    start = time.perf_counter()
+    start = time.process_time()
     program = FeatureProgram.from_record(told["program"])
     given = None if told["golden"] is None else Golden.from_record(told["golden"])
-    predictor = load_predictor(told["model_format"], model)
+    calibration = None if told["calibration"] is None else Calibration.from_record(told["calibration"])
+    predictor = calibrated(load_predictor(told["model_format"], model), calibration)
     golden = given or make_golden(program, predictor)
     if given is not None:
         check_golden(given, program, predictor)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
+    signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
     rows = golden.table(program)
     return Called(
@@ -107,11 +111,12 @@ def _import_libraries(model_format: str) -> None:
             import_module(library)
 
 
-def _limit(seconds: float, memory_mb: int) -> None:
-    """From here on no more than so many seconds, by the clock and of a processor, and so much more memory."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _limit(seconds: float, clock_seconds: float, memory_mb: int) -> None:
+    """From here on no more than so many seconds of a processor and by the clock, and so much more memory."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, clock_seconds)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    # timing rows comes on top, and has its own end
+    # whole seconds, but nothing switches it off; timing rows comes on top, and has its own end
     _lower(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds + 2 * _TIMED_SECONDS))
     with suppress(OSError, ValueError):
         _lower(resource.RLIMIT_AS, int((_memory_mb("VmSize") + memory_mb) * _MB))

@@ -1,8 +1,10 @@
 """Calling: a version is loaded and predicts its golden rows in a process of its own, which may die of it.
 
 1. The process gets the bytes that were verified, no path and no secret of this one, and answers in JSON.
-2. It may take so much memory and so many seconds beside what the libraries take that read it; whatever goes beyond
-   ends the process, and the answer says so. What it prints is thrown away.
+2. It may take so much memory and so many seconds of a processor beside what the libraries take that read it; whatever
+   goes beyond ends the process, and the answer says so. Seconds of a processor are the version's own: other work on the
+   machine doesn't add to them. What hangs takes none, and ends after `CLOCK_FACTOR` times as many seconds by the clock,
+   at least a minute. What it prints is thrown away.
 3. An answer counts if the process ended well and the answer is short and of the types that one has.
 4. Without golden rows nobody knows what a version should answer: whether it can be called is seen all the same.
 """
@@ -27,8 +29,11 @@ from dataops.registry.versions import LoadedVersion
 
 COMMAND = (sys.executable, "-P", "-m", "dataops.promotion.caller")  # -P: no module out of the folder it is called in
 LENGTH_BYTES = 8  # in front of what a caller is told
-START_SECONDS = 60.0  # for Python and the libraries, whatever the rule allows
+START_SECONDS = 300.0  # by the clock, for Python and the libraries, whatever the rule allows
+CLOCK_FACTOR = 10.0  # seconds by the clock for one that the rule allows
+CLOCK_LEAST_SECONDS = 60.0
 LONGEST_ANSWER = 1 << 16  # bytes; an answer has a few hundred
+_NOT_YET = "it hadn't predicted its golden rows"
 _CHUNK = 1 << 16
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
 _SINGLE = {
@@ -42,13 +47,13 @@ _SINGLE = {
 def call_version(candidate: LoadedVersion, limits: CallableLimits) -> Called:
     """What becomes of calling `candidate` under `limits`."""
     try:
-        code, answer = _run(_told(candidate.package, limits), START_SECONDS + limits.seconds)
+        code, answer = _run(_told(candidate.package, limits), START_SECONDS + _clock_seconds(limits))
     except subprocess.TimeoutExpired:
-        return Called(missed=_too_slow(limits))
+        return Called(missed=_hung(limits))
     if len(answer) > LONGEST_ANSWER:
         return Called(failed=f"the process that loaded it answered with more than {LONGEST_ANSWER} bytes")
-    if code in (-signal.SIGALRM, -signal.SIGXCPU):
-        return Called(missed=_too_slow(limits))
+    if missed := _overstayed(code, limits):
+        return Called(missed=missed)
     if code < 0:
         return Called(failed=f"it killed the process that loaded it: {_signal(-code)}")
     if code > 0 or (called := _parse(answer)) is None:
@@ -145,8 +150,24 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _too_slow(limits: CallableLimits) -> str:
-    return f"it hadn't predicted its golden rows after {limits.seconds:g} seconds"
+def _clock_seconds(limits: CallableLimits) -> float:
+    return max(CLOCK_LEAST_SECONDS, CLOCK_FACTOR * limits.seconds)
+
+
+def _overstayed(code: int, limits: CallableLimits) -> str:
+    """Which time was up for a process that ended with `code`; "" for none."""
+    if code == -signal.SIGALRM:
+        return _hung(limits)
+    if code in (-signal.SIGPROF, -signal.SIGXCPU):
+        return f"{_NOT_YET} after {limits.seconds:g} seconds of a processor"
+    return ""
+
+
+def _hung(limits: CallableLimits) -> str:
+    clock = f"{_NOT_YET} after {_clock_seconds(limits):g} seconds by the clock"
+    return (
+        f"{clock}, and had used less than {limits.seconds:g} of a processor: it hangs, or the machine is far too busy"
+    )
 
 
 def _told(package: Package, limits: CallableLimits) -> bytes:
@@ -156,7 +177,9 @@ def _told(package: Package, limits: CallableLimits) -> bytes:
             "program": package.program.record(),
             "golden": package.golden.record() if package.golden else None,
             "model_format": package.model_format,
+            "calibration": package.calibration.record() if package.calibration else None,
             "seconds": limits.seconds,
+            "clock_seconds": _clock_seconds(limits),
             "memory_mb": limits.memory_mb,
             "timed": limits.ms_per_row is not None,
         }

@@ -12,15 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from dataops.declarations.promotion import CallableLimits, CallableRule, ImpactLimits, ImpactRule, Promotion
+from dataops.declarations.promotion import (
+    CallableLimits,
+    CallableRule,
+    ImpactLimits,
+    ImpactRule,
+    Promotion,
+    RealisedLimits,
+    RealisedRule,
+)
 from dataops.errors import Format, Integrity, NotFound
 from dataops.promotion.calling import call_version
-from dataops.promotion.findings import Called, Evidence, Measured, Metrics
+from dataops.promotion.findings import Called, Evidence, Judged, Measured, Metrics
 from dataops.registry.aliases import version_of
 from dataops.registry.moves import AliasMove
 from dataops.registry.versions import LoadedVersion, Registry
 
 ImpactSource: TypeAlias = Callable[[ImpactLimits, LoadedVersion, AliasMove], Measured | str]
+RealisedSource: TypeAlias = Callable[[RealisedLimits, LoadedVersion, AliasMove | None], Judged | str]
+_NO_RUNS = "no runs are known here: promote in the workspace whose job it is"
 
 
 def recorded_metrics(version: LoadedVersion) -> Metrics:
@@ -29,7 +39,11 @@ def recorded_metrics(version: LoadedVersion) -> Metrics:
 
 
 def _no_impact(_limits: ImpactLimits, _candidate: LoadedVersion, _champion: AliasMove) -> Measured | str:
-    return "no runs are known here: promote in the workspace whose job it is"
+    return _NO_RUNS
+
+
+def _no_realised(_limits: RealisedLimits, _candidate: LoadedVersion, _champion: AliasMove | None) -> Judged | str:
+    return _NO_RUNS
 
 
 def _unknown_classes(_candidate: LoadedVersion) -> frozenset[str] | None:
@@ -44,12 +58,14 @@ class Sources:
     ----------
     figures : the metrics of a version, asked for the candidate and the champion: to evaluate both on one snapshot.
     impact : what a rescore counted of the candidate beside the champion, or why nobody did.
+    realised : what an evaluate job measured of the candidate and the champion on the same rows, or why nobody did.
     learned_from : classes of all columns that a version learned from; None where nobody knows.
     call : loads a version in a process of its own, and predicts.
     """
 
     figures: Callable[[LoadedVersion], Metrics] = recorded_metrics
     impact: ImpactSource = _no_impact
+    realised: RealisedSource = _no_realised
     learned_from: Callable[[LoadedVersion], frozenset[str] | None] = _unknown_classes
     call: Callable[[LoadedVersion, CallableLimits], Called] = call_version
 
@@ -76,16 +92,26 @@ def beside_champion(
     sources: Sources,
 ) -> Evidence:
     """`evidence` with what is known of the champion that `last` names, and of both together."""
+    judged = dict.fromkeys(rule.realised for rule in promotion.rules if isinstance(rule, RealisedRule))
     if last is None:
-        return evidence
+        return replace(evidence, realised={limits: sources.realised(limits, candidate, None) for limits in judged})
     if last.trusted and last.version_digest == candidate.version.digest:
         return replace(evidence, champion=evidence.candidate, is_champion=True)
     asked = dict.fromkeys(rule.impact for rule in promotion.rules if isinstance(rule, ImpactRule))
     if not last.trusted:
         why = f"generation {last.generation}, {last.words}"
         nothing = f"the champion can't be read ({why})"
-        return replace(evidence, champion_unreadable=why, impacts=dict.fromkeys(asked, nothing))
-    evidence = replace(evidence, impacts={limits: sources.impact(limits, candidate, last) for limits in asked})
+        return replace(
+            evidence,
+            champion_unreadable=why,
+            impacts=dict.fromkeys(asked, nothing),
+            realised=dict.fromkeys(judged, nothing),
+        )
+    evidence = replace(
+        evidence,
+        impacts={limits: sources.impact(limits, candidate, last) for limits in asked},
+        realised={limits: sources.realised(limits, candidate, last) for limits in judged},
+    )
     try:
         version_of(registry, last)
         champion = registry.read(last.model, last.version)

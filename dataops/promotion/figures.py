@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dataops.declarations.metrics import HOLDOUT, Metric
+from dataops.declarations.metrics import HOLDOUT, Metric, point_of
 from dataops.declarations.promotion import MetricRule, Slice
 from dataops.errors import near_match
 from dataops.promotion.findings import Evidence, Finding, Metrics, Outcome
@@ -23,7 +23,7 @@ from dataops.promotion.same_rows import other_rows
 TOLERANCE = 1e-12
 """What binary fractions may add to a decimal limit: from 0.9 to 0.895 is no greater loss than 0.005, but for 5e-18."""
 
-TOO_SMALL, REPLICATES, SCHEME, QUANTILE = "too_small", "replicates", "scheme", "quantile"
+TOO_SMALL, REPLICATES, SCHEME = "too_small", "replicates", "scheme"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def _compare(rule: MetricRule, dataset: str, group: _Group, evidence: Evidence) 
     theirs, incomparable = _champions(dataset, group, evidence)
     champion = None
     if theirs is not None and not incomparable:
-        incomparable = _other_quantile(rule.metric, dataset, evidence)
+        incomparable = _other_point(rule.metric, dataset, evidence)
     if theirs is not None and not incomparable:
         champion, incomparable = _value(rule.metric, dataset, theirs, "the champion")
     gain = low = None
@@ -236,12 +236,13 @@ def _champions(dataset: str, group: _Group, evidence: Evidence) -> tuple[_Group 
     return theirs, other_rows(*reports, column, (group.rows, theirs.rows))
 
 
-def _other_quantile(metric: Metric, dataset: str, evidence: Evidence) -> str:
-    """Why a quantile loss can't be held against the champion's; "" where it can, or it is another metric."""
-    if metric is not Metric.QUANTILE_LOSS or evidence.champion is None:
+def _other_point(metric: Metric, dataset: str, evidence: Evidence) -> str:
+    """Why a metric that is taken at a point can't be held against the champion's; "" where it can, or it has none."""
+    ours, theirs = (point_of(metric, one[dataset]) for one in (evidence.candidate, evidence.champion or {dataset: {}}))
+    if evidence.champion is None or ours is None or theirs is None or ours == theirs:
         return ""
-    ours, theirs = (one[dataset].get(QUANTILE) for one in (evidence.candidate, evidence.champion))
-    return "" if ours == theirs else f"it is of the quantile {ours}, and the champion's of {theirs}"
+    name = ours[0].replace("_", " ")
+    return f"it is of the {name} {ours[1]}, and the champion's of {theirs[1]}"
 
 
 def _low(

@@ -13,7 +13,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from dataops.declarations.promotion import CallableLimits, ImpactLimits
+from dataops.declarations.promotion import CallableLimits, ImpactLimits, RealisedLimits
 from dataops.records import Record
 
 Metrics: TypeAlias = Mapping[str, Any]
@@ -38,7 +38,7 @@ class Called:
     missed : which limit ended the call, in words; "" if none did.
     compared : whether its answers were held against those that it gave when it was registered; False: it has none.
     rows : golden rows that it predicted; without golden rows, rows made up likewise.
-    seconds : until it had predicted them, from before it was loaded.
+    seconds : of a processor, until it had predicted them, from before it was loaded.
     memory_mb : what it took beside the libraries that read it.
     ms_per_row : of a call with one row, the median.
     """
@@ -72,6 +72,24 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What an evaluate job measured of the candidate on outcomes that came later.
+
+    Attributes
+    ----------
+    rows : how many were judged; where there is a champion, rows that both scored in one pass.
+    candidate, champion : figures by metric on those rows; champion: None where there is none.
+    age : since the run began; None: nobody knows.
+    """
+
+    run: str
+    rows: int
+    candidate: Metrics
+    champion: Metrics | None = None
+    age: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """All that a promotion is decided by, beside its rules.
 
@@ -85,7 +103,7 @@ class Evidence:
     classifications : classes that it carries.
     learned_from : classes of all columns that it learned from; None: nobody here knows.
     called : by the limits that it was called under.
-    impacts : by what asks for them; a text says why there are none.
+    impacts, realised : by what asks for them; a text says why there are none.
     """
 
     candidate: Metrics
@@ -98,6 +116,7 @@ class Evidence:
     learned_from: frozenset[str] | None = None
     called: Mapping[CallableLimits, Called] = field(default_factory=dict)
     impacts: Mapping[ImpactLimits, Measured | str] = field(default_factory=dict)
+    realised: Mapping[RealisedLimits, Judged | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

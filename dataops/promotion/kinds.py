@@ -22,6 +22,7 @@ from dataops.governance.column_types import casts_losslessly, parse_type
 from dataops.promotion.figures import held, judge_metric
 from dataops.promotion.findings import Called, Evidence, Finding, Outcome
 from dataops.promotion.impact import judge_impact
+from dataops.promotion.realised import judge_realised
 
 _NOT_CALLED = "it wasn't called"
 _NO_GOLDEN = "it has no golden rows, since an earlier release registered it: train it anew"
@@ -115,6 +116,7 @@ KINDS: Mapping[str, Callable[[Any, Evidence], Iterator[Finding]]] = {
     "callable": judge_callable,
     "schema": judge_schema,
     "impact": judge_impact,
+    "realised": judge_realised,
     "classifications": judge_classifications,
 }
 """How a rule is judged, by its kind: see `dataops.declarations.promotion.KINDS`."""

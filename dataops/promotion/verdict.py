@@ -17,6 +17,7 @@ from dataops.records import Record, digest_bytes, encode_record
 from dataops.registry.versions import Registry
 
 _UNITS = {"seconds": " s", "memory_mb": " MB", "ms_per_row": " ms"}
+_OF_METRICS = ("metric", "realised")  # kinds of rule: of the others nothing is better or worse
 _NONE_OF = ("schema", "classifications")
 _RELATIVE = {
     "max_loss": "may lose {} against the champion",
@@ -122,7 +123,7 @@ def _rules(findings: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["None were set."]
     headings = ("rule", "what", "of", "rows", "value", "limit", "champion", "outcome")
     lines = ["Each limit of each rule of the promotion file, in its order; all of them have to hold."]
-    measured = dict.fromkeys(finding["metric"] for finding in findings if finding.get("kind", "metric") == "metric")
+    measured = dict.fromkeys(finding["metric"] for finding in findings if finding.get("kind", "metric") in _OF_METRICS)
     better = {name: "higher" if Metric(name).higher_is_better else "lower" for name in measured}
     lines += [f"Of {plain(name)} {word} is better." for name, word in better.items()]
     return [" ".join(lines), "", *table(headings, [_row(finding) for finding in findings])]

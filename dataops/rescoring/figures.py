@@ -82,8 +82,8 @@ def _impact(records: Sequence[UnitRecord], name: str, values: Mapping[str, Seque
 
 
 def _of_model(records: Sequence[UnitRecord], name: str, least: int) -> Record:
-    """The histogram of scores (of a regression rows by decile), None of too few rows; rows of unknown categories by
-    column, None where it is of too few, or where all rows but too few have one.
+    """The histogram of scores (of a regression rows by decile, of a clustering by cluster), None of too few rows; rows
+    of unknown categories by column, None where it is of too few, or where all rows but too few have one.
     """
     unknown: Counter[str] = Counter()
     bins = [record.summary["scores"][name] for record in records if name in record.summary["scores"]]

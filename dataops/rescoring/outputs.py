@@ -34,8 +34,8 @@ def score_columns(
 
     Parameters
     ----------
-    predictions : float32 (n_rows,): probabilities of the positive class, or numbers.
-    margin : float32 (n_rows,), log odds; given where `outputs` asks for it.
+    predictions : float32 (n_rows,): probabilities of the positive class, numbers, or numbers of clusters.
+    margin : float32 (n_rows,), log odds, or distances; given where `outputs` asks for it.
     threshold : from which on a prediction is true; None for numbers, which are predictions as they are.
     decile_edges : nine rising predictions; given where `outputs` asks for deciles.
     """
@@ -47,7 +47,9 @@ def score_columns(
                 values = predictions
             case Output.PREDICTION:
                 values = predictions if threshold is None else is_positive(predictions, threshold)
-            case Output.MARGIN:
+            case Output.CLUSTER:
+                values = predictions.astype(np.int32)
+            case Output.MARGIN | Output.DISTANCE:
                 assert margin is not None  # noqa: S101  # asked for, so made
                 values = margin
             case Output.DECILE:

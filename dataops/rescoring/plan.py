@@ -102,8 +102,9 @@ def plan_rescore(
     AccessDenied : a model or `keep` needs a column that the policies deny for scoring, or a model one that they mask
         otherwise than it learnt.
     InvalidInput : the data lacks a column or was prepared by another declaration than a model's training set; models
-        that don't score the same rows, or are of two tasks; outputs that the task hasn't; columns of one name; a model
-        without decile edges; something to monitor that the model wasn't judged by.
+        that don't score the same rows, are of two tasks, or of one whose predictions can't be compared; outputs that
+        the task hasn't; columns of one name; a model without decile edges; something to monitor that the model wasn't
+        judged by.
     """
     task = _one_task(job, versions, where)
     outputs = _outputs_of(job, task, where)
@@ -123,6 +124,11 @@ def plan_rescore(
 
 def _one_task(job: RescoreJob, versions: Mapping[str, LoadedVersion], where: str) -> Task:
     own = versions[OWN]
+    if job.challengers and not scale_of(own.package.task).compares:
+        raise InvalidInput(
+            f"{where}: challengers: {own.version.reference} is of task {own.package.task}, and what another model "
+            "calls a cluster says nothing of this one's; score each in a job of its own"
+        )
     for name in job.challengers:
         if versions[name].package.task is not own.package.task:
             raise InvalidInput(

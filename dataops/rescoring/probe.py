@@ -27,7 +27,7 @@ from dataops.rescoring.row_errors import Reasons
 from dataops.rescoring.score import ScoreContext, score_unit
 
 CAN_PROBE = hasattr(os, "fork")
-COMMAND = (sys.executable, "-m", "dataops.rescoring.prober")
+COMMAND = (sys.executable, "-P", "-m", "dataops.rescoring.prober")  # -P: no module out of the folder of a worker
 LENGTH_BYTES = 8  # in front of what a prober is told
 _SINGLE = {
     "OMP_NUM_THREADS": "1",

@@ -1,7 +1,7 @@
 """The process that finds the rows that kill: it reads a unit once, and forks for every range that it has to try anew.
 
-1. It scores nothing itself. So it has one thread, and no library in it has threads that a fork would lose: models are
-   loaded behind the fork, where they are used.
+1. It scores nothing itself. So it has one thread, and no library in it has threads that a fork would lose and a runner
+   needs: models are read before the fork, since S3 can't be reached behind it, and made behind it, where they are used.
 2. A *runner* scores one range after the other until it dies of one, overstays, or runs out of memory; then the next one
    is forked. Ranges that fail are cut into many parts: one that lives costs next to nothing, a death costs a runner.
 3. A range *overstays* by processor time, which says the same on a machine that is busy with other things. A runner that
@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -34,11 +34,12 @@ import pyarrow as pa
 
 from dataops.datasets.units import Unit
 from dataops.engine.tasks import Failure, attempt
-from dataops.registry.versions import Registry
+from dataops.models.package import Package
+from dataops.models.predictor import Predictor
+from dataops.registry.versions import ModelVersion
 from dataops.rescoring.probe import LENGTH_BYTES, Told
 from dataops.rescoring.row_errors import NEVER_ROWS, failing_rows
-from dataops.rescoring.score import ScoreContext, load_predictors, read_for_scoring, score_rows
-from dataops.storage.objects import open_store
+from dataops.rescoring.score import ScoreContext, make_predictor, read_for_scoring, read_package, score_rows
 
 WAYS = 16
 ATTEMPT_SECONDS = 300.0  # of a processor, for all rows of a unit; a part has its share, and never less than the next
@@ -166,7 +167,7 @@ def _run(told: Told, table: pa.Table, asked: int, answers: int, prober: int) -> 
 def _loaded(told: Told) -> tuple[str, Callable[[pa.Table], Any]]:
     """What a runner says when it has loaded its models, and what it scores with."""
     loaded: list[Any] = []
-    said = _say(lambda: loaded.append(load_predictors(told.context)), rows=0)
+    said = _say(lambda: loaded.append(_load_predictors(told.context)), rows=0)
     if said != _FINE:
         return said, _nothing
     _limit_memory(told.memory_bytes)
@@ -256,12 +257,26 @@ def _killers(told: Told, table: pa.Table) -> dict[int, str]:
 
 def _import_libraries(context: ScoreContext) -> None:
     """Import what the models need, so that not every runner has to."""
-    registry = Registry(open_store(context.registry, read_only=True))
     for model in context.plan.models:
-        package = registry.read(model.version.model, model.version.version).package
-        library = package.model_format.partition("-")[0]
+        library = _package(context.registry, model.version).model_format.partition("-")[0]
         if library in _LIBRARIES:
             import_module(library)
+
+
+def _load_predictors(context: ScoreContext) -> dict[str, Predictor]:
+    """The predictors of the plan's models, by their names in the job, of what was read before the fork."""
+    return {
+        model.name: make_predictor(
+            _package(context.registry, model.version), context.kernels.get(model.name, "xgboost")
+        )
+        for model in context.plan.models
+    }
+
+
+@cache
+def _package(registry: str, model: ModelVersion) -> Package:
+    """What a version holds, read once: behind a fork S3 can't be reached any more."""
+    return read_package(registry, model)
 
 
 def _told() -> Told:

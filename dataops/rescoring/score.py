@@ -4,7 +4,7 @@
 2. A predictor is loaded once per worker process, by digest, with the threads of one unit.
 3. Models of equal feature programs share the encoded rows.
 4. One row goes in, one score comes out: a model that gives more or fewer fails the unit. A row whose score is no
-   probability, or no finite number of a regression, fails as one that can't be scored does.
+   probability, no finite number of a regression, or no cluster, fails as one that can't be scored does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataops.datasets.reading import Source
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN, Output
+from dataops.declarations.rescore import OWN
 from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.encoder import Encoded
@@ -31,7 +31,8 @@ from dataops.features.slices import slice_places
 from dataops.governance.plain_types import plain_column
 from dataops.models.boosted import BoostedModel
 from dataops.models.onedal import with_kernel
-from dataops.models.predictor import Kernel, Predictor, load_predictor
+from dataops.models.package import Package
+from dataops.models.predictor import Kernel, Predictor
 from dataops.records import Record
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.rescoring.impact import count_impact
@@ -86,7 +87,15 @@ class NoNumber(InvalidInput):
     """What a regression gave for a row isn't a finite number."""
 
 
-_STRANGE: Mapping[Task, type[InvalidInput]] = {Task.BINARY: NoProbability, Task.REGRESSION: NoNumber}
+class NoCluster(InvalidInput):
+    """A row lies farther from each centre than float32 can say."""
+
+
+_STRANGE: Mapping[Task, type[InvalidInput]] = {
+    Task.BINARY: NoProbability,
+    Task.REGRESSION: NoNumber,
+    Task.CLUSTERS: NoCluster,
+}
 
 
 def score_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) -> UnitRecord:
@@ -144,11 +153,21 @@ def load_predictors(context: ScoreContext) -> dict[str, Predictor]:
 @lru_cache(maxsize=16)
 def read_predictor(registry: str, model: ModelVersion, kernel: Kernel = "xgboost") -> Predictor:
     """The predictor of a version in the registry at `registry`, as it was when the run was planned."""
+    return make_predictor(read_package(registry, model), kernel)
+
+
+def read_package(registry: str, model: ModelVersion) -> Package:
+    """What a version in the registry at `registry` holds, as it was when the run was planned."""
     # workers only read the registry, and it may be all that they can do there
     loaded = Registry(open_store(registry, read_only=True)).read(model.model, model.version)
     if loaded.version != model:
         raise Integrity(f"{model.reference} changed after the run was planned; start a new run")
-    predictor = load_predictor(loaded.package.model_format, loaded.package.model, threads=1)
+    return loaded.package
+
+
+def make_predictor(package: Package, kernel: Kernel) -> Predictor:
+    """The predictor in `package`, of one thread."""
+    predictor = package.predictor()
     return with_kernel(predictor, kernel, threads=1) if isinstance(predictor, BoostedModel) else predictor
 
 
@@ -159,7 +178,7 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     ------
     InvalidInput : a column that the programs can't take.
     ContractViolation : a model gave more or fewer scores than there are rows.
-    NoProbability, NoNumber : a score isn't one of 0 to 1, or no finite number.
+    NoProbability, NoNumber, NoCluster : a score isn't one of 0 to 1, no finite number, or no cluster.
     """
     runs = {model.program_digest: model.program for model in plan.models}
     encoded = {digest: program.run(table) for digest, program in runs.items()}
@@ -179,8 +198,9 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
 
 def _counted(plan: ScorePlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> dict[str, Any]:
     """What a unit's record keeps of the scores of its rows."""
-    histogram = scale_of(plan.task).histogram
-    scores = {model.name: histogram(predictions[model.name], model.decile_edges) for model in plan.models}
+    scale = scale_of(plan.task)
+    edges = {model.name: model.score_edges if scale.by_cells else model.decile_edges for model in plan.models}
+    scores = {model.name: scale.histogram(predictions[model.name], edges[model.name]) for model in plan.models}
     return {"scores": scores, **({"impact": _impact(plan, predictions, kept)} if plan.job.challengers else {})}
 
 
@@ -205,7 +225,8 @@ def _score_model(
         raise Integrity(
             f"model {model.version.reference} is one of task {predictor.task}, and its lineage says {plan.task}"
         )
-    scale, found = scale_of(plan.task), predictor.predict(rows)
+    scale = scale_of(plan.task)
+    found, margin = scale.answers(predictor, rows, plan.outputs)
     if len(found) != rows.rows:
         raise ContractViolation(
             f"model {model.version.reference}: {rows.rows} rows went in, {len(found)} scores came out"
@@ -215,7 +236,7 @@ def _score_model(
     columns = score_columns(
         plan.outputs,
         found,
-        predictor.margins(rows) if Output.MARGIN in plan.outputs else None,
+        margin,
         model=model.name,
         threshold=plan.threshold,
         decile_edges=model.decile_edges,

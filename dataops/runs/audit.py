@@ -20,7 +20,7 @@ from dataops.governance.audit_verdicts import judge_checkpoints
 from dataops.governance.checkpoints import write_checkpoint
 from dataops.records import now_utc
 from dataops.runs.workspace import Workspace, os_user
-from dataops.storage.objects import Store, open_store
+from dataops.storage.objects import Store, open_store, prove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +143,8 @@ def _sign_audit(workspace: Workspace) -> str | None:
         raise NotFound(f"no signing key in {settings.keys}: make one with `dataops keys init`")
     anchors = note = None
     try:
-        anchors = open_store(settings.anchors)
+        prove(opened := open_store(settings.anchors))
+        anchors = opened
     except Storage as error:
         note = f"the audit's checkpoint was not copied to the anchors: {error}"
     write_checkpoint(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataops.declarations.metrics import HOLDOUT
 from dataops.declarations.promotion import MetricRule, Promotion
 from dataops.errors import DataopsError, Format, Integrity, NotFound
-from dataops.models.package import Manifest
+from dataops.models.package import SUBMITTED_BY, Manifest
 from dataops.promotion.findings import Metrics
 from dataops.registry.aliases import resolve
 from dataops.registry.versions import Registry
@@ -21,7 +21,8 @@ def best_candidate(
     first rule that names one.
 
     Of equals the first; without such a rule the newest. One that can't be read or trusted is passed over, and `note`
-    is told; but which run is the newest, it doesn't decide.
+    is told; but which run is the newest, it doesn't decide. What somebody submitted, and nobody signed, is as if it
+    weren't there.
 
     Raises
     ------
@@ -33,7 +34,11 @@ def best_candidate(
         resolve(registry, model)  # says that there is no such model, and which one is near
         raise NotFound(f"model '{model}' has no version: run a train job")
     passed: list[DataopsError] = []
-    manifests = dict(_manifests(registry, model, numbers, passed))
+    manifests = {
+        number: one
+        for number, one in _manifests(registry, model, numbers, passed)
+        if not _is_only_submitted(registry, one, passed)
+    }
     newest = max(manifests, default=0)
     rule = next((rule for rule in promotion.rules if isinstance(rule, MetricRule)), None)
     if rule is None:
@@ -60,6 +65,20 @@ def _manifests(
             yield number, registry.read_manifest(model, number)
         except (NotFound, Integrity, Format) as error:
             passed.append(error)
+
+
+def _is_only_submitted(registry: Registry, manifest: Manifest, passed: list[DataopsError]) -> bool:
+    """Whether it was trained for somebody who submitted that, and nobody ever signed it; if so, `passed` says it."""
+    submitter, model, version = manifest.lineage.get(SUBMITTED_BY), manifest.model, manifest.version
+    if submitter is None or registry.judge(model, version, registry.trust.signers or ()):
+        return False
+    passed.append(
+        Integrity(
+            f"{model}@{version} was submitted by '{submitter}', and nobody signed it: `dataops model sign "
+            f"{model}@{version}` vouches for it"
+        )
+    )
+    return True
 
 
 def _figures(

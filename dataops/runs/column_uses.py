@@ -78,7 +78,7 @@ def _of_training(
     declared: DeclaredJob, job: TrainJob, prepare: PrepareJob | None, place: PlaceOf
 ) -> Iterator[ColumnUse]:
     used: list[tuple[Use, str, tuple[str, ...]]] = [
-        (Use.TARGET, "target", _columns(job.target)),
+        (Use.TARGET, "target", _columns(job.target or "0")),
         (Use.WEIGHT, "weight", (job.weight,) if job.weight else ()),
         (Use.FEATURE, "features", job.features.columns),
     ]
@@ -88,8 +88,8 @@ def _of_training(
             if prepare is not None:
                 raw = _sources(names, prepare)
                 yield _use(declared, prepare.input, prepare.purpose, use, raw, place(declared, key))
-    labels = _sources(_columns(job.target), prepare)
-    for dataset in job.evaluate.datasets:
+    labels = _sources(_columns(job.target or "0"), prepare)
+    for dataset in job.evaluate.datasets if labels else ():
         yield _use(declared, dataset, Purpose.EVALUATE, Use.TARGET, labels, place(declared, "evaluate"))
 
 

@@ -47,6 +47,7 @@ class ErrorRows:
     reasons : all of them, by reason.
     told : how many of them the error files tell; runs of earlier releases have none.
     rows : the first of those, each with its file, place, reason, and the keys that its reader may see.
+    hidden : why its reader may see none of them; None where he may.
     note : what kept the look from being signed; None where nothing did.
     """
 
@@ -55,17 +56,17 @@ class ErrorRows:
     reasons: Mapping[str, int]
     told: int
     rows: tuple[Mapping[str, Any], ...] = ()
+    hidden: str | None = None
     note: str | None = None
 
 
 def error_rows_of(workspace: Workspace, run_id: str, *, limit: int) -> ErrorRows:
-    """The rows of `run_id` that came to no score, the first `limit` of them shown.
+    """The rows of `run_id` that came to no score, the first `limit` of them shown to who may see them.
 
     Raises
     ------
     NotFound : no such run.
     InvalidInput : it scores nothing.
-    AccessDenied : its reader may not see them.
     """
     run = workspace.ledger.read(run_id)
     if run.model is None:
@@ -82,8 +83,7 @@ def error_rows_of(workspace: Workspace, run_id: str, *, limit: int) -> ErrorRows
     try:
         given = _given(workspace, run, fragments)
     except AccessDenied as denied:
-        by_reason = ", ".join(f"{reason} {rows:,}" for reason, rows in counted.reasons.items())
-        raise AccessDenied(f"{denied} Which rows they are isn't shown; by reason they are: {by_reason}") from None
+        return replace(counted, hidden=str(denied))
     units = {path: record.unit for path, record in told.items()}
     with look_at(workspace, given, what="errors") as look:
         rows = tuple(islice(_rows(look, units, _files(workspace, run)), limit))
@@ -145,7 +145,7 @@ def _of_output(given: GovernedInput, keys: Sequence[str]) -> tuple[list[Column],
     if lacking:
         raise AccessDenied(
             f"you may see some rows of dataset '{given.dataset.name}' by their column '{lacking[0]}', which rows that "
-            "came to no score haven't; `dataops job show` counts them by reason"
+            "came to no score haven't"
         )
     granted = given.grant.effect.columns
     # what is rare is known of the output's rows alone
@@ -162,7 +162,6 @@ def _of_input(given: GovernedInput, run: Run, keys: Sequence[str]) -> list[Colum
     if given.grant.effect.digest != run.inputs[INPUT]["grant"]["effect"]["digest"]:
         raise AccessDenied(
             f"run {run.id} isn't part of dataset '{run.declaration['output']}', and what it read of "
-            f"'{given.dataset.name}' was granted otherwise than it is to you today; `dataops job show` counts its rows "
-            "by reason"
+            f"'{given.dataset.name}' was granted otherwise than it is to you today"
         )
     return [column for column in given.masked_columns() if column.name in keys]

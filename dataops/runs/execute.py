@@ -4,7 +4,8 @@ report.
 1. Everything that can be refused is refused before a run exists: columns, types, grants, the model.
 2. The audit's intent is written before the first row is read; if it can't be, nothing is read.
 3. Work that was done before on the same data, under the same effect, with the same code is not done again unless asked.
-4. A run that ends, ends with a state and a report, also when it fails.
+4. Where its cluster is lost as a whole, the run goes on with another one (`losses`).
+5. A run that ends, ends with a state and a report, also when it fails.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
-from dataops.datasets.following import taken_key
+from dataops.datasets.following import Taken, taken_key
 from dataops.datasets.snapshot import Manifest, Snapshot, read_snapshot
-from dataops.declarations.clusters import ClusterFile, Shape
+from dataops.declarations.clusters import ClusterFile, shape_of
 from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.jobs import Job, job_record
@@ -29,7 +30,7 @@ from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
 from dataops.engine.survey import surveyed
 from dataops.engine.work import Work
-from dataops.errors import Compute, Conflict, DataopsError, NotFound, Storage
+from dataops.errors import Compute, Conflict, DataopsError, NotFound, Storage, passing
 from dataops.governance.audit import record_result
 from dataops.governance.lineage import EventType
 from dataops.preparation.join import run_join
@@ -45,9 +46,12 @@ from dataops.runs.kinds import made_by
 from dataops.runs.ledger import Run, RunState, State, new_run_id
 from dataops.runs.lineage import tell_lineage
 from dataops.runs.linking import is_known, link_nothing, link_units, linkable
+from dataops.runs.losses import Attempts, on_clusters
 from dataops.runs.overrides import ended_overrides
 from dataops.runs.planning import Planned, pinned_challengers, pinned_model, plan_job, replan
-from dataops.runs.report import report_path, write_run_report
+from dataops.runs.recording import recorded
+from dataops.runs.report import report_place, write_run_report
+from dataops.runs.showing import public_figures, shown
 from dataops.runs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -67,13 +71,17 @@ class Options:
     cluster : the cluster file's content.
     workers : worker processes, instead of what the cluster file says.
     again : do the work even if a finished run did the same.
-    hold : called with the dashboard's address after the work, before the cluster ends (``--watch``).
+    hold : called with the address of the run's page after the work, before the cluster ends (``--watch``).
+    run : the id of the run; None: a new one.
+    hindsight : the label of a run whose model is younger than the slot that it is for; its events keep it.
     """
 
     cluster: ClusterFile
     workers: int | None = None
     again: bool = False
     hold: Callable[[str], None] | None = None
+    run: str | None = None
+    hindsight: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +105,11 @@ def run_job(workspace: Workspace, job: Job, *, source: str, options: Options, pr
 
         return run_following(workspace, job, source=source, options=options, progress=progress)
     planned = plan_job(workspace, job, workspace.open_inputs(job), source=source)
-    earlier = None if options.again else workspace.ledger.find_done(planned.work_digest)
+    also_submitted = workspace.acting_for is not None  # else they would keep a schedule's own run from being done
+    earlier = None if options.again else workspace.ledger.find_done(planned.work_digest, submitted=also_submitted)
     if earlier is not None and _is_current(workspace, job, earlier):
         progress.say(f"{job.name}: nothing changed since run {earlier.run.id}; --again does it anew")
-        return Outcome(state=earlier, skipped=True, report=str(report_path(workspace, earlier.run.id)))
+        return Outcome(state=earlier, skipped=True, report=report_place(workspace, earlier.run.id))
     return start_run(workspace, planned, options=options, progress=progress)
 
 
@@ -115,7 +124,7 @@ def start_run(workspace: Workspace, planned: Planned, *, options: Options, progr
     grant = planned.inputs[INPUT].grant
     at = now_utc()
     run = Run(
-        id=new_run_id(job.name, at),
+        id=options.run or new_run_id(job.name, at),
         job=job.name,
         kind=job.job,
         declaration=job_record(job),
@@ -133,11 +142,16 @@ def start_run(workspace: Workspace, planned: Planned, *, options: Options, progr
     if options.again and isinstance(job, RescoreJob):
         link_nothing(workspace.store, job.output, run.id)
     if (taken := planned.inputs[INPUT].taken) is not None:
-        workspace.store.put_if_absent(taken_key(run.id), taken.to_bytes())
+        _put_taken(workspace, run.id, taken)
     workspace.ledger.start(run, {name: given.units for name, given in planned.inputs.items()})
     if taken is not None:
         workspace.ledger.emit(run.id, "files_taken", **taken.counts)
     return _carry_out(workspace, run, planned, options, progress, event="run_started")
+
+
+def _put_taken(workspace: Workspace, run_id: str, taken: Taken) -> None:
+    if not workspace.store.put_if_absent(taken_key(run_id), taken.to_bytes()):
+        raise passing(Conflict(f"run {run_id}: somebody else took other files under this id; choose another one"))
 
 
 def _is_current(workspace: Workspace, job: Job, earlier: RunState) -> bool:
@@ -171,8 +185,13 @@ def resume(workspace: Workspace, run_id: str, *, options: Options, progress: Pro
     found = workspace.ledger.state(run_id)
     if found.state is State.DONE:
         raise Conflict(f"run {run_id} is done; there is nothing to resume")
-    run = found.run
-    planned = replan(workspace, run)
+    return resume_planned(workspace, found.run, replan(workspace, found.run), options=options, progress=progress)
+
+
+def resume_planned(
+    workspace: Workspace, run: Run, planned: Planned, *, options: Options, progress: Progress
+) -> Outcome:
+    """`run`, taken up as `planned` again (`planning.replan`)."""
     return _carry_out(workspace, run, planned, options, progress, event="run_resumed")
 
 
@@ -182,31 +201,49 @@ def _carry_out(
     def emit(name: str, /, **fields: Any) -> None:
         workspace.ledger.emit(run.id, name, **fields)
 
-    emit(event, principal=planned.inputs[INPUT].grant.principal, code=code_identity()["digest"])
+    label = {"hindsight": options.hindsight} if options.hindsight else {}
+    emit(event, principal=planned.inputs[INPUT].grant.principal, code=code_identity()["digest"], **label)
     if run.code != code_identity():
         progress.say(
             "  note: the code changed since this run began, so no later run relies on what comes of it; "
             "--again starts a new one with the code as it is"
         )
-    for ended in ended_overrides(workspace, planned.job, now=now_utc()):
-        progress.say(f"  note: {ended}")
+    for note in (*planned.notes, *ended_overrides(workspace, planned.job, now=now_utc())):
+        progress.say(f"  note: {note}")
     tell_lineage(workspace, run, planned, EventType.START, progress)
     announced = done = False
     told: set[str] = set()
-    try:
-        _record_intents(workspace, run, planned)
-        announced = True
-        with working(planned.job, run.id, options, progress, emit) as (work, dashboard):
+
+    def work_through(attempts: Attempts) -> str | None:
+        nonlocal done
+        with (
+            working(planned.job, run.id, options, progress, emit, figures=asked) as (work, page),
+            recorded(work, workspace.settings.storage, wanted=options.cluster.record) as keep_records,
+        ):
+            attempts.met = True
             result = _do(workspace, with_surveys(workspace, run, planned, work), work)
+            keep_records()
             # before the run is done: if it dies here, it can be resumed, and no reading stays without a result
             _record_results(workspace, run, planned, told, outcome="done", result=result)
             tell_lineage(workspace, run, planned, EventType.COMPLETE, progress, result=result)
             workspace.ledger.finish(run, result)
             done = True
+            work.tell("run_ended", state="done", figures=_shown_of(workspace, run))
             try_sign_audit(workspace, progress)
             report = try_report(workspace, run, progress)
             if options.hold is not None:
-                options.hold(dashboard)
+                options.hold(page)
+        return report
+
+    def lost(error: Compute, seconds: float) -> None:
+        emit("cluster_lost", message=str(error), seconds=seconds)
+        progress.say(f"  {error}; what is missing is done on another cluster in {seconds:g} seconds")
+
+    try:
+        _record_intents(workspace, run, planned)
+        announced = True
+        asked = _shown_of(workspace, run)
+        report = on_clusters(work_through, lost)
     except BaseException as error:
         if not done:
             _record_failure(workspace, run, planned if announced else None, told, error)
@@ -218,8 +255,20 @@ def _carry_out(
     return Outcome(state=workspace.ledger.state(run.id), report=report)
 
 
+def _shown_of(workspace: Workspace, run: Run) -> Mapping[str, Any]:
+    """The figures that the page shows of a run; where they can't be had the page has none, and the run goes on."""
+    try:
+        return public_figures(workspace.ledger.state(run.id), workspace.registry)
+    except Exception:  # noqa: BLE001  # whatever it is, the page is no reason to fail
+        return {}
+
+
 def try_report(workspace: Workspace, run: Run, progress: Progress) -> str | None:
     """Where the report is; a page that can't be drawn doesn't undo a run that is done."""
+    if report_place(workspace, run.id) is None:
+        how = f"`dataops job report {run.id} --standalone FILE`"
+        progress.say(f"{run.job}: the storage is no folder for a page; {how} writes one")
+        return None
     try:
         return str(write_run_report(workspace, run.id))
     except Exception as error:  # noqa: BLE001  # whatever it is, the figures are on record
@@ -251,26 +300,46 @@ def _record_failure(
 
 @contextmanager
 def working(
-    job: Job, run: str, options: Options, progress: Progress, emit: Callable[..., None]
+    job: Job,
+    run: str,
+    options: Options,
+    progress: Progress,
+    emit: Callable[..., None],
+    *,
+    figures: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[Work, str]]:
-    """What `job` is done with under the id `run`, and the dashboard's address, while its cluster stands."""
-    shape: Shape = options.cluster.train if isinstance(job, TrainJob) else options.cluster.score
+    """What `job` is done with under the id `run`, and where people can watch it, while its cluster stands.
+
+    Parameters
+    ----------
+    figures : what the page shows of what was asked.
+    """
+    shape = shape_of(options.cluster, training=isinstance(job, TrainJob))
     timeouts = job.timeouts if isinstance(job, RescoreJob) else Timeouts()
     progress.say(f"{job.name}: run {run}")
-    with connect(options.cluster, shape, workers=options.workers) as connection:
+    with (
+        connect(options.cluster, shape, workers=options.workers) as connection,
+        shown(connection, run, job=job.name, kind=job.job, figures=figures or {}, progress=progress) as (teller, page),
+    ):
         counts = {"worker": connection.workers, "thread": connection.threads}
         size = " x ".join(f"{count} {noun}{'s' * (count > 1)}" for noun, count in counts.items())
-        progress.say(f"  dashboard    {connection.dashboard}  ({size})")
-        emit("cluster_ready", workers=connection.workers, threads=connection.threads)
+        progress.say(f"  dashboard    {page}  ({size})")
+
+        def told(event: str, /, **fields: Any) -> None:
+            emit(event, **fields)
+            teller.tell(event, **fields)
+
+        told("cluster_ready", workers=connection.workers, threads=connection.threads)
         work = Work(
             client=connection.client,
             run=run,
-            emit=emit,
+            emit=told,
             progress=progress,
             run_seconds=timeouts.run_seconds,
             stalled_seconds=timeouts.stalled_seconds,
+            teller=teller,
         )
-        yield work, connection.dashboard
+        yield work, page
 
 
 def with_surveys(workspace: Workspace, run: Run, planned: Planned, work: Work) -> Planned:
@@ -319,8 +388,9 @@ def _learn_or_judge(
 
     if isinstance(plan, RealisedPlan):
         return run_realised(plan, inputs, work)
-    registry, key = workspace.registry, workspace.signing_key()
-    return run_train(plan, inputs, work, registry=registry, store=workspace.store, key=key)
+    registry, submitter = workspace.registry, workspace.submitter
+    key = workspace.signing_key() if submitter is None else None  # this account vouches for nothing of somebody else's
+    return run_train(plan, inputs, work, registry=registry, store=workspace.store, key=key, submitted_by=submitter)
 
 
 def _linked(workspace: Workspace, planned: Planned, plan: ScorePlan, work: Work) -> _Linking:

@@ -190,7 +190,7 @@ def _join(one: Joined) -> dict[str, Any]:
         "on": keys,
         "how": join.how,
         "expect": join.expect,
-        "as_of": join.asof.at if join.asof else "",
+        "as_of": join.asof.at if join.asof else "any time, also later" if join.aggregate else "",
         "buckets": one.buckets,
     }
 

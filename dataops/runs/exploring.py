@@ -30,6 +30,7 @@ from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.survey import asked_of, find_survey, survey_folder
 from dataops.datasets.units import Unit
+from dataops.declarations.clusters import shape_of
 from dataops.declarations.inputs import INPUT
 from dataops.engine.connect import connect
 from dataops.engine.progress import Progress
@@ -117,7 +118,7 @@ def _client(workspace: Workspace, client: Client | None) -> AbstractContextManag
 @contextmanager
 def _own_client(workspace: Workspace) -> Iterator[Client]:
     file = workspace.cluster(None)
-    with connect(file, file.score) as connection:
+    with connect(file, shape_of(file, training=False)) as connection:
         yield connection.client
 
 

@@ -30,7 +30,7 @@ from dataops.runs.finish import finish_published
 from dataops.runs.kinds import columns_of_another_kind, columns_of_other_origins, made_by, made_otherwise
 from dataops.runs.ledger import State
 from dataops.runs.planning import Planned, plan_job
-from dataops.runs.report import report_path
+from dataops.runs.report import report_place
 from dataops.runs.workspace import Workspace
 
 SHOWN = 5
@@ -61,7 +61,7 @@ def run_following(
     if taken.previous is not None and not taken.fragments:
         last = taken.previous[0]
         progress.say(f"{job.name}: nothing to score since run {last}")
-        return Outcome(state=workspace.ledger.state(last), skipped=True, report=str(report_path(workspace, last)))
+        return Outcome(state=workspace.ledger.state(last), skipped=True, report=report_place(workspace, last))
     return start_run(workspace, planned, options=options, progress=progress)
 
 

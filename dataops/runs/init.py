@@ -18,7 +18,7 @@ from dataops.records import now_utc
 from dataops.runs.workspace import os_user
 
 ROLES = ("data_science", "operations")
-FOLDERS = ("catalog", "contracts", "policies/tests", "jobs")
+FOLDERS = ("catalog", "contracts", "policies/tests", "jobs", "schedules")
 
 SETTINGS = """\
 # Where this workspace keeps what. Relative paths are relative to this folder.
@@ -35,7 +35,7 @@ principals:
   {user}: {{roles: [{roles}]}}
 """
 
-IGNORED = "storage/\nregistry/\nkeys/\nanchors/\n"
+IGNORED = "storage/\nregistry/\nkeys/\nanchors/\nclusters/\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """The workspace's keys: made, listed, rotated. Pseudonym keys and signing keys lie in one folder, each of its kind.
 
+Keys for submitting are their users' own (`submitting_keys`), and are only listed here.
+
 1. `make_missing_keys` gives a workspace what it lacks; only `rotate_key` makes a key where there is one.
 2. A new signing key is added to ``signers.yaml`` at once: signatures by a key that nobody lists prove nothing.
 3. Older keys stay: what was signed goes on being verified, and what was made under an older pseudonym key can still be
@@ -8,12 +10,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from dataops.declarations.catalog import read_principals
 from dataops.declarations.signers import add_signer, read_signers
 from dataops.errors import AlreadyExists, NotFound
 from dataops.governance.audit import record_event
@@ -22,6 +26,7 @@ from dataops.governance.keys import KEY_ID, SECRET_BYTES, create_key
 from dataops.governance.signing import SECRET_BYTES as SIGNING_BYTES
 from dataops.governance.signing import SIGNER_ID, Signer, create_signing_key
 from dataops.records import now_utc
+from dataops.runs.submitting_keys import held_keys, submitting_folder
 from dataops.runs.workspace import Workspace, os_user
 
 
@@ -30,6 +35,7 @@ class KeyKind(StrEnum):
 
     PSEUDONYM = "pseudonym"
     SIGNING = "signing"
+    SUBMITTING = "submitting"
 
 
 _IDS = {KeyKind.PSEUDONYM: KEY_ID, KeyKind.SIGNING: SIGNER_ID}
@@ -42,9 +48,11 @@ class KeyFact:
     Attributes
     ----------
     current : whether it is the one in use.
-    trusted : of a signing key, what ``signers.yaml`` says of it; None for a pseudonym key.
-    owner : of a signing key that is listed, whose it is.
-    here : whether its file is in this workspace's folder; another's signing key may be listed only.
+    trusted : of a signing key, what ``signers.yaml`` says of it, of one for submitting ``principals.yaml``; None for a
+        pseudonym key.
+    owner : of a key that is listed, whose it is.
+    here : whether its file is in this workspace's folder, of one for submitting in this user's; another's may be listed
+        only.
     """
 
     id: str
@@ -67,9 +75,7 @@ def make_missing_keys(workspace: Workspace) -> dict[KeyKind, str]:
     folder = Path(workspace.settings.keys)
     missing = [kind for kind, ids in _IDS.items() if not list_key_ids(folder, ids)]
     if not missing:
-        raise AlreadyExists(
-            f"{folder} holds a key of each kind; `dataops keys rotate --kind {KeyKind.PSEUDONYM}` makes a new one"
-        )
+        raise AlreadyExists(f"{folder} holds a key of each kind, and nothing was made; `dataops keys list` shows them")
     return {kind: _make(workspace, kind) for kind in missing}
 
 
@@ -91,7 +97,7 @@ def rotate_key(workspace: Workspace, kind: KeyKind) -> str:
 
 
 def list_keys(workspace: Workspace) -> list[KeyFact]:
-    """The keys of the workspace and the signers that it trusts, by kind and age."""
+    """The keys of the workspace, the signers that it trusts, and the keys for submitting, by kind and age."""
     folder = Path(workspace.settings.keys)
     signers = {one.id: one for one in read_signers(workspace.settings.workspace)}
     if folder.exists():
@@ -101,7 +107,12 @@ def list_keys(workspace: Workspace) -> list[KeyFact]:
         ids = list_key_ids(folder, pattern)
         listed = sorted({*ids, *signers}) if kind is KeyKind.SIGNING else ids
         facts += [_fact(key_id, kind, ids, signers.get(key_id)) for key_id in listed]
-    return facts
+    path = workspace.settings.workspace / "principals.yaml"
+    submitters = {one.id: one for one in (read_principals(path).submitters() if path.exists() else ())}
+    held = held_keys(submitting_folder(os.environ))
+    current = [one for one in held if one in submitters]
+    known = sorted({*held, *submitters})
+    return facts + [_fact(one, KeyKind.SUBMITTING, held, submitters.get(one), current[-1:]) for one in known]
 
 
 def _make(workspace: Workspace, kind: KeyKind) -> str:
@@ -114,14 +125,16 @@ def _make(workspace: Workspace, kind: KeyKind) -> str:
     return made.id
 
 
-def _fact(key_id: str, kind: KeyKind, ids: list[str], signer: Signer | None) -> KeyFact:
+def _fact(
+    key_id: str, kind: KeyKind, ids: list[str], signer: Signer | None, current: list[str] | None = None
+) -> KeyFact:
     return KeyFact(
         id=key_id,
         kind=kind,
         since=made_at(key_id),
-        current=bool(ids) and key_id == ids[-1],
+        current=key_id in (ids[-1:] if current is None else current),
         here=key_id in ids,
-        trusted=_trust(signer) if kind is KeyKind.SIGNING else None,
+        trusted=None if kind is KeyKind.PSEUDONYM else _trust(signer),
         owner=signer.owner if signer else None,
     )
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,9 +19,9 @@ from enum import StrEnum
 from typing import Any
 
 from dataops.datasets.units import Unit, plan_from_record, plan_record
-from dataops.errors import AlreadyExists, Format, NotFound, near_match
+from dataops.errors import AlreadyExists, Conflict, Format, NotFound, near_match, passing
 from dataops.records import Record, decode_record, encode_record, format_time, now_utc
-from dataops.storage.journal import Journal
+from dataops.storage.journal import Entry, Journal
 from dataops.storage.objects import Store
 
 RUNS_FOLDER = "runs"
@@ -117,12 +118,21 @@ def job_of(run_id: str) -> str:
     return run_id.rsplit("-", 2)[0]
 
 
+def is_submitted(run_id: str) -> bool:
+    """Whether the run is one that somebody submitted: whose declaration its writer made up, whatever job it names."""
+    return _SUBMITTED.fullmatch(run_id.rsplit("-", 1)[-1]) is not None
+
+
+_SUBMITTED = re.compile(r"s[0-9a-f]{6}")
+
+
 class Ledger:
     """The runs in a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._journals: dict[str, Journal] = {}  # each knows where its end was: a new one has to look for it
+        self._read: tuple[str, list[Entry]] = ("", [])  # events of the run that was asked for last
 
     def start(self, run: Run, plans: Mapping[str, Sequence[Unit]]) -> None:
         """Record `run` and the frozen `plans` of its inputs, by their names in the run.
@@ -130,9 +140,12 @@ class Ledger:
         Raises
         ------
         AlreadyExists : another run has its id.
+        Conflict : somebody froze other units under its id, and may be about to begin it.
         """
         for name, units in plans.items():
-            self._store.put_if_absent(_plan_key(run.id, name), encode_record("plan", 1, plan_record(units)))
+            plan = encode_record("plan", 1, plan_record(units))
+            if not self._store.put_if_absent(_plan_key(run.id, name), plan):
+                raise passing(Conflict(f"run {run.id}: other units were frozen under this id; choose another one"))
         if not self._store.put_if_absent(_run_key(run.id), run.to_bytes()):
             raise AlreadyExists(f"run {run.id} exists already")
 
@@ -167,10 +180,20 @@ class Ledger:
             return f" That is a job; its newest run is '{of_job[-1]}', `dataops job list --job {run_id}` lists all."
         return near_match(run_id, ids)
 
+    def find(self, run_id: str) -> RunState | None:
+        """The run with its state as of now; None where there is no such run."""
+        try:
+            data = self._store.get(_run_key(run_id))
+        except NotFound:
+            return None
+        return self._folded(run_id, Run.from_bytes(data))
+
     def state(self, run_id: str) -> RunState:
-        """The run with its state as of now."""
-        run = self.read(run_id)
-        events = tuple(dict(entry.body) for entry in self._events(run_id).entries())
+        """The run with its state as of now; NotFound as `read`."""
+        return self._folded(run_id, self.read(run_id))
+
+    def _folded(self, run_id: str, run: Run) -> RunState:
+        events = tuple(dict(entry.body) for entry in self._entries(run_id))
         state, result, error = State.RUNNING, {}, None
         for event in events:
             if state is State.DONE:  # a driver that was thought dead may still speak: what was done stays done
@@ -190,18 +213,27 @@ class Ledger:
         ids = [key.split("/")[1] for key in keys if key.endswith("/run.json")]
         return sorted(ids, key=_by_time)
 
-    def find_done(self, work_digest: str) -> RunState | None:
+    def find_done(self, work_digest: str, *, submitted: bool = True) -> RunState | None:
         """The newest run that did the same work on the same data to the end, all of it by the same code; None where
-        there is none.
+        there is none. Runs that somebody submitted count only if `submitted`.
         """
         done = self._store.list(_done_folder(work_digest))
         ids = sorted((key.rsplit("/", 1)[-1].removesuffix(".json") for key in done), key=_by_time)
         for run_id in reversed(ids):
+            if is_submitted(run_id) and not submitted:
+                continue
             with suppress(NotFound):  # somebody cleared old runs away
                 found = self.state(run_id)
                 if found.state is State.DONE and found.is_of_one_code:
                     return found
         return None
+
+    def _entries(self, run_id: str) -> list[Entry]:
+        """All events of a run; those that were read for the last question aren't read again."""
+        known = self._read[1] if self._read[0] == run_id else []
+        found = [*known, *self._events(run_id).entries(before=known[-1] if known else None)]
+        self._read = run_id, found
+        return found
 
     def _events(self, run_id: str) -> Journal:
         if run_id not in self._journals:

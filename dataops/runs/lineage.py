@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from dataops.engine.progress import Progress
     from dataops.runs.planning import Planned
 
-_PREDICTS: Mapping[Task, str] = {Task.BINARY: "probability", Task.REGRESSION: "number"}
+_PREDICTS: Mapping[Task, str] = {Task.BINARY: "probability", Task.REGRESSION: "number", Task.CLUSTERS: "cluster"}
 
 LINEAGE_FOLDER = "lineage"
 ENGINE = "Dask"

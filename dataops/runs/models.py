@@ -93,9 +93,16 @@ def sign_reference(workspace: Workspace, reference: str) -> SignedModel:
     return SignedModel(version=found, key_id=key.key_id, move=vouched, note=signing.note)
 
 
-def roll_back(workspace: Workspace, model: str, *, reason: str, alias: str = DEFAULT_ALIAS) -> Moved:
-    """The move of `alias` back to the version that was promoted before; raises as `rollback`."""
-    before, actor = require_move(workspace.registry, model, alias), os_user()
+def roll_back(
+    workspace: Workspace, model: str, *, reason: str, alias: str = DEFAULT_ALIAS, after: AliasMove | None = None
+) -> Moved:
+    """The move of `alias` back to the version that was promoted before; raises as `rollback`.
+
+    Parameters
+    ----------
+    after : the move that is taken back, as its caller decided on it. Default: the last one.
+    """
+    before, actor = after or require_move(workspace.registry, model, alias), os_user()
     facts = {"model": model, "alias": alias, "reason": reason[:_REASON_LENGTH]}
     with signed(workspace) as signing, announced(workspace, "model_rollback", facts) as came:
         key = workspace.signing_key()

@@ -21,6 +21,7 @@ from dataops.declarations.inputs import INPUT
 from dataops.declarations.jobs import Job, WritingJob, job_from_record, job_record
 from dataops.declarations.join import JoinJob
 from dataops.declarations.prepare import PrepareJob
+from dataops.declarations.references import parse_model_reference
 from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
@@ -28,7 +29,7 @@ from dataops.errors import Integrity, InvalidInput
 from dataops.preparation.join_plan import JoinPlan, plan_join
 from dataops.preparation.prepare import PreparePlan, plan_prepare
 from dataops.records import digest
-from dataops.registry.aliases import resolve_reference
+from dataops.registry.aliases import CHAMPION, last_move, resolve_reference
 from dataops.registry.versions import LoadedVersion, ModelVersion
 from dataops.rescoring.plan import ScorePlan, plan_rescore
 from dataops.runs.ledger import Run, job_of
@@ -50,6 +51,8 @@ class Planned:
     inputs: Mapping[str, GovernedInput]
     plan: Plan
     replay_of: str | None = None
+    notes: tuple[str, ...] = ()
+    """What whoever runs the job is told beside it."""
 
     @property
     def job(self) -> Job:
@@ -98,6 +101,7 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
         require_rows_left(workspace.store, one.dataset)
     given = inputs[INPUT]
     plan: Plan
+    notes: list[str] = []
     match job:
         case PrepareJob():
             plan = plan_prepare(job, given, where=source)
@@ -108,14 +112,32 @@ def plan_job(workspace: Workspace, job: Job, inputs: Mapping[str, GovernedInput]
 
             plan = plan_train(job, inputs, where=source)
         case RescoreJob():
-            references = {OWN: job.model, **job.challengers}
-            versions = {name: _load_version(workspace, reference) for name, reference in references.items()}
+            versions, notes = _load_versions(workspace, job)
             plan = plan_rescore(job, given, versions, where=source)
         case EvaluateJob():
             from dataops.training.realised import plan_realised
 
             plan = plan_realised(job, inputs, where=source)
-    return Planned(source=source, inputs=inputs, plan=plan)
+    return Planned(source=source, inputs=inputs, plan=plan, notes=tuple(notes))
+
+
+def _load_versions(workspace: Workspace, job: RescoreJob) -> tuple[dict[str, LoadedVersion], list[str]]:
+    """The versions that `job` scores with, by their names in it, and what to say of them.
+
+    For a challenger of an alias that was never set the job's own version stands in: the columns of the output stay the
+    same from the first run on, and nothing differs until there is a challenger.
+    """
+    versions, notes = {OWN: _load_version(workspace, job.model)}, []
+    for name, reference in job.challengers.items():
+        asked = parse_model_reference(reference)
+        own = versions[OWN]
+        same = asked.model == own.version.model and asked.alias not in (None, CHAMPION)
+        if same and last_move(workspace.registry, asked.model, asked.alias or CHAMPION) is None:
+            versions[name] = own
+            notes.append(f"challenger {name}: {reference} points nowhere yet, so {own.version.reference} stands in")
+        else:
+            versions[name] = _load_version(workspace, reference)
+    return versions, notes
 
 
 def _load_version(workspace: Workspace, reference: str) -> LoadedVersion:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from dataops.declarations.loader import read_yaml, validate
 from dataops.declarations.promotion import Promotion
@@ -17,7 +16,7 @@ from dataops.records import format_time, now_utc
 from dataops.registry.aliases import resolve_reference
 from dataops.runs.audit import announced, signed
 from dataops.runs.candidates import best_candidate
-from dataops.runs.promotion_evidence import find_impact, learned_from
+from dataops.runs.promotion_evidence import find_impact, find_realised, learned_from
 from dataops.runs.workspace import Workspace, os_user
 
 RULES_FILE = "jobs/promotion.yaml"
@@ -90,6 +89,7 @@ def promote_version(
         reason=reason,
         sources=Sources(
             impact=partial(find_impact, workspace.ledger, now=now_utc()),
+            realised=partial(find_realised, workspace.ledger, now=now_utc()),
             learned_from=lambda candidate: learned_from(workspace.ledger, candidate),
         ),
         key=workspace.signing_key(),
@@ -109,7 +109,7 @@ def promote_version(
 
 def read_rules(workspace: Workspace, model: str, rules: str | None = None) -> Promotion:
     """The promotion rules of `model` in the file at `rules`, by default the workspace's."""
-    path = Path(rules) if rules else workspace.settings.workspace / RULES_FILE
+    path = workspace.find_file(rules) if rules else workspace.settings.workspace / RULES_FILE
     if not path.is_file():
         raise NotFound(
             f"{path}: no such file, and without rules nothing is promoted. Write one, for example\n"

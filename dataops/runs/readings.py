@@ -1,8 +1,9 @@
-"""The audit's records as readings: what a person did with a dataset in one line, from intent to result.
+"""The audit's records as readings: what a person did in one line, from intent to result.
 
 1. A reading is one run's reading of one dataset for one purpose: an intent, more of them where the run was resumed, and
    a result. Without a result it is ``open``.
-2. What is no reading (rows expired, a key rotated) is a line of its own, whose outcome is the event's word.
+2. What is no reading (a promotion, rows expired, a key rotated) is a line of its own, with the outcome of the record
+   that says what came of it; one that nothing can come of has none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def readings(records: Iterable[Shown], *, since: datetime | None = None, until: 
     """The readings and events in `records`, by their first record, of which one at least is of the time asked for."""
     lines: list[tuple[Shown, list[str]]] = []
     begun: dict[tuple[str | None, str | None, str | None], int] = {}
+    announced: dict[int, int] = {}  # by number of the record, its line
     for one in records:
         key = (one.run, one.dataset, one.purpose)
         if one.event == RESULT:
@@ -32,8 +34,13 @@ def readings(records: Iterable[Shown], *, since: datetime | None = None, until: 
                 lines[at] = (replace(line, rows=one.rows, outcome=one.outcome), [*times, one.written_at])
             if not ended:
                 lines.append((one, [one.written_at]))
+        elif one.announced in announced:
+            line, times = lines[announced[one.announced]]
+            told = replace(line, rows=line.rows if one.rows is None else one.rows, outcome=one.outcome)
+            lines[announced[one.announced]] = (told, [*times, one.written_at])
         elif one.event != INTENT:
-            lines.append((replace(one, outcome=one.outcome or one.event), [one.written_at]))
+            announced[one.number] = len(lines)
+            lines.append((one, [one.written_at]))
         elif key in begun:
             line, times = lines[begun[key]]
             lines[begun[key]] = (replace(line, outcome=OPEN), [*times, one.written_at])

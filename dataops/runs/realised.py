@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from dataops.declarations.metrics import HOLDOUT
+from dataops.declarations.metrics import HOLDOUT, REALISED, point_of
 from dataops.errors import DataopsError, NotFound, near_match
 from dataops.registry.versions import Registry
 from dataops.runs.ledger import State
 from dataops.runs.workspace import Workspace
-from dataops.training.realised import REALISED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +79,16 @@ def _measured(workspace: Workspace, model: str) -> Iterator[Realised]:
                     primary_metric=state.result["primary_metric"],
                     metrics=figures["overall"],
                     slices=figures["slices"],
-                    promised=_promised(workspace.registry, model, one["version"]),
+                    promised=_promised(workspace.registry, model, one["version"], figures),
                 )
 
 
-def _promised(registry: Registry, model: str, version: int) -> Mapping[str, Any] | None:
-    overall: Mapping[str, Any] | None = None
+def _promised(registry: Registry, model: str, version: int, realised: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Figures of the rows held out, without those that are taken at another point than the realised ones."""
+    report: Mapping[str, Any] = {}
     with suppress(DataopsError):  # a version that was taken away promises nothing any more
-        overall = registry.read(model, version).package.metrics.get(HOLDOUT, {}).get("overall")
-    return overall
+        report = registry.read(model, version).package.metrics.get(HOLDOUT, {})
+    if "overall" not in report:
+        return None
+    overall: Mapping[str, Any] = report["overall"]
+    return {name: figure for name, figure in overall.items() if point_of(name, report) == point_of(name, realised)}

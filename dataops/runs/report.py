@@ -9,6 +9,7 @@ from typing import Any
 from dataops.errors import InvalidInput
 from dataops.governance.masking import Mask
 from dataops.runs.ledger import RUNS_FOLDER, RunState
+from dataops.runs.phases import ended_phases
 from dataops.runs.workspace import Workspace
 from dataops.storage.disk import local_folder
 
@@ -25,16 +26,24 @@ def report_path(workspace: Workspace, run_id: str) -> Path:
     folder = local_folder(workspace.settings.storage)
     if folder is None:
         raise InvalidInput(
-            f"{workspace.store.url} is no folder for reports; write one with `dataops job report {run_id} --standalone`"
+            f"{workspace.store.url} is no folder for reports; write one with `dataops job report {run_id} "
+            "--standalone FILE`"
         )
     return folder / RUNS_FOLDER / run_id / "report.html"
+
+
+def report_place(workspace: Workspace, run_id: str) -> str | None:
+    """Where the report of a run lies, as an outcome says it; None where the storage is no folder."""
+    return None if local_folder(workspace.settings.storage) is None else str(report_path(workspace, run_id))
 
 
 def write_run_report(workspace: Workspace, run_id: str, *, standalone: Path | None = None) -> Path:
     """The page of a run, written from its records; `standalone` needs no other file beside it."""
     from dataops.monitoring.report import render_report, write_scripts
+    from dataops.runs.recording import recorded_of
 
-    figures = report_figures(workspace.ledger.state(run_id))
+    state = workspace.ledger.state(run_id)
+    figures = {**report_figures(state), "recorded": recorded_of(workspace.settings.storage, state)}
     if standalone is not None:
         standalone.write_text(render_report(figures, scripts=None), encoding="utf-8")
         return standalone
@@ -58,9 +67,14 @@ def report_figures(state: RunState) -> dict[str, Any]:
         "code": dict(run.code),
         "error": state.error,
         "phases": [
-            {"phase": event["phase"], "seconds": event["seconds"], "outcome": event["outcome"]}
-            for event in state.events
-            if event["event"] == "phase_ended"
+            {
+                "phase": one.phase,
+                "seconds": one.seconds,
+                "outcome": "failed" if one.failed else "done",
+                "rows": one.rows,
+                "recorded": one.recorded,
+            }
+            for one in ended_phases(state.events)
         ],
         "inputs": [_input_figures(name, pinned) for name, pinned in run.inputs.items()],
         "reads": dict(state.result.get("reads", {})),

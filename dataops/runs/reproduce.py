@@ -17,7 +17,7 @@ from dataops.datasets.access import GovernedInput, govern
 from dataops.datasets.catalog import Dataset, open_as_of, open_dataset
 from dataops.datasets.retention import require_unexpired
 from dataops.datasets.snapshot import Fragment, read_snapshot
-from dataops.declarations.clusters import Shape
+from dataops.declarations.clusters import Shape, StartedFile
 from dataops.declarations.train import Candidate, TrainJob
 from dataops.engine.progress import Progress
 from dataops.errors import NotFound
@@ -90,7 +90,12 @@ def _job_of(run: Run, package: Package) -> TrainJob:
     job = job_of_run(run)
     if not isinstance(job, TrainJob):
         raise NotFound(f"run {run.id} is no train job, so nothing of it can be trained again")
-    candidate = Candidate(trainer=package.lineage["trainer"], params=dict(package.lineage["params"]))
+    calibration = package.lineage.get("fit", {}).get("calibration", {})
+    candidate = Candidate(
+        trainer=package.lineage["trainer"],
+        params=dict(package.lineage["params"]),
+        calibrate=calibration.get("method"),
+    )
     return job.model_copy(update={"candidates": (candidate,)})
 
 
@@ -151,22 +156,24 @@ def _trained_again(
     from dataops.training.train import fit_and_judge
 
     shape = _shape_of(loaded.package, state)
-    if shape and options.workers is None:
+    if shape and options.workers is None and isinstance(options.cluster, StartedFile):
         same = options.cluster.model_copy(update={"train": Shape(workers=shape["workers"], threads=shape["threads"])})
         options = replace(options, cluster=same)
     reads: Mapping[str, Any] = {}
     outcome = "failed"
-    for given in planned.inputs.values():
-        announce(workspace, told.reading, given.pinned())
+    said: list[str] = []
     try:
+        for name, given in planned.inputs.items():
+            announce(workspace, told.reading, given.pinned())
+            said.append(name)
         with working(planned.job, told.reading, options, progress, _unheard) as (work, _):
             surveyed = with_surveys(workspace, state.run, planned, work)
             training = fit_and_judge(surveyed.plan, surveyed.inputs, work)  # type: ignore[arg-type]  # a train job's
             reads, outcome = training.reads, "done"
             otherwise = _not_as_it_was(state.run, planned, loaded.package, shape, work.shape)
     finally:
-        for name, given in planned.inputs.items():
-            read = reads.get(name, {})
+        for name in said:  # no result without an intent, no intent without a result
+            given, read = planned.inputs[name], reads.get(name, {})
             record_result(
                 workspace.audit,
                 run=told.reading,

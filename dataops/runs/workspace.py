@@ -26,9 +26,9 @@ from dataops.registry.trust import UNSIGNED, Trust, read_trust
 from dataops.registry.versions import Registry
 from dataops.runs.arriving import open_followed
 from dataops.runs.ledger import Ledger
-from dataops.settings import SIGNING_KEY_VARIABLE, Settings, find_workspace, read_settings
+from dataops.settings import SIGNING_KEY_VARIABLE, Settings, find_file, find_workspace, read_settings
 from dataops.storage.journal import Journal
-from dataops.storage.objects import Store, open_store
+from dataops.storage.objects import MemoryStore, ReadOnlyStore, Store, open_store
 
 AUDIT_PREFIX = "audit"
 STEWARD = "steward"  # the role for what isn't anybody's: true values in quarantine, letting data go
@@ -45,16 +45,28 @@ class Workspace:
     audit: Journal
     held_key: SigningKey | None = None
     """A signing key that came with the environment; it goes before those in the folder of keys."""
+    acting_for: str | None = None
+    """Whose rights count, where a scheduler script carries out what somebody submitted; None: the own ones."""
+
+    @property
+    def principal(self) -> str:
+        """Who reads: the user of the operating system, or the one that this process acts for."""
+        return os_user() if self.acting_for is None else self.acting_for
+
+    @property
+    def submitter(self) -> str | None:
+        """Somebody else than this process's account, whose submission it carries out; None where there is none."""
+        return None if self.acting_for == os_user() else self.acting_for
 
     def reader(self) -> Reader:
-        """The operating system's user, with the roles of ``principals.yaml`` and the policies of ``policies/``.
+        """The `principal`, with the roles of ``principals.yaml`` and the policies of ``policies/``.
 
         Raises
         ------
         AccessDenied : the user has no role.
         InvalidInput : a policy or the principals file is wrong.
         """
-        principal = os_user()
+        principal = self.principal
         path = self.settings.workspace / "principals.yaml"
         roles = read_principals(path).roles_of(principal)
         if not roles:
@@ -62,7 +74,7 @@ class Workspace:
         return Reader(principal=principal, roles=roles, policies=self.policies(), asked_at=now_utc())
 
     def require_steward(self, what: str) -> None:
-        """Nothing, if the operating system's user has the role ``steward``.
+        """Nothing, if the `principal` has the role ``steward``.
 
         Parameters
         ----------
@@ -72,7 +84,7 @@ class Workspace:
         ------
         AccessDenied : it hasn't.
         """
-        principal, path = os_user(), self.settings.workspace / "principals.yaml"
+        principal, path = self.principal, self.settings.workspace / "principals.yaml"
         roles = read_principals(path).roles_of(principal)
         if STEWARD not in roles:
             raise AccessDenied(
@@ -121,8 +133,16 @@ class Workspace:
             return None
 
     def cluster(self, path: str | None) -> ClusterFile:
-        """The cluster file at `path`, or the one that the settings name."""
-        return read_cluster(Path(path or self.settings.cluster))
+        """The cluster file at `path` (`find_file`), or the one that the settings name."""
+        return read_cluster(self.cluster_place(path), workspace=self.settings.workspace)
+
+    def cluster_place(self, path: str | None) -> Path:
+        """Where the cluster file at `path` is, or the one that the settings name."""
+        return self.find_file(path) if path else Path(self.settings.cluster)
+
+    def find_file(self, file: str) -> Path:
+        """What somebody means by `file`; see `dataops.settings.find_file`."""
+        return find_file(self.settings.workspace, file)
 
 
 def os_user() -> str:
@@ -135,8 +155,13 @@ def os_user() -> str:
         return getpass.getuser()
 
 
-def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None = None) -> Workspace:
+def open_workspace(
+    folder: str | None = None, environ: Mapping[str, str] | None = None, *, read_only: bool = False
+) -> Workspace:
     """The workspace at `folder`, or the one that the present folder lies in.
+
+    With `read_only` nothing of it is written, not even to try out its stores: for an account that may only look. A
+    store that isn't there yet is an empty one then.
 
     Raises
     ------
@@ -146,30 +171,38 @@ def open_workspace(folder: str | None = None, environ: Mapping[str, str] | None 
     variables = os.environ if environ is None else environ
     root = Path(folder).resolve() if folder else find_workspace(Path.cwd())
     if folder and not (root / "dataops.yaml").is_file():
-        raise InvalidInput(f"{root} is no workspace: it has no dataops.yaml; `dataops init {folder}` makes one")
+        raise NotFound(f"{root} is no workspace: it has no dataops.yaml; `dataops init {folder}` makes one")
     settings = read_settings(root, variables)
-    held_key = _taken_from_environment() if variables is os.environ else _key_in(variables)
-    store = open_store(settings.storage)
+    held_key = _parsed(take_signing_key() if variables is os.environ else variables.get(SIGNING_KEY_VARIABLE))
+    open_one = _open_to_look if read_only else open_store
+    store = open_one(settings.storage)
     return Workspace(
         settings=settings,
         store=store,
-        registry=Registry(open_store(settings.registry), _trust(root)),
+        registry=Registry(open_one(settings.registry), _trust(root)),
         ledger=Ledger(store),
         audit=Journal(store, AUDIT_PREFIX, "audit"),
         held_key=held_key,
     )
 
 
+def _open_to_look(url: str) -> Store:
+    """The store at `url` for reading; an empty one where there is none yet."""
+    try:
+        return open_store(url, read_only=True)
+    except NotFound:
+        return ReadOnlyStore(MemoryStore())
+
+
 @cache
-def _taken_from_environment() -> SigningKey | None:
-    """The signing key of the environment, which is taken out of it: what this process starts doesn't inherit it."""
-    key = _key_in(os.environ)
-    os.environ.pop(SIGNING_KEY_VARIABLE, None)
-    return key
+def take_signing_key() -> str | None:
+    """What the environment gave as signing key, good or not; it is taken out: what this process starts doesn't inherit
+    it. None where it gave none.
+    """
+    return os.environ.pop(SIGNING_KEY_VARIABLE, None)
 
 
-def _key_in(environ: Mapping[str, str]) -> SigningKey | None:
-    text = environ.get(SIGNING_KEY_VARIABLE)
+def _parsed(text: str | None) -> SigningKey | None:
     if text is None:
         return None
     try:

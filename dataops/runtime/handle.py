@@ -57,7 +57,8 @@ class Handle:
         self._watch()
 
     def predict(self, data: Any) -> Predictions:
-        """The probability of each row of `data`, or the number that a regression predicts, ``(n_rows,)`` float32.
+        """The probability of each row of `data`, the number that a regression predicts, or the number of its cluster,
+        ``(n_rows,)`` float32.
 
         NaN for a row that the model's ``where`` leaves out: it says nothing about such rows.
 
@@ -111,7 +112,7 @@ class Handle:
         """What the model takes and gives, JSON types.
 
         ``inputs``: columns with their Arrow types. ``derived``: what is made of them. ``only``: the condition for a row
-        to have an answer, or None. ``task``: binary or regression. ``output``: what
+        to have an answer, or None. ``task``: binary, regression or clusters. ``output``: what
         the numbers mean.
         """
         return self.serving.signature()
@@ -252,13 +253,18 @@ def load(
 
 
 def _require_outside(registry: str, **given: str | Path | None) -> None:
-    folder = local_folder(registry)
     for name, path in given.items():
-        place = None if path is None else local_folder(str(path))
-        if folder is not None and place is not None and place.resolve().is_relative_to(folder.resolve()):
+        if path is not None and _lies_in(str(path), registry):
             raise InvalidInput(
                 f"{name}={path} lies in the registry, where its writers could change it: put it elsewhere"
             )
+
+
+def _lies_in(place: str, registry: str) -> bool:
+    folder, inner = local_folder(registry), local_folder(place)
+    if folder is not None and inner is not None:
+        return inner.resolve().is_relative_to(folder.resolve())
+    return f"{place.rstrip('/')}/".startswith(f"{registry.rstrip('/')}/")
 
 
 def _look_for_ever(handle: weakref.ref[Handle], stop: threading.Event, every: float, jitter: float) -> None:

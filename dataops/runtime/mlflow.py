@@ -3,6 +3,9 @@
 The folder may be a copy. It is checked as an application's is: signature, sizes, digests, golden rows, by the trust
 that the environment variable ``DATAOPS_TRUST`` names: the path of a file of signers, or ``unsigned``. MLflow itself
 imports the module that ``MLmodel`` names before anything is checked: load only folders that nobody else can write.
+
+MLflow's times have no zone, and it lets through no others. Where the model was trained on times with a zone, they are
+taken as those of UTC.
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.types as pt
 
 from dataops.errors import Integrity, InvalidInput
 from dataops.models.package import MANIFEST, MAX_MANIFEST_BYTES
@@ -32,8 +38,21 @@ class PythonFunction:
         self._predictor = ready_predictor(loaded.package)
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Predictions:  # noqa: ARG002
-        """The probability of each row, or the number that a regression predicts, ``(n_rows,)`` float32."""
-        return score_table(self._program, self._predictor, table_of(model_input, self._program.schema()))
+        """The probability of each row, the number that a regression predicts, or that of its cluster, ``(n_rows,)``
+        float32.
+        """
+        schema = self._program.schema()
+        return score_table(self._program, self._predictor, _in_utc(table_of(model_input, schema), schema))
+
+
+def _in_utc(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the zone UTC for times that have none and that `schema` has one for."""
+    for place, column in enumerate(table.schema):
+        wanted = schema.field(column.name).type if column.name in schema.names else None
+        if wanted is not None and pt.is_timestamp(wanted) and wanted.tz and pt.is_timestamp(column.type):
+            zoned = pa.timestamp(column.type.unit, column.type.tz or "UTC")
+            table = table.set_column(place, column.name, table.column(place).cast(zoned))
+    return table
 
 
 def _load_pyfunc(path: str) -> PythonFunction:

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from dataops.declarations.metrics import Task
 from dataops.errors import Integrity
 from dataops.features.program import FeatureProgram
+from dataops.models.calibration import calibrated
 from dataops.models.golden import check_golden
 from dataops.models.native import load_native
 from dataops.models.package import Package
-from dataops.models.predictor import BOOSTED, Predictor, load_predictor
+from dataops.models.predictor import BOOSTED, Predictor
 from dataops.models.scoring import score_table
 from dataops.records import Record
 from dataops.registry.moves import AliasMove
@@ -33,6 +34,7 @@ Probabilities = Predictions
 _OUTPUT: Mapping[Task, str] = {
     Task.BINARY: "the probability of the positive class, 0 to 1",
     Task.REGRESSION: "the number that is predicted",
+    Task.CLUSTERS: "the number of the cluster, a whole one from 0",
 }
 
 
@@ -47,8 +49,8 @@ class Serving:
     since: datetime
 
     def predict(self, data: Any) -> Predictions:
-        """``(n_rows,)`` float32: the probability of each row, or the number that a regression predicts; NaN for a row
-        that the model's ``where`` leaves out.
+        """``(n_rows,)`` float32: the probability of each row, the number that a regression predicts, or the number of
+        its cluster; NaN for a row that the model's ``where`` leaves out.
 
         Parameters
         ----------
@@ -98,8 +100,7 @@ def ready_predictor(package: Package, *, threads: int = 1) -> Predictor:
     predictor: Predictor | None = None
     if package.model_format == BOOSTED:
         predictor = load_native(package.model, threads)
-    if predictor is None:
-        predictor = load_predictor(package.model_format, package.model, threads)
+    predictor = package.predictor(threads) if predictor is None else calibrated(predictor, package.calibration)
     if predictor.task is not package.task:
         raise Integrity(f"the model is one of task {predictor.task}, and its lineage says {package.task}")
     if package.golden is not None:

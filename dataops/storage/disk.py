@@ -13,13 +13,14 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from dataops.errors import AlreadyExists, DataopsError, InvalidInput, Storage
+from dataops.errors import AlreadyExists, DataopsError, Integrity, InvalidInput, Storage
 
 _ADVICE = {
     errno.ENOSPC: "; free space there and run again",
@@ -27,6 +28,8 @@ _ADVICE = {
     errno.EACCES: "; the account that runs this needs to read and write there",
     errno.EROFS: "; give a storage folder that can be written",
 }
+
+_NOBODY = 65_534
 
 
 def redact(text: str) -> str:
@@ -80,17 +83,18 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_new(path: Path, write: Callable[[IO[bytes]], Any], *, sync_name: bool) -> os.stat_result:
+def write_new(path: Path, write: Callable[[IO[bytes]], Any], *, sync_name: bool, mode: int = 0o666) -> os.stat_result:
     """The status of the new file `path` once all that `write` put into its stream is on the disk.
 
-    The file is removed again when anything fails. With `sync_name` its name is on the disk as well.
+    The file is removed again when anything fails. With `sync_name` its name is on the disk as well. Its permissions are
+    those of `mode` that the process (umask) and the folder leave.
 
     Raises
     ------
     AlreadyExists : there is a file of that name; it stays as it is.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError:
         raise AlreadyExists(f"there is a file {path.name} already, and no file is written twice") from None
     try:
@@ -106,6 +110,59 @@ def write_new(path: Path, write: Callable[[IO[bytes]], Any], *, sync_name: bool)
         raise
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: Path, *, follow: bool = True) -> int:
+    """A descriptor for reading the regular file at `path`.
+
+    It never waits: a named pipe is opened only once somebody writes into it. Without `follow`, a link that took the
+    file's place since its path was looked at isn't there either.
+
+    Raises
+    ------
+    FileNotFoundError : nothing of that kind is there.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileNotFoundError(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+def writer_of(status: os.stat_result, what: str) -> str:
+    """The user that alone can have written the file of that `status`: by name, or ``uid 4242`` where it has none.
+
+    Parameters
+    ----------
+    what : the file, for messages.
+
+    Raises
+    ------
+    Integrity : others may write into it, or the file system says no more than that it is somebody else's.
+    """
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Integrity(
+            f"{what} may be written by others than its owner (mode {stat.S_IMODE(status.st_mode):04o}), so nobody can "
+            "tell who wrote it"
+        )
+    if status.st_uid == _NOBODY:  # also what users are called that a container or a network disk can't tell apart
+        raise Integrity(f"{what} belongs to 'nobody', so nobody can tell who wrote it")
+    return name_of_user(status.st_uid)
+
+
+def name_of_user(number: int) -> str:
+    """The name of the user of that number; ``uid 4242`` for one without."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(number).pw_name
+    except (ImportError, KeyError):
+        return f"uid {number}"
 
 
 def link_new(source: Path, target: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Data files: Parquet and other large files, through one pyarrow filesystem.
+"""Data files: Parquet and other large files, below one URL.
 
 1. A data file is written once, under a name that no other attempt uses, and never changed. Two attempts that share a
    name have been seen to give readable files with wrong rows.
@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
-from pyarrow import fs
 
 from dataops.errors import InvalidInput, NotFound
 from dataops.storage.disk import Disk, hide_values, local_folder, redact, storage_errors, sync_folder, write_new
 
-_HIDDEN = (".", "_")  # Hive's and Spark's convention: temporary files, logs and markers are no data
+HIDDEN = (".", "_")  # Hive's and Spark's convention: temporary files, logs and markers are no data
 _CHUNK_BYTES = 1 << 20
 
 
@@ -67,11 +66,8 @@ class DataFiles(ABC):
     """The data files below one URL; all paths are relative to it. Cheap to make and to pickle; made by `open_files`."""
 
     url: str
-
-    @property
-    @abstractmethod
-    def filesystem(self) -> fs.FileSystem:
-        """The pyarrow filesystem whose root is the URL, made on first use in each process."""
+    far = False
+    """Whether each read is a request over a network: few large ones are better than many small ones."""
 
     @abstractmethod
     def list(self, folder: str, suffix: str = ".parquet", *, unnamed: Callable[[str], None] | None = None) -> FileStats:
@@ -99,12 +95,12 @@ class DataFiles(ABC):
         """
 
     @abstractmethod
-    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:
-        """The new file `path`, lasting, with what `write` put into its stream.
+    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> int:
+        """The size in bytes of the new file `path`, lasting, with what `write` put into its stream.
 
         Raises
         ------
-        AlreadyExists : a file of that name; it stays as it is.
+        AlreadyExists : a file of that name; it stays as it is. (Where a reply can be lost, one of other bytes.)
         Storage : the disk failed or is full; nothing is left under that name.
         """
 
@@ -119,9 +115,16 @@ class DataFiles(ABC):
         ------
         NotFound : no such file.
         """
-        check_path(path)
-        with self._errors("opening", path):
-            return self.filesystem.open_input_file(path)
+        return self.open_found(path)[1]
+
+    @abstractmethod
+    def open_found(self, path: str) -> tuple[FileStat, pa.NativeFile]:
+        """What `stat` and `open` give of the file `path`, in one look where that can be.
+
+        Raises
+        ------
+        NotFound : no such file.
+        """
 
     def read_ends(self, path: str, head: int, tail: int) -> Ends:
         """The size of the file `path`, its first `head` bytes and its last `tail`; all of them, where there are fewer.
@@ -159,19 +162,12 @@ class PosixFiles(DataFiles):
 
     def __init__(self, root: Path) -> None:
         self._disk = Disk(root.absolute())
-        self._filesystem: fs.FileSystem | None = None
         self.url = root.absolute().as_uri()
 
     def __reduce__(self) -> tuple[type[PosixFiles], tuple[Path]]:
         return type(self), (self._disk.root,)
 
-    @property
-    def filesystem(self) -> fs.FileSystem:  # noqa: D102 - the seam says it
-        if self._filesystem is None:
-            self._filesystem = fs.SubTreeFileSystem(str(self._disk.locate("")), fs.LocalFileSystem())
-        return self._filesystem
-
-    def list(  # noqa: D102
+    def list(  # noqa: D102 - the seam says it
         self, folder: str, suffix: str = ".parquet", *, unnamed: Callable[[str], None] | None = None
     ) -> FileStats:
         top = self._disk.locate(check_path(folder.removesuffix("/")) if folder else "")
@@ -179,7 +175,7 @@ class PosixFiles(DataFiles):
             if not top.is_dir():
                 hint = "; that is a file: name the folder that it lies in" if top.is_file() else ""
                 raise NotFound(f"there is no folder {folder or 'at'} {'in ' if folder else ''}{self.url}{hint}")
-            found = [path for path in self._disk.walk(top, _HIDDEN) if path.name.endswith(suffix)]
+            found = [path for path in self._disk.walk(top, HIDDEN) if path.name.endswith(suffix)]
             stats = []
             for path in found:
                 relative = self._disk.relative(path)
@@ -197,9 +193,10 @@ class PosixFiles(DataFiles):
                 raise IsADirectoryError
             return _stat(path, status)
 
-    def open(self, path: str) -> pa.NativeFile:  # noqa: D102
-        self.stat(path)  # refuses what is no file, or reached through a link
-        return super().open(path)
+    def open_found(self, path: str) -> tuple[FileStat, pa.NativeFile]:  # noqa: D102
+        found = self.stat(path)  # refuses what is no file, or reached through a link
+        with self._errors("opening", path):
+            return found, pa.OSFile(str(self._disk.locate(path)), "rb")
 
     def read_ends(self, path: str, head: int, tail: int) -> Ends:  # noqa: D102
         folder, _, name = check_path(path).rpartition("/")
@@ -218,12 +215,11 @@ class PosixFiles(DataFiles):
                 raise
         return Ends(size_bytes, first, last)
 
-    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:  # noqa: D102
+    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> int:  # noqa: D102
         located = self._disk.locate(check_path(path))
         with storage_errors(f"writing {hide_values(path)} in {self.url}"):
             self._disk.make_folder(located.parent)
-            status = write_new(located, write, sync_name=True)
-        return _stat(path, status)
+            return write_new(located, write, sync_name=True).st_size
 
     def delete(self, path: str) -> None:  # noqa: D102
         located = self._disk.locate(check_path(path))
@@ -236,7 +232,7 @@ class PosixFiles(DataFiles):
 
 
 def open_files(url: str) -> DataFiles:
-    """The data files below `url` (a path or ``file://``). Touches no disk.
+    """The data files below `url` (a path, ``file://`` or ``s3://``). Touches no disk.
 
     Raises
     ------
@@ -245,7 +241,11 @@ def open_files(url: str) -> DataFiles:
     folder = local_folder(url)
     if folder is None:
         scheme = url.partition("://")[0]
-        raise InvalidInput(f"data files can't be read from {scheme}:// URLs; expected a path or file://")
+        if scheme == "s3":
+            from dataops.storage.s3_files import S3Files
+
+            return S3Files(url)
+        raise InvalidInput(f"data files can't be read from {scheme}:// URLs; expected a path, file:// or s3://")
     return PosixFiles(folder)
 
 

@@ -105,10 +105,12 @@ class Journal:
         marker = nonce or new_nonce()
         if not isinstance(after, After):
             return self._append_after(after, plain, marker)
+        last = self._seen_last() or self.tail()  # whatever follows what was seen: no look for what isn't there yet
         while True:  # each round that loses is one that somebody else won
-            entry = self._put(self.tail(), plain, marker)
+            entry = self._put(last, plain, marker)
             if entry is not None:
                 return entry
+            last = self.tail()
 
     def read(self, number: int) -> Entry:
         """The entry of that number.
@@ -133,8 +135,9 @@ class Journal:
         self._seen = last
         return entry
 
-    def entries(self, start: int = 1) -> Iterator[Entry]:
-        """The entries from number `start` on, in order, each following the one before.
+    def entries(self, start: int = 1, *, before: Entry | None = None) -> Iterator[Entry]:
+        """The entries from number `start` on, in order, each following the one before; those after `before`, if it is
+        given.
 
         Raises
         ------
@@ -142,7 +145,6 @@ class Journal:
         """
         if start < 1:
             raise InvalidInput(f"a journal's numbers start at 1, not {start}")
-        before: Entry | None = None
         while True:
             try:
                 entry = self.read(start if before is None else before.number + 1)
@@ -190,6 +192,13 @@ class Journal:
 
     def _not_following(self, number: int) -> str:
         return f"{self._name(number)} does not follow record {number - 1}: one of the two was exchanged"
+
+    def _seen_last(self) -> Entry | None:
+        """The entry that was last when we looked; None where nothing was seen, or it is gone."""
+        try:
+            return self.read(self._seen) if self._seen else None
+        except NotFound:
+            return None
 
     def _append_after(self, after: Entry | None, body: Any, nonce: str) -> Entry:
         if after is not None and not self._holds(after):  # else a made-up entry could leave a gap in the numbers

@@ -5,23 +5,38 @@
 2. "It is there already" is read back and compared, so that a lost reply doesn't turn our own success into a conflict.
    Who must know that *it* won, rather than that its bytes are there, puts a nonce into them.
 3. A key is a relative path of plain ASCII names. No key is also the folder of another.
-4. A store that ignores the condition is found out when it is opened for writing, and refused.
+4. A store that ignores the condition is found out before a process puts its first record there, and refused. Who only
+   reads needs no right to write.
+5. No record is written twice, so on a disk none can be written by others than its owner: `get_owned` says who that is,
+   of the very bytes that it gives.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from dataops.errors import Integrity, InvalidInput, NotFound, Storage, near_match
+from dataops.errors import DataopsError, Integrity, InvalidInput, NotFound, Storage, near_match
 from dataops.records import new_nonce
-from dataops.storage.disk import Disk, link_new, local_folder, redact, storage_errors, sync_folder, write_new
+from dataops.storage.disk import (
+    Disk,
+    link_new,
+    local_folder,
+    name_of_user,
+    open_regular,
+    redact,
+    storage_errors,
+    sync_folder,
+    write_new,
+    writer_of,
+)
 
 Keys = list[str]  # `list` is a method below
 
@@ -29,10 +44,45 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=:,-]{0,199}")
 _KEY_LENGTH = 900  # S3 allows 1024 bytes; leaves room for the prefix of the store
 _TRIES = 3
 _TEMPORARY = ".tmp-"  # no key starts with a dot, so no listing shows one
+_MODE = 0o644  # whatever the umask: who may rewrite a record in place could speak for its owner
 
 _memory: dict[str, dict[str, bytes]] = {}
 _memory_lock = threading.Lock()
 _probed: set[str] = set()
+_proving = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """A record with the user that wrote it.
+
+    Attributes
+    ----------
+    owner : the user's name (``uid 4242`` for one without); None where the store can't tell.
+    is_own : whether it is the user that this process runs as.
+    changed_at : since when it is as it is, by the clock of its disk: nobody can make that earlier; None where the store
+        can't tell.
+    """
+
+    data: bytes
+    owner: str | None = None
+    is_own: bool = False
+    changed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A record as a listing shows it, unread: `key`, and `owner`, `is_own` and `changed_at` as `Owned` has them. By
+    the time that it is read another one may lie there: what it is worth, `get_owned` says.
+    """
+
+    key: str
+    owner: str | None = None
+    is_own: bool = False
+    changed_at: datetime | None = None
+
+
+Names = list[Named]
 
 
 def check_key(key: str) -> str:
@@ -57,6 +107,10 @@ class Store(ABC):
     """
 
     url: str
+    is_proved = True
+    """Whether nothing has to be tried out before the first record is put."""
+    tells_writers = True
+    """Whether `get_owned` can tell who wrote a record, or all are of who looks; else it refuses."""
 
     @abstractmethod
     def get(self, key: str) -> bytes:
@@ -79,8 +133,27 @@ class Store(ABC):
         """
         data = self.get(key)
         if len(data) > max_bytes:
-            raise _too_large(key, max_bytes)
+            raise too_large(key, max_bytes)
         return data
+
+    def get_owned(self, key: str, max_bytes: int) -> Owned:
+        """The bytes under `key`, as `get_at_most` gives them, and who wrote them: both of one look, so that no other
+        record can take its place in between. A store that keeps no owners names none.
+
+        Raises
+        ------
+        NotFound : nothing is there, or a link, whose owner says nothing.
+        Integrity : there are more bytes; or others than the owner may have written them.
+        """
+        return Owned(data=self.get_at_most(key, max_bytes))
+
+    def place(self) -> str:
+        """What tells this store from any other that a record could be moved or linked to and keep its owner.
+
+        On a disk the number of the root's inode: only folders of one disk can have one file, and no two of them have
+        one number, wherever the disk is mounted.
+        """
+        return self.url
 
     @abstractmethod
     def list(self, prefix: str) -> Keys:
@@ -90,9 +163,27 @@ class Store(ABC):
         """As `list`, and where that refuses symbolic links, these too, which `get` refuses: for who judges all keys."""
         return self.list(prefix)
 
+    def names(self) -> Keys:
+        """The keys without a folder, sorted, links too: for who can't trust what folders lie there."""
+        return [key for key in self.list_with_links("") if "/" not in key]
+
+    def names_owned(self, start: str = "") -> Names:
+        """As `names`, of those that start so, each with whose it is, as far as that can be told without reading it: for
+        who must choose which to read.
+        """
+        return [Named(key=key) for key in self.names() if key.startswith(start)]
+
     @abstractmethod
     def delete(self, key: str) -> None:
         """Nothing is under `key` any more; nothing there is fine. For leftovers and collected garbage only."""
+
+    def folders(self, prefix: str) -> Keys:
+        """The names of the folders directly below the folder `prefix`, sorted: a look that doesn't grow with what is in
+        them. One whose records were all deleted may still be named.
+        """
+        folder = f"{folder_of(prefix)}/" if prefix else ""
+        below = (key.removeprefix(folder) for key in self.list_with_links(prefix))
+        return sorted({name.split("/")[0] for name in below if "/" in name})
 
     @abstractmethod
     def _create(self, key: str, data: bytes) -> bool:
@@ -103,9 +194,12 @@ class Store(ABC):
 
         Raises
         ------
-        Storage : the store failed three times; the record may be there or not, and trying again tells.
+        Storage : the store failed three times; the record may be there or not, and trying again tells. Or it doesn't
+            keep the one rule, and nothing was put.
         """
         check_key(key)
+        if not self.is_proved:
+            prove(self)
         failure: NotFound | Storage | None = None
         for _ in range(_TRIES):
             try:
@@ -140,27 +234,77 @@ class PosixStore(Store):
             try:
                 if max_bytes is None:
                     return path.read_bytes()
-                with os.fdopen(_open_file(path), "rb") as file:
+                with os.fdopen(open_regular(path), "rb") as file:
                     size = os.fstat(file.fileno()).st_size
                     # of what was opened, and no more than that: it can't be another one, nor grow, in between
                     data = b"" if size > max_bytes else file.read(size + 1)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise NotFound(f"there is no {key} in {self.url}") from None
         if max(size, len(data)) > max_bytes:
-            raise _too_large(key, max_bytes)
+            raise too_large(key, max_bytes)
         return data
+
+    def get_owned(self, key: str, max_bytes: int) -> Owned:  # noqa: D102
+        path = self._disk.locate(check_key(key))
+        with self._errors("reading", key):
+            try:
+                descriptor = open_regular(path, follow=False)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise NotFound(f"there is no {key} in {self.url}") from None
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(descriptor)
+                owner = writer_of(status, key)
+                data = b"" if status.st_size > max_bytes else file.read(status.st_size + 1)
+        if max(status.st_size, len(data)) > max_bytes:
+            raise too_large(key, max_bytes)
+        changed_at = datetime.fromtimestamp(status.st_ctime, UTC)
+        return Owned(data=data, owner=owner, is_own=status.st_uid == os.getuid(), changed_at=changed_at)
+
+    def place(self) -> str:  # noqa: D102
+        with self._errors("looking at", "the folder"):
+            return f"inode {self._disk.locate('').stat().st_ino}"
 
     def list(self, prefix: str) -> Keys:  # noqa: D102
         return self._listed(prefix, links=False)
+
+    def names(self) -> Keys:  # noqa: D102
+        with self._errors("listing", "the folder"), os.scandir(self._disk.locate("")) as found:
+            shown = [entry for entry in found if not entry.name.startswith(".")]
+            return sorted(entry.name for entry in shown if entry.is_symlink() or entry.is_file(follow_symlinks=False))
+
+    def names_owned(self, start: str = "") -> Names:  # noqa: D102
+        own, owners, found = os.getuid(), dict[int, str](), []
+        with self._errors("listing", "the folder"):
+            for key in self.names():
+                if not key.startswith(start):
+                    continue
+                try:
+                    status = os.lstat(f"{self.root}/{key}")
+                except FileNotFoundError:  # taken away since it was listed
+                    continue
+                owner = owners.get(status.st_uid) or owners.setdefault(status.st_uid, name_of_user(status.st_uid))
+                changed_at = datetime.fromtimestamp(status.st_ctime, UTC)
+                found.append(Named(key=key, owner=owner, is_own=status.st_uid == own, changed_at=changed_at))
+        return found
 
     def list_with_links(self, prefix: str) -> Keys:  # noqa: D102
         return self._listed(prefix, links=True)
 
     def _listed(self, prefix: str, *, links: bool) -> Keys:
-        folder = self._disk.locate(_folder_of(prefix))
+        folder = self._disk.locate(folder_of(prefix))
         with self._errors("listing", prefix):
             found = self._disk.walk(folder, (".",), links=links) if folder.is_dir() else ()
             return sorted(self._disk.relative(path) for path in found)
+
+    def folders(self, prefix: str) -> Keys:  # noqa: D102
+        folder = self._disk.locate(folder_of(prefix))
+        with self._errors("listing", prefix):
+            try:
+                with os.scandir(folder) as found:
+                    shown = [entry for entry in found if not entry.name.startswith(".")]
+                    return sorted(entry.name for entry in shown if entry.is_dir(follow_symlinks=False))
+            except (FileNotFoundError, NotADirectoryError):
+                return []
 
     def delete(self, key: str) -> None:  # noqa: D102
         path = self._disk.locate(check_key(key))
@@ -180,7 +324,7 @@ class PosixStore(Store):
         temporary = target.with_name(_TEMPORARY + new_nonce())
         with self._errors("writing", key):
             self._disk.make_folder(target.parent)
-            write_new(temporary, lambda stream: stream.write(data), sync_name=False)
+            write_new(temporary, lambda stream: stream.write(data), sync_name=False, mode=_MODE)
             try:
                 linked = link_new(temporary, target)
             finally:
@@ -212,7 +356,7 @@ class MemoryStore(Store):
             raise NotFound(f"there is no {key} in {self.url}") from None
 
     def list(self, prefix: str) -> Keys:  # noqa: D102
-        folder = _folder_of(prefix)
+        folder = folder_of(prefix)
         with _memory_lock:
             return sorted(key for key in self._records if not folder or key.startswith(folder + "/"))
 
@@ -234,6 +378,7 @@ class ReadOnlyStore(Store):
     def __init__(self, inner: Store) -> None:
         self._inner = inner
         self.url = inner.url
+        self.tells_writers = inner.tells_writers
 
     def get(self, key: str) -> bytes:  # noqa: D102
         return self._inner.get(key)
@@ -241,11 +386,26 @@ class ReadOnlyStore(Store):
     def get_at_most(self, key: str, max_bytes: int) -> bytes:  # noqa: D102
         return self._inner.get_at_most(key, max_bytes)
 
+    def get_owned(self, key: str, max_bytes: int) -> Owned:  # noqa: D102
+        return self._inner.get_owned(key, max_bytes)
+
+    def place(self) -> str:  # noqa: D102
+        return self._inner.place()
+
+    def names(self) -> Keys:  # noqa: D102
+        return self._inner.names()
+
+    def names_owned(self, start: str = "") -> Names:  # noqa: D102
+        return self._inner.names_owned(start)
+
     def list(self, prefix: str) -> Keys:  # noqa: D102
         return self._inner.list(prefix)
 
     def list_with_links(self, prefix: str) -> Keys:  # noqa: D102
         return self._inner.list_with_links(prefix)
+
+    def folders(self, prefix: str) -> Keys:  # noqa: D102
+        return self._inner.folders(prefix)
 
     def delete(self, key: str) -> None:  # noqa: D102
         raise self._refusal(key)
@@ -258,27 +418,42 @@ class ReadOnlyStore(Store):
 
 
 def open_store(url: str, *, read_only: bool = False) -> Store:
-    """The store at `url`: a path, ``file://`` or ``memory://``. A missing folder is made.
+    """The store at `url`: a path, ``file://``, ``s3://`` or ``memory://``. A missing folder is made, a bucket isn't.
 
-    With `read_only` nothing is made, probed or ever written: for a reader whose account may only read.
+    It is probed when its first record is put, once in a process (`prove`). With `read_only` nothing is made, probed or
+    ever written.
 
     Raises
     ------
     InvalidInput : a scheme without a store.
     NotFound : `read_only`, and there is no such folder.
-    Storage : the store fails, or does not keep the one rule.
+    Storage : the folder can't be made.
     """
     store = _store_at(url)
     if read_only:
         if isinstance(store, PosixStore) and not store.root.is_dir():
+            if store.root.exists():
+                raise Storage(f"opening {store.url} failed: it is no folder")
             raise NotFound(f"there is no folder {store.url}")
         return ReadOnlyStore(store)
     if isinstance(store, PosixStore):
         store.make_root()
-    if store.url not in _probed:
-        probe(store)
-        _probed.add(store.url)
+    store.is_proved = store.url in _probed
     return store
+
+
+def prove(store: Store) -> None:
+    """Nothing, when `store` may be written: it is probed unless this process did so already.
+
+    Raises
+    ------
+    Storage : it can't be written, or doesn't keep the one rule.
+    """
+    with _proving:
+        if store.url not in _probed:
+            probe(_store_at(store.url))
+            _probed.add(store.url)
+    store.is_proved = True
 
 
 def probe(store: Store) -> None:
@@ -296,11 +471,13 @@ def probe(store: Store) -> None:
         kept = (
             store.put_if_absent(key, first)
             and not store.put_if_absent(key, second)
-            and store.put_if_absent(key, first)
-            and store.get(key) == first
+            and store.put_if_absent(key, first)  # there already, and read back
         )
-    finally:
-        store.delete(key)
+    except BaseException:
+        with suppress(DataopsError):  # what went wrong first is what there is to say
+            store.delete(key)
+        raise
+    store.delete(key)
     if not kept:
         raise Storage(
             f"{redact(store.url)} can't be used: it doesn't keep the first of two records put under one key, "
@@ -315,25 +492,21 @@ def _store_at(url: str) -> Store:
     scheme, _, rest = url.partition("://")
     if scheme == "memory":
         return MemoryStore(rest)
+    if scheme == "s3":
+        from dataops.storage.s3 import S3Store
+
+        return S3Store(url)
     raise InvalidInput(
-        f"there is no store for {scheme}:// URLs; expected a path, file:// or memory://."
-        + near_match(scheme, ("file", "memory"))
+        f"there is no store for {scheme}:// URLs; expected a path, file://, s3:// or memory://."
+        + near_match(scheme, ("file", "memory", "s3"))
     )
 
 
-def _open_file(path: Path) -> int:
-    """A descriptor for reading that never waits: a named pipe is opened only once somebody writes into it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileNotFoundError(path)
-    return descriptor
-
-
-def _too_large(key: str, max_bytes: int) -> Integrity:
+def too_large(key: str, max_bytes: int) -> Integrity:
+    """What is said of a record that has more than `max_bytes`."""
     return Integrity(f"{key} has more than the {max_bytes} bytes that may be there: it isn't what was written")
 
 
-def _folder_of(prefix: str) -> str:
+def folder_of(prefix: str) -> str:
     """`prefix` without a closing slash, checked."""
     return check_key(prefix.removesuffix("/")) if prefix else ""

@@ -68,7 +68,7 @@ class BoostingTrainer:
     """
 
     holds_out: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.REGRESSION})
 
     def __init__(self, task: Task = Task.BINARY) -> None:
         self._library = LIBRARIES[task]
@@ -90,10 +90,12 @@ class BoostingTrainer:
         *,
         weighted: bool,
         shared: bool,
+        copied: bool = False,
     ) -> str:
         """See `boosting_room.NeedsRoom`."""
         values = self._library.parse(params)
-        return self._library.require_room(client, rows, encoder, values, weighted=weighted, shared=shared)
+        how = {"weighted": weighted, "shared": shared, "copied": copied}
+        return self._library.require_room(client, rows, encoder, values, **how)
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``xgboost-ubj/1`` and the model's bytes."""

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -34,6 +35,7 @@ from dataops.training.boosting_ranks import (
     turn_output_away,
     turn_output_back,
 )
+from dataops.training.failures import lasting, told_failure
 from dataops.training.parts import PartsOnCluster
 
 if TYPE_CHECKING:
@@ -158,7 +160,8 @@ class Gang:
             if self._gone() or any(future.status not in ("pending", "finished") for future in futures.values()):
                 break
             paused_since = self._look_for_paused(paused_since)
-            with suppress(TimeoutError), self.parts.client.as_current():  # wait() asks for the current client
+            # wait() asks for the current client; what is cancelled is seen by its status
+            with suppress(TimeoutError, CancelledError), self.parts.client.as_current():
                 wait(list(futures.values()), timeout=POLL_SECONDS)
         if any(future.status != "finished" for future in futures.values()):
             failed = [future.exception() for future in futures.values() if future.status == "error"]
@@ -174,10 +177,11 @@ class Gang:
             return None
         now = time.monotonic()
         if since is not None and now - since > PAUSED_SECONDS:
-            raise Compute(
+            why = (
                 f"{self.name}: a worker uses so much memory that Dask has paused it for {PAUSED_SECONDS:.0f} seconds; "
                 "raise `memory_limit` in the cluster file, or take more workers"
             )
+            raise lasting(Compute(why))
         return since or now
 
     def _ask(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
@@ -235,8 +239,9 @@ class Gang:
             if error is not None and not isinstance(error, OSError):
                 break
             time.sleep(POLL_SECONDS)
-        what = "no answer" if error is None else type(error).__name__
-        return Compute(f"{self.name} failed with {what}; the workers' logs say where")
+        if error is None:
+            return Compute(f"{self.name} failed with no answer; the workers' logs say where")
+        return told_failure(error, what=self.name)
 
     def _gone(self) -> set[str]:
         """Workers that the scheduler has dropped."""

@@ -113,6 +113,7 @@ class Library:
         *,
         weighted: bool,
         shared: bool,
+        copied: bool = False,
     ) -> str:
         """What a fit with the parsed `values` will need, in words; see `boosting_room.NeedsRoom`.
 
@@ -128,7 +129,7 @@ class Library:
         )
         rooms = worker_rooms(client)
         used = max((room.used for room in rooms), default=0)
-        need = need_of(rows, len(rooms), table, self.room(table), process=used, shared=shared)
+        need = need_of(rows, len(rooms), table, self.room(table), process=used, shared=shared, copied=copied)
         require_fits(self.name, need, table, rooms, usable_share())
         return told_need(self.name, need, table)
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataops.training.groups import row_groups
+from dataops.training.groups import Groups, row_groups
 from dataops.training.parts import EncodedPart, FloatArray
 
 if TYPE_CHECKING:
@@ -32,6 +32,31 @@ _BY_PLACE = "by place in the part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Which groups of rows aren't learnt from.
+
+    Attributes
+    ----------
+    count : how many the loss is told on.
+    before : the first of all, which aren't looked at either: a search judges its trials on them.
+    """
+
+    count: int = 0
+    before: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.count)
+
+    def rows(self, part: EncodedPart) -> npt.NDArray[np.bool_]:
+        """Those that the loss is told on, (n_rows,)."""
+        return self.others(part) ^ (groups_of(part) >= self.before)
+
+    def others(self, part: EncodedPart) -> npt.NDArray[np.bool_]:
+        """Those that are learnt from, (n_rows,)."""
+        return groups_of(part) >= self.before + self.count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What every rank is told.
 
@@ -39,14 +64,14 @@ class Order:
     ----------
     params : the library's own.
     metric : the library's name of the loss that is reported.
-    held_out : how many groups of rows are held out; 0: none.
+    held_out : which groups of rows are held out.
     class_weights : what the weights of negative and positive rows are multiplied with; None leaves rows unweighted.
     saved : the model to go on from; None begins anew.
     """
 
     params: Mapping[str, Any]
     metric: str
-    held_out: int
+    held_out: HeldOut
     class_weights: tuple[float, float] | None
     saved: bytes | None
 
@@ -126,8 +151,12 @@ _held: dict[str, _Held] = {}
 
 def held_out_rows(part: EncodedPart, groups: int) -> npt.NDArray[np.bool_]:
     """Which rows are held out, (n_rows,): those of the first `groups` groups."""
-    found = row_groups(_BY_PLACE, np.arange(part.rows)) if part.groups is None else part.groups
-    return found < groups
+    return groups_of(part) < groups
+
+
+def groups_of(part: EncodedPart) -> Groups:
+    """The group of each row, uint8 (n_rows,); where nobody told it, one by the row's place in the part."""
+    return row_groups(_BY_PLACE, np.arange(part.rows)) if part.groups is None else part.groups
 
 
 def batches(parts: Sequence[EncodedPart], order: Order, *, held_out: bool) -> Iterator[Batch]:
@@ -142,7 +171,7 @@ def batch_of(part: EncodedPart, order: Order, *, held_out: bool) -> Batch | None
     """The rows of one part that are (or aren't) held out; None where there are none."""
     values, target, weight = part.encoded.values, part.target, _weights(part, order)
     if order.held_out:
-        chosen = held_out_rows(part, order.held_out) == held_out
+        chosen = order.held_out.rows(part) if held_out else order.held_out.others(part)
         values, target = values[chosen], target[chosen]
         weight = None if weight is None else weight[chosen]
     elif held_out:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from dataops.engine.workers import known_workers
 from dataops.errors import Compute
 from dataops.features.encoder import Encoder
+from dataops.training.failures import lasting
 from dataops.training.parts import place_units
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class NeedsRoom(Protocol):
         *,
         weighted: bool,
         shared: bool,
+        copied: bool = False,
     ) -> str:
         """What the fit will need, in words.
 
@@ -121,6 +123,7 @@ class NeedsRoom(Protocol):
         ----------
         rows : of each unit.
         shared : whether the encoded parts have to stay for others.
+        copied : whether all rows lie there once more, as where a calibration has its own.
 
         Raises
         ------
@@ -128,7 +131,9 @@ class NeedsRoom(Protocol):
         """
 
 
-def need_of(rows: Sequence[int], workers: int, table: Table, room: Room, *, process: int, shared: bool) -> Need:
+def need_of(
+    rows: Sequence[int], workers: int, table: Table, room: Room, *, process: int, shared: bool, copied: bool = False
+) -> Need:
     """What the worker with the most rows needs.
 
     Parameters
@@ -136,6 +141,7 @@ def need_of(rows: Sequence[int], workers: int, table: Table, room: Room, *, proc
     rows : of each unit.
     process : bytes of a worker's process, without parts.
     shared : whether the encoded parts stay while rounds are trained.
+    copied : whether all rows lie there encoded once more, from before the fit on.
     """
     shares = dict.fromkeys(range(max(workers, 1)), 0)
     for unit, worker in place_units(rows, [str(number) for number in shares]).items():
@@ -144,7 +150,7 @@ def need_of(rows: Sequence[int], workers: int, table: Table, room: Room, *, proc
     return Need(
         rows=sum(rows),
         most_rows=max(shares.values()),
-        row_bytes=max(table.encoded + room.making, training),
+        row_bytes=max(table.encoded + room.making, training) + (table.encoded if copied else 0),
         fixed_bytes=max(process, PROCESS_BYTES) + room.fixed,
     )
 
@@ -152,8 +158,8 @@ def need_of(rows: Sequence[int], workers: int, table: Table, room: Room, *, proc
 def told_need(trainer: str, need: Need, table: Table) -> str:
     """`need` in words."""
     return (
-        f"{trainer} needs {need.row_bytes:.0f} bytes a row for {table.columns} columns: {_mb(need.bytes)} on the "
-        f"worker with the most of {need.rows:,} rows ({need.most_rows:,}), {_mb(need.fixed_bytes)} of it however few"
+        f"{trainer} needs {need.row_bytes:.0f} bytes a row for {table.columns} columns: {in_mb(need.bytes)} on the "
+        f"worker with the most of {need.rows:,} rows ({need.most_rows:,}), {in_mb(need.fixed_bytes)} of it however few"
     )
 
 
@@ -172,16 +178,17 @@ def require_fits(trainer: str, need: Need, table: Table, workers: Sequence[Worke
     if not limits or need.bytes <= share * min(limits):
         return
     for_rows = share * min(limits) - need.fixed_bytes
-    ways = [f"give each worker {_mb(need.bytes / share)} (`memory_limit` of the cluster file)"]
+    ways = [f"give each worker {in_mb(need.bytes / share)} (`memory_limit` of the cluster file)"]
     if for_rows > need.row_bytes:
         ways.append(f"take {math.ceil(need.rows * need.row_bytes / for_rows)} workers of this size (`train.workers`)")
     ways.append("train on fewer rows or columns")
     if table.bin_bytes > 1:
         ways.append("lower `max_bin` to 256")
-    raise Compute(
-        f"{told_need(trainer, need, table)}. The smallest of {len(workers)} workers has {_mb(min(limits))}, of which "
+    why = (
+        f"{told_need(trainer, need, table)}. The smallest of {len(workers)} workers has {in_mb(min(limits))}, of which "
         f"{share:.0%} may be used, so it doesn't fit, and nothing was started. Either {', or '.join(ways)}"
     )
+    raise lasting(Compute(why))
 
 
 def usable_share() -> float:
@@ -202,5 +209,6 @@ def worker_rooms(client: Client) -> list[WorkerRoom]:
     return found
 
 
-def _mb(size: float) -> str:
+def in_mb(size: float) -> str:
+    """`size`, in bytes, as text."""
     return f"{size / MEGABYTE:,.0f} MB"

@@ -23,8 +23,9 @@ import numpy as np
 from dataops.errors import Compute, InvalidInput
 from dataops.training.boosting_gang import Gang, WorkersLost
 from dataops.training.boosting_library import BALANCED, Library
-from dataops.training.boosting_ranks import Advance, Order
+from dataops.training.boosting_ranks import Advance, HeldOut, Order
 from dataops.training.boosting_rows import Sums, place_rows, sums_by_unit, workers_in_order
+from dataops.training.failures import cluster_failures
 from dataops.training.fitting import Rounds
 from dataops.training.parts import PartsOnCluster
 from dataops.training.targets import require_numbers
@@ -92,20 +93,28 @@ def boost(library: Library, parts: PartsOnCluster, params: Mapping[str, Any], se
     facts, started = require_trainable(parts), time.monotonic()
     if values.get("objective") == "poisson" and require_numbers(parts).least < 0:
         raise InvalidInput("can't train: some targets are below 0, which the objective poisson doesn't take")
-    groups = max(library.groups(values), parts.fitting.held_out)
+    groups = _held_out(library.groups(values), parts.fitting.held_out)
     sums = sums_by_unit(parts, groups, library.name)
     metric = library.metric[values.get("objective")]
     order = _order(values, given, sums, metric=metric, groups=groups, weighted=facts.weighted)
     fit = Fit(library=library, parts=parts, values=values, order=order, sums=sums, started=started)
     trained = fit.run()
     kept = trained.best if values["early_stopping"] else trained.rounds
-    parts.fitting.facts.update(_facts(values, trained, kept, sums))
-    model = trained.model or b""
-    return model if kept == trained.rounds else library.cut(model, kept)
+    parts.fitting.facts.update(_facts(values, trained, kept, fit))
+    if trained.model is None or trained.saved < kept:
+        raise Compute(f"{library.name} kept {trained.saved} rounds of {kept}: a fault of dataops, please report it")
+    return trained.model if kept == trained.saved else library.cut(trained.model, kept)
+
+
+def _held_out(stopping: int, judging: int) -> HeldOut:
+    """Of a trial that stops early, groups of its own for it: the loss on those that it is judged on would be the least
+    that it had by chance.
+    """
+    return HeldOut(count=stopping, before=judging) if stopping else HeldOut(count=judging)
 
 
 def _order(
-    values: Mapping[str, Any], given: dict[str, Any], sums: Sums, *, metric: str, groups: int, weighted: bool
+    values: Mapping[str, Any], given: dict[str, Any], sums: Sums, *, metric: str, groups: HeldOut, weighted: bool
 ) -> Order:
     """What every rank is told."""
     negative_rows, positive_rows, negatives, positives = sums.sum(axis=0)[0].tolist()
@@ -138,6 +147,16 @@ class Fit:
     sums: Sums
     started: float
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the rows that the loss is about are as many as the policies show figures about."""
+        return self.rows_told >= self.parts.fitting.least
+
+    @property
+    def rows_told(self) -> int:
+        """Rows that the loss is about."""
+        return int(self.sums[:, int(bool(self.order.held_out)), :2].sum())
+
     def run(self) -> Trained:
         """All rounds, however many workers it takes."""
         trained, attempt, fit = Trained(), 1, self
@@ -167,11 +186,10 @@ class Fit:
     def run_once(self, trained: Trained) -> None:
         """Rounds until there are enough; `trained` tells how far it came, also when workers are lost."""
         library, parts = self.library, self.parts
-        parts.client.wait_for_workers(1, timeout=WORKER_TIMEOUT_SECONDS)
+        _wait_for_workers(parts.client, 1, WORKER_TIMEOUT_SECONDS)
         weighted, releases = self.order.class_weights is not None, _releases(parts)
-        library.require_room(
-            *(parts.client, parts.rows, parts.encoder, self.values), weighted=weighted, shared=not releases
-        )
+        how = {"weighted": weighted, "shared": not releases, "copied": parts.fitting.copied}
+        library.require_room(parts.client, parts.rows, parts.encoder, self.values, **how)
         gang = Gang(
             parts=parts,
             placed=place_rows(self.sums, parts.rows, workers_in_order(parts.client)),
@@ -196,25 +214,24 @@ class Fit:
             small = len(trained.model or b"") < KEPT_BYTES
             save = small or count == n_rounds - trained.rounds or began - saved_at > KEPT_SECONDS
             results = gang.advance(count, save=save)
-            ended = results[0].rounds < count  # no tree gains anything any more
-            if ended and not save:
-                results[0] = replace(results[0], model=gang.advance(0, save=True)[0].model)
-            trained.take(results, saved=save or ended)
+            trained.take(results, saved=save)
             took = time.monotonic() - began
             saved_at = time.monotonic() if save else saved_at
             self._tell(trained, results)
-            if ended:
-                return
+            if results[0].rounds < count:  # no tree gains anything any more
+                break
             count = max(1, round(count * min(CHUNK_SECONDS / max(took, 1e-3), 8)))
+        if trained.saved < trained.rounds:  # a large model didn't come with the last chunk
+            trained.model, trained.saved = gang.advance(0, save=True)[0].model, trained.rounds
 
     def _tell(self, trained: Trained, results: Sequence[Advance]) -> None:
-        loss = trained.losses[-1] if trained.losses else _mean_loss(results)
+        loss = (trained.losses[-1] if trained.losses else _mean_loss(results)) if self.is_told else None
         rounds = Rounds(
             done=trained.rounds,
             of=self.values["rounds"],
             loss=loss,
             held_out=bool(trained.losses),
-            losses=tuple(trained.losses),
+            losses=tuple(trained.losses) if self.is_told else (),
             seconds=time.monotonic() - self.started,
         )
         self.parts.fitting.rounds(rounds)
@@ -239,7 +256,12 @@ def _wait_for_others(client: Client, workers: int) -> None:
     """Wait for as many workers as there were: a nanny starts a lost one again. What is there then has to do."""
     with suppress(TimeoutError):
         client.wait_for_workers(workers, timeout=RETURN_SECONDS)
-    client.wait_for_workers(1, timeout=WORKER_TIMEOUT_SECONDS)
+    _wait_for_workers(client, 1, WORKER_TIMEOUT_SECONDS)
+
+
+def _wait_for_workers(client: Client, workers: int, seconds: float) -> None:
+    with cluster_failures(f"waiting {seconds:.0f} seconds for a worker"):
+        client.wait_for_workers(workers, timeout=seconds)
 
 
 def _made_again(parts: PartsOnCluster) -> PartsOnCluster:
@@ -251,14 +273,11 @@ def _made_again(parts: PartsOnCluster) -> PartsOnCluster:
     return replace(parts, futures=parts.fitting.again())
 
 
-def _facts(values: Mapping[str, Any], trained: Trained, kept: int, sums: Sums) -> dict[str, Any]:
-    """What a version's lineage says of the fit."""
+def _facts(values: Mapping[str, Any], trained: Trained, kept: int, fit: Fit) -> dict[str, Any]:
+    """What a version's lineage says of the fit; nothing about fewer rows than the policies show figures about."""
     found: dict[str, Any] = {"rounds": kept}
     if values["early_stopping"]:
-        held_out = int(sums[:, 1, :2].sum())
-        found |= {
-            "rounds_trained": trained.rounds,
-            "held_out_rows": held_out,
-            "held_out_loss": trained.losses[kept - 1],
-        }
+        found["rounds_trained"] = trained.rounds
+        if fit.is_told:
+            found |= {"held_out_rows": fit.rows_told, "held_out_loss": trained.losses[kept - 1]}
     return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dataops.declarations.metrics import Task
 from dataops.engine.workers import known_workers
 from dataops.errors import InvalidInput
-from dataops.training.boosting_ranks import held_out_rows
+from dataops.training.boosting_ranks import HeldOut
 from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts, place_units
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 Sums = npt.NDArray[np.float64]
 
 
-def _sums_of(part: EncodedPart, argument: tuple[int, Task]) -> Sums:
+def _sums_of(part: EncodedPart, argument: tuple[HeldOut, Task]) -> Sums:
     """Float64 (2, 4), of rows to train on and of rows held out: negatives, positives, and the weights of both; of a
     regression all rows are told as positives.
     """
     (groups, task), sums = argument, np.zeros((2, 4))
-    held_out = held_out_rows(part, groups) if groups else np.zeros(part.rows, np.bool_)
-    for side in (0, 1):
+    none = np.zeros(part.rows, np.bool_)
+    for side, chosen in enumerate((groups.others(part), groups.rows(part)) if groups else (~none, none)):
         for value in (0, 1):
-            rows = (held_out == side) & (part.target == value if task is Task.BINARY else value == 1)
+            rows = chosen & (part.target == value if task is Task.BINARY else value == 1)
             sums[side, value] = np.count_nonzero(rows)
             sums[side, 2 + value] = (
                 sums[side, value] if part.weight is None else part.weight[rows].sum(dtype=np.float64)
@@ -36,7 +36,7 @@ def _sums_of(part: EncodedPart, argument: tuple[int, Task]) -> Sums:
     return sums
 
 
-def sums_by_unit(parts: PartsOnCluster, groups: int, name: str) -> Sums:
+def sums_by_unit(parts: PartsOnCluster, groups: HeldOut, name: str) -> Sums:
     """The sums of each unit, float64 (n_units, 2, 4); InvalidInput where one side can't be used."""
     by_unit = np.array(map_parts(parts, _sums_of, (groups, parts.task)))
     train, held_out = by_unit.sum(axis=0)

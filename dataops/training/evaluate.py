@@ -8,6 +8,8 @@ What is counted, and which metrics come of it, is the task's: see `tasks`.
 4. Where the policies ask for groups of a least size, values of fewer rows are one slice, `OTHERS`, with as many of the
    next larger values as it takes to reach that size: nothing can be had by difference from the whole, and no rare
    value is named.
+5. Where a metric would tell of fewer rows though its rows are enough (a lift of a small share, a precision at a high
+   threshold: `decisions.hidden`), it is left out, in a column of slices of all its values.
 """
 
 from __future__ import annotations
@@ -20,21 +22,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dataops.declarations.metrics import Metric, Task
+from dataops.declarations.metrics import USUAL_POINTS, Points, Task
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.features.folding import may_stand
 from dataops.features.hiding import values_together
 from dataops.features.slices import OTHERS, slice_texts
+from dataops.models.calibration import Calibration, calibrated
 from dataops.models.predictor import Predictor, load_predictor
 from dataops.training.groups import Groups
-from dataops.training.parts import EncodedPart, FloatArray, PartsOnCluster, SliceValues, merge_parts
+from dataops.training.parts import EncodedPart, PartsOnCluster, SliceValues, merge_parts
 from dataops.training.replicates import SCHEME
 from dataops.training.scores import IntArray
 from dataops.training.tasks import Counts, Judge, Measures, judge_of
 
 SMALLEST_SLICE_ROWS = 20
 MOST_SLICE_VALUES = 200
-TOO_SMALL, REPLICATES, QUANTILE = "too_small", "replicates", "quantile"
+TOO_SMALL, REPLICATES = "too_small", "replicates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,33 +50,37 @@ class Evaluation:
 
 
 def evaluate_scores(
-    scores: FloatArray,
+    scores: Any,
     target: np.ndarray[Any, Any],
     slices: Mapping[str, SliceValues] | None = None,
     groups: Groups | None = None,
     *,
     task: Task = Task.BINARY,
+    points: Points = USUAL_POINTS,
 ) -> Evaluation:
     """The counts overall and by slice.
 
     Parameters
     ----------
-    scores : float32 (n_rows,), what the model gave: probabilities, or the numbers of a regression.
+    scores : (n_rows,), what the model gave (`tasks.Judge.answers`): probabilities, or the numbers of a regression,
+        float32; of a clustering `dataops.models.centres.NEAREST`.
     groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`; None counts nothing by group.
+    points : that metrics will be taken at.
 
     Raises
     ------
-    InvalidInput : see `count_scores` and `count_predictions`; a slice column of more than `MOST_SLICE_VALUES` values.
+    InvalidInput : see `count_scores`, `count_predictions`, `count_distances`; a slice column of more than
+        `MOST_SLICE_VALUES` values.
     """
     count = judge_of(task).count
     by_slice = {
         name: {
-            value: count(scores[rows], target[rows], None if groups is None else groups[rows])
+            value: count(scores[rows], target[rows], None if groups is None else groups[rows], points)
             for value, rows in rows_by_value(name, values)
         }
         for name, values in (slices or {}).items()
     }
-    return Evaluation(overall=count(scores, target, groups), slices=by_slice, task=task)
+    return Evaluation(overall=count(scores, target, groups, points), slices=by_slice, task=task)
 
 
 def rows_by_value(name: str, values: SliceValues) -> list[tuple[str, IntArray]]:
@@ -117,17 +124,21 @@ def merge_evaluations(evaluations: Sequence[Evaluation], task: Task = Task.BINAR
 
 
 def report(
-    evaluation: Evaluation, metrics: Sequence[str], *, min_group_size: int = 1, quantile: float = 0.5
+    evaluation: Evaluation,
+    metrics: Sequence[str],
+    *,
+    min_group_size: int = 1,
+    points: Points = USUAL_POINTS,
 ) -> dict[str, Any]:
     """What ``metrics.json`` says of one dataset: ``rows``, ``overall`` and ``slices`` (column -> value -> figures).
 
-    Where rows were counted by group also ``replicates``: by how much each figure changes without each group. Beside a
-    quantile loss ``quantile``: figures of two quantiles say nothing of each other.
+    Where rows were counted by group also ``replicates``: by how much each figure changes without each group. Beside
+    metrics that are taken at a point (``quantile``, ``threshold``, ``top_share``) that one, by its name.
 
     Parameters
     ----------
     min_group_size : `Effect.min_group_size` of the grant that the rows were read under.
-    quantile : that of the quantile loss, 0 to 1.
+    points : that metrics are taken at; those that the rows were counted with.
 
     Raises
     ------
@@ -135,7 +146,7 @@ def report(
     InvalidInput : unknown metrics, or those of another task.
     """
     judge, overall = judge_of(evaluation.task), evaluation.overall
-    asked = judge.measures(metrics, quantile=quantile)
+    asked = judge.measures(metrics, points, least=min_group_size)
     if overall.rows < min_group_size:
         raise AccessDenied(
             f"the rows to evaluate on are fewer than {min_group_size}, and the policies show no figures about so few; "
@@ -143,27 +154,31 @@ def report(
         )
     by_column = sorted(evaluation.slices.items())
     shown = {name: group_small(by_value, min_group_size, judge) for name, by_value in by_column}
-    slices = {
-        name: {value: _slice_report(counts, asked, judge) for value, counts in sorted(by_value.items())}
-        for name, by_value in shown.items()
-    }
-    found = {"rows": overall.rows, "overall": judge.figures(overall, asked), "slices": slices}
-    found |= {QUANTILE: quantile} if Metric.QUANTILE_LOSS in asked.names else {}
+    slices = {name: _slice_reports(by_value, asked, judge) for name, by_value in shown.items()}
+    figures = judge.figures(overall, judge.told(asked, [overall]))
+    found = {"rows": overall.rows, "overall": figures, "slices": slices}
+    found |= points.told(asked.names)
     if overall.group_rows is None:
         return found
-    changes = {name: _changes_by_value(by_value, asked, judge, min_group_size) for name, by_value in shown.items()}
-    replicates = {"scheme": SCHEME, "overall": judge.changes(overall, asked, min_group_size), "slices": changes}
+    changes = {name: _changes_by_value(by_value, asked, judge) for name, by_value in shown.items()}
+    replicates = {"scheme": SCHEME, "overall": judge.changes(overall, asked), "slices": changes}
     return {**found, REPLICATES: replicates}
 
 
+def _slice_reports(by_value: Mapping[str, Counts], asked: Measures, judge: Judge) -> dict[str, dict[str, Any]]:
+    told = judge.told(asked, by_value.values())
+    return {value: _slice_report(counts, told, judge) for value, counts in sorted(by_value.items())}
+
+
 def _changes_by_value(
-    by_value: Mapping[str, Counts], asked: Measures, judge: Judge, least: int
+    by_value: Mapping[str, Counts], asked: Measures, judge: Judge
 ) -> dict[str, dict[str, list[float]]]:
     """The changes of each value that has figures: of all values or of none, since one could be had by difference."""
     groups = [one.group_rows for one in by_value.values()]
-    stand = all(rows is not None and may_stand(rows, least) for rows in groups)
+    stand = all(rows is not None and may_stand(rows, asked.least) for rows in groups)
+    told = asked.without(judge.hidden_changes(counts, asked) for counts in by_value.values())
     return {
-        value: judge.changes(counts, asked, least) if stand else {}
+        value: judge.changes(counts, told) if stand else {}
         for value, counts in sorted(by_value.items())
         if not _too_small(counts, judge)
     }
@@ -198,9 +213,14 @@ def evaluate_on_cluster(
     metrics: Sequence[str],
     *,
     min_group_size: int = 1,
-    quantile: float = 0.5,
+    points: Points = USUAL_POINTS,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """The report of a model on all parts, which are scored and counted where they lie; `report` has the parameters.
+
+    Parameters
+    ----------
+    calibration : what the model's log odds go through.
 
     Raises
     ------
@@ -210,14 +230,14 @@ def evaluate_on_cluster(
     """
     judge_of(parts.task).measures(metrics)
     merge = partial(merge_evaluations, task=parts.task)
-    merged = merge_parts(parts, _evaluate_part, merge, (model_format, model, parts.task))
-    return report(merged, metrics, min_group_size=min_group_size, quantile=quantile)
+    merged = merge_parts(parts, _evaluate_part, merge, (model_format, model, calibration, parts.task, points))
+    return report(merged, metrics, min_group_size=min_group_size, points=points)
 
 
-def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes, Task]) -> Evaluation:
-    *model, task = argument
-    scores = loaded_predictor(*model).predict(part.encoded)
-    return evaluate_scores(scores, part.target, part.slices, part.groups, task=task)
+def _evaluate_part(part: EncodedPart, argument: tuple[str, bytes, Calibration | None, Task, Points]) -> Evaluation:
+    model_format, model, calibration, task, points = argument
+    scores = judge_of(task).answers(calibrated(loaded_predictor(model_format, model), calibration), part.encoded)
+    return evaluate_scores(scores, part.target, part.slices, part.groups, task=task, points=points)
 
 
 @lru_cache(maxsize=4)

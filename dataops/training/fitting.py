@@ -21,15 +21,16 @@ class Rounds:
     Attributes
     ----------
     done, of : rounds; fewer may be enough.
-    loss : the mean loss per row after `done` rounds, on the rows held out or, where there are none, on the others.
+    loss : the mean loss per row after `done` rounds, on the rows held out or, where there are none, on the others;
+        None where these are fewer than `Fitting.least`.
     held_out : which of the two.
-    losses : on the rows held out, after each of the rounds; () where there are none.
+    losses : on the rows held out, after each of the rounds; () where there are none, or too few.
     seconds : since the fit began.
     """
 
     done: int
     of: int
-    loss: float
+    loss: float | None
     held_out: bool
     seconds: float
     losses: tuple[float, ...] = ()
@@ -50,7 +51,10 @@ class Fitting:
     last_use : nobody needs the parts after this fit, so that a trainer may release them.
     again : makes parts that were released anew, as futures in unit order; None where that can't be done.
     held_out : how many groups of rows (`dataops.training.groups`) a trainer with a true attribute ``holds_out`` isn't
-        to learn from; it tells its loss on them by round. Others aren't given these rows.
+        to learn from, or to stop by; it tells its loss by round, on them or on others that it holds out. Trainers
+        without it aren't given these rows.
+    copied : all rows lie encoded once more beside those of the parts, and stay.
+    least : rows that a figure is told about at least (`Effect.min_group_size`).
     facts : what the trainer found out, as JSON, for the model version's lineage.
     """
 
@@ -59,4 +63,6 @@ class Fitting:
     last_use: bool = False
     again: Callable[[], tuple[Future[Any], ...]] | None = None
     held_out: int = 0
+    copied: bool = False
+    least: int = 1
     facts: dict[str, Any] = field(default_factory=dict)

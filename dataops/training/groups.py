@@ -5,7 +5,7 @@
    when.
 2. Counts merge exactly, in any order. A score is counted in one of `BINS` bins of equal width in log odds, coarser than
    the buckets of `scores`: they serve to tell how much a figure changes without a group, not how large it is.
-3. Log loss and squared error are sums of whole units, as in `scores`.
+3. Log loss and squared error are sums of whole units, as in `scores`; rows that reach a threshold are counted apart.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class GroupCounts:
     cells : int64 (n_cells,), strictly increasing: ``bin * GROUPS + group`` of those that hold rows.
     positives, negatives : int64 (n_cells,), rows of each class.
     log_loss_units, squared_error_units : sums by group, in multiples of ``1 / scores.UNIT``.
+    reached : int64 (2, GROUPS), negatives and positives whose score reaches the threshold that they were counted at.
     """
 
     cells: IntArray
@@ -73,6 +74,7 @@ class GroupCounts:
     negatives: IntArray
     log_loss_units: tuple[int, ...]
     squared_error_units: tuple[int, ...]
+    reached: IntArray
 
     @property
     def rows(self) -> IntArray:
@@ -104,6 +106,7 @@ def count_groups(
     *,
     log_loss: IntArray,
     squared_error: IntArray,
+    reaching: npt.NDArray[np.bool_],
 ) -> GroupCounts:
     """The counts of rows, ``(n_rows,)`` each.
 
@@ -111,6 +114,7 @@ def count_groups(
     ----------
     bins, place : the bins of some scores, and which of these each row has.
     log_loss, squared_error : in units.
+    reaching : whether the score of a row reaches the threshold.
     """
     cell = (bins * (2 * GROUPS))[place]
     cell += groups * np.uint8(2) + positive
@@ -122,6 +126,7 @@ def count_groups(
         negatives=both[cells, 0],
         log_loss_units=_sums(log_loss, groups),
         squared_error_units=_sums(squared_error, groups),
+        reached=np.bincount((positive * np.intp(GROUPS) + groups)[reaching], minlength=2 * GROUPS).reshape(2, GROUPS),
     )
 
 
@@ -148,4 +153,5 @@ def merge_groups(many: Sequence[GroupCounts]) -> GroupCounts:
         negatives=negatives,
         log_loss_units=tuple(map(sum, zip(*(one.log_loss_units for one in many), strict=True))),
         squared_error_units=tuple(map(sum, zip(*(one.squared_error_units for one in many), strict=True))),
+        reached=np.sum([one.reached for one in many], axis=0),
     )

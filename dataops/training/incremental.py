@@ -25,19 +25,19 @@ from dataops.models.skops_writing import to_bytes
 from dataops.records import new_nonce
 from dataops.training.fitting import Rounds
 from dataops.training.linear_look import look_at, merge_looks
-from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, gather, held, map_parts
+from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, as_is, gather, held, map_parts
 from dataops.training.scaling import Spread, scale_rows, spread_of_parts
 from dataops.training.sklearn_estimators import (
     BY_PARTS,
     CLASS_WEIGHT,
     ESTIMATOR,
     SCALE,
-    class_factors,
     diverged,
     parse_estimator,
+    refused,
     require_writable,
 )
-from dataops.training.trainable import merge_facts, raise_untrainable
+from dataops.training.trainable import class_factors, merge_facts, raise_untrainable
 from dataops.training.trainers import Parameter, whole
 
 if TYPE_CHECKING:
@@ -119,15 +119,15 @@ def fit_incremental(parts: PartsOnCluster, params: Mapping[str, Any], seed: int)
         spread=spread_of_parts(parts) if values[SCALE] else None,
     )
     learnt, started = Learnt(model=estimator.make(values, seed)), time.monotonic()
-    losses = []
+    losses: list[float | None] = []
     for epoch in range(values["epochs"]):
         learnt = _epoch(parts, learning, replace(learnt, losses=0.0, rows=0), epoch)
-        losses.append(learnt.loss)
+        losses.append(learnt.loss if learnt.rows >= parts.fitting.least else None)
         parts.fitting.rounds(
             Rounds(
                 done=epoch + 1,
                 of=values["epochs"],
-                loss=learnt.loss,
+                loss=losses[-1],
                 held_out=False,
                 seconds=time.monotonic() - started,
             )
@@ -164,8 +164,8 @@ def _steps(parts: PartsOnCluster, learning: Learning, learnt: Learnt, epoch: int
     """What is learnt of some units, each by a task that takes the model from the one before."""
     client, name = parts.client, f"learn-{new_nonce()}"
     # as tasks, not as scattered values: these would be gone with their worker
-    how = client.submit(_as_is, learning, key=f"how-{name}", pure=False)
-    so_far: Future[Any] = client.submit(_as_is, learnt, key=f"start-{name}", pure=False)
+    how = client.submit(as_is, learning, key=f"how-{name}", pure=False)
+    so_far: Future[Any] = client.submit(as_is, learnt, key=f"start-{name}", pure=False)
     threads = client.nthreads()
     holders = client.who_has([parts.futures[unit] for unit in units])
     for unit in units:
@@ -230,8 +230,8 @@ def _learn(model: Any, values: np.ndarray, target: np.ndarray, weight: np.ndarra
         model.loss_curve_ = []  # of each batch: it would grow with the rows
     try:
         model.partial_fit(values, target, classes=np.array([0.0, 1.0]), sample_weight=weight)
-    except ValueError:  # what scikit-learn raises of numbers beyond its range
-        raise diverged(NAME) from None
+    except ValueError as error:
+        raise refused(NAME, error) from None
     coefficients = model.coefs_ if hasattr(model, "coefs_") else [model.coef_]
     if not all(np.isfinite(one).all() for one in coefficients):
         raise diverged(NAME)
@@ -240,7 +240,3 @@ def _learn(model: Any, values: np.ndarray, target: np.ndarray, weight: np.ndarra
 def _log_loss(model: Any, values: np.ndarray, target: np.ndarray) -> float:
     chance = np.clip(model.predict_proba(values)[:, 1], 1e-15, 1 - 1e-15)
     return float(-np.log(np.where(target == 1, chance, 1 - chance)).sum())
-
-
-def _as_is(value: object) -> object:
-    return value

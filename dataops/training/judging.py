@@ -2,7 +2,8 @@
 
 1. One pass over the parts, where they lie, counts both; counts merge exactly, however rows were split.
 2. The reference is counted on the same rows as the metrics, by slice on the same values, put together alike.
-3. Scores are parted where a bucket of `scores` begins, so that what is counted of them once serves any parting.
+3. Scores are parted where a bucket of `scores` begins, so that what is counted of them once serves any parting; those
+   of a clustering between its clusters.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from dataops.declarations.metrics import Task
+from dataops.declarations.metrics import USUAL_POINTS, Points, Task
 from dataops.features.cells import SCORES, Cells, NumberCells
 from dataops.features.columns import Ints
 from dataops.features.hiding import values_together
 from dataops.features.profile import ProfileSpec, count_columns
 from dataops.features.reference import DECILES, Reference, make_reference, score_cells
 from dataops.features.slices import OTHERS
+from dataops.models.calibration import Calibration, calibrated
 from dataops.training.evaluate import (
     Evaluation,
     evaluate_scores,
@@ -63,7 +65,8 @@ def judge_on_cluster(
     cells: Sequence[Cells],
     dataset: str,
     min_group_size: int = 1,
-    quantile: float = 0.5,
+    points: Points = USUAL_POINTS,
+    calibration: Calibration | None = None,
 ) -> tuple[dict[str, Any], Reference]:
     """The report of a model on all parts (see `evaluate.report`), and the reference that they make.
 
@@ -71,6 +74,7 @@ def judge_on_cluster(
     ----------
     cells : of the features; see `dataops.features.binning.fit_cells`.
     dataset : what the metrics call these rows.
+    calibration : what its log odds go through.
 
     Raises
     ------
@@ -78,17 +82,21 @@ def judge_on_cluster(
     Compute : a task failed.
     """
     judge_of(parts.task).measures(metrics)
-    argument = (model_format, model, tuple(cells), parts.task)
+    argument = (model_format, model, calibration, tuple(cells), parts.task, points)
     merged = merge_parts(parts, _judge_part, partial(merge_judged, task=parts.task), argument)
-    figures = report(merged.evaluation, metrics, min_group_size=min_group_size, quantile=quantile)
-    return figures, reference_of(merged, cells, dataset=dataset, least=min_group_size)
+    figures = report(merged.evaluation, metrics, min_group_size=min_group_size, points=points)
+    parting = judge_of(parts.task).parting(loaded_predictor(model_format, model))
+    return figures, reference_of(merged, cells, dataset=dataset, least=min_group_size, parting=parting)
 
 
-def _judge_part(part: EncodedPart, argument: tuple[str, bytes, tuple[Cells, ...], Task]) -> Judged:
-    model_format, model, cells, task = argument
-    scores = loaded_predictor(model_format, model).predict(part.encoded)
+_Argument: TypeAlias = tuple[str, bytes, Calibration | None, tuple[Cells, ...], Task, Points]
+
+
+def _judge_part(part: EncodedPart, argument: _Argument) -> Judged:
+    model_format, model, calibration, cells, task, points = argument
+    scores = judge_of(task).answers(calibrated(loaded_predictor(model_format, model), calibration), part.encoded)
     return Judged(
-        evaluation=evaluate_scores(scores, part.target, part.slices, part.groups, task=task),
+        evaluation=evaluate_scores(scores, part.target, part.slices, part.groups, task=task, points=points),
         histogram=np.array(judge_of(task).histogram(scores), np.int64),
         columns=count_columns(cells, part.encoded),
         slices={
@@ -126,15 +134,19 @@ def _total(many: Iterable[Ints]) -> Ints:
     return total
 
 
-def reference_of(judged: Judged, cells: Sequence[Cells], *, dataset: str, least: int) -> Reference:
+def reference_of(
+    judged: Judged, cells: Sequence[Cells], *, dataset: str, least: int, parting: Sequence[float] | None = None
+) -> Reference:
     """The reference that the judged rows make.
 
     Parameters
     ----------
     least : rows that a count is about at least (`Effect.min_group_size`).
+    parting : see `tasks.Judge`.
     """
     counts = judged.evaluation.overall
-    scores = score_cells(SCORES, score_edges(counts, SCORE_PARTS))
+    scores = score_cells(SCORES, score_edges(counts, SCORE_PARTS) if parting is None else parting)
+    has_deciles = parting is None and counts.rows >= DECILES * least
     slices = {}
     for name, by_value in judged.evaluation.slices.items():
         grouped = _grouped(by_value, judged.slices[name], least, judged.evaluation.task)
@@ -147,8 +159,9 @@ def reference_of(judged: Judged, cells: Sequence[Cells], *, dataset: str, least:
         slices,
         dataset=dataset,
         histogram=judged.histogram.tolist(),
-        decile_edges=score_edges(counts, DECILES) if counts.rows >= DECILES * least else None,
+        decile_edges=score_edges(counts, DECILES) if has_deciles else None,
         least=least,
+        scores_apart=parting is not None,
     )
 
 

@@ -70,7 +70,7 @@ class LightGbmTrainer:
     """
 
     holds_out: ClassVar[bool] = True
-    tasks: ClassVar[frozenset[Task]] = frozenset(Task)
+    tasks: ClassVar[frozenset[Task]] = frozenset({Task.BINARY, Task.REGRESSION})
 
     def __init__(self, task: Task = Task.BINARY) -> None:
         self._library = LIBRARIES[task]
@@ -93,10 +93,12 @@ class LightGbmTrainer:
         *,
         weighted: bool,
         shared: bool,
+        copied: bool = False,
     ) -> str:
         """See `boosting_room.NeedsRoom`."""
         values = self._library.parse(params)
-        return self._library.require_room(client, rows, encoder, values, weighted=weighted, shared=shared)
+        how = {"weighted": weighted, "shared": shared, "copied": copied}
+        return self._library.require_room(client, rows, encoder, values, **how)
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``lightgbm-text/1`` and the model's bytes."""
@@ -139,6 +141,8 @@ class LightGbmRank:
             sides.append(list(batches(parts, order, held_out=True)))
         self._weights = tuple(sum(batch.weights for batch in side) for side in sides)
         before = lightgbm.Booster(model_str=_whole(order.saved)) if order.saved else None
+        if before is not None:
+            params |= _drawn_after(params["seed"], before.num_trees())
         rows = _dataset(sides[0], params, before)
         self._booster = lightgbm.Booster(params, rows)  # meets the other ranks, and bins the rows
         self._held_out = bool(order.held_out)
@@ -178,6 +182,14 @@ class LightGbmRank:
         """Leave the other ranks, and let the rows go."""
         self._booster.free_network()
         del self._booster
+
+
+def _drawn_after(seed: int, rounds: int) -> dict[str, int]:
+    """Seeds of what is drawn after `rounds`: LightGBM counts from 0 again, and would take the first rounds' rows and
+    columns once more. Bins stay those of `seed`.
+    """
+    drawn = np.random.SeedSequence([seed, rounds]).generate_state(2) % 2**31
+    return dict(zip(("bagging_seed", "feature_fraction_seed"), drawn.tolist(), strict=True))
 
 
 def _dataset(side: Sequence[Batch], params: Mapping[str, Any], before: Any, *, reference: Any = None) -> Any:

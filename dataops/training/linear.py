@@ -33,7 +33,7 @@ from dataops.training.linear_regressions import SQUARED, Outcome, Regression, re
 from dataops.training.linear_search import Evaluation, Found, Problem, limited_memory, newton, with_diagonal
 from dataops.training.parts import PartsOnCluster, map_groups, merge_parts, plan_groups, sample_parts
 from dataops.training.targets import require_numbers
-from dataops.training.trainable import PartFacts, merge_facts, raise_untrainable
+from dataops.training.trainable import PartFacts, class_factors, merge_facts, raise_untrainable
 
 # Curvature costs half the columns squared a row, and memory of the coefficients squared.
 MOST_COLUMNS, MOST_COEFFICIENTS = 64, 2000
@@ -248,7 +248,7 @@ def _targets(
         outcome = wanted.regression.taken(facts)
         return facts.weight, (1.0, 1.0), (facts.mean - outcome.centre) / outcome.scale, outcome
     by_class = look.by_class
-    factors = _factors(by_class, balanced=wanted.balanced)
+    factors = class_factors(by_class, balanced=wanted.balanced)
     return sum(by_class), factors, 0.5 if wanted.balanced else by_class[1] / sum(by_class), None
 
 
@@ -276,14 +276,6 @@ def _look(parts: PartsOnCluster) -> Look:
     look = merge_parts(parts, look_at, merge_looks)
     raise_untrainable(look.facts, parts.encoder, parts.task)
     return look
-
-
-def _factors(by_class: tuple[float, float], *, balanced: bool) -> tuple[float, float]:
-    """What the weights of both classes are multiplied by (scikit-learn's ``balanced``)."""
-    if not balanced:
-        return 1.0, 1.0
-    negative, positive = (sum(by_class) / (2 * one) for one in by_class)
-    return negative, positive
 
 
 def _moments(

@@ -4,14 +4,15 @@ sums can get.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from dataops.errors import Integrity
+from dataops.features.exactsum import exact_moments
 from dataops.training.linear_layout import Layout
 from dataops.training.parts import EncodedPart
 from dataops.training.trainable import PartFacts, facts_of, merge_facts
@@ -25,20 +26,25 @@ class Look:
 
     Attributes
     ----------
-    weights : by part, the weight of rows of target 0 and of target 1, float64 (n_parts, 2).
+    weights : the weight of rows of target 0 and of target 1, added exactly: the same for any cut of the rows.
     least, largest : by encoded column, its least and its largest finite value or 0, float64 (n_columns,).
     """
 
     facts: PartFacts
-    weights: Vector
+    weights: tuple[Fraction, Fraction]
     least: Vector
     largest: Vector
 
     @property
     def by_class(self) -> tuple[float, float]:
-        """The weight of rows of target 0 and of target 1, added exactly."""
-        negative, positive = (math.fsum(one) for one in self.weights.T)
-        return negative, positive
+        """The weight of rows of target 0 and of target 1, each rounded once."""
+        negative, positive = self.weights
+        return float(negative), float(positive)
+
+    @property
+    def weight(self) -> float:
+        """The weight of all rows, rounded once."""
+        return float(sum(self.weights))
 
     def bounds(self, layout: Layout) -> Vector:
         """By coefficient, the largest absolute value that its feature has; 1 for codes and the intercept.
@@ -69,22 +75,31 @@ def look_at(part: EncodedPart, _argument: object = None) -> Look:
     )
     kernels.put_extents(np.ascontiguousarray(part.encoded.values), least, largest, nonfinite)
     facts = facts_of(part, nonfinite[: part.encoded.n_numeric])
-    by_class: tuple[float, ...] = (facts.negatives, facts.positives)
-    if part.weight is not None:
-        by_class = tuple(part.weight[part.target == target].sum(dtype=np.float64) for target in (0, 1))
     return Look(
         facts=facts,
-        weights=np.array([by_class], np.float64),
+        weights=_weights(part, facts),
         least=least.astype(np.float64),
         largest=largest.astype(np.float64),
     )
+
+
+def _weights(part: EncodedPart, facts: PartFacts) -> tuple[Fraction, Fraction]:
+    """The weight of rows of target 0 and of target 1; of weights that aren't finite, which facts tell of, nothing."""
+    if part.weight is None:
+        return Fraction(facts.negatives), Fraction(facts.positives)
+    weight = np.where(np.isfinite(part.weight), part.weight, 0).astype(np.float64)
+    negative, positive = (exact_moments(weight[part.target == target])[0] for target in (0, 1))
+    return negative, positive
 
 
 def merge_looks(looks: Sequence[Look]) -> Look:
     """What is found out about all of them together; of none: an error of `numpy`, so ask for one at least."""
     return Look(
         facts=merge_facts([one.facts for one in looks]),
-        weights=np.concatenate([one.weights for one in looks]),
+        weights=(
+            sum((one.weights[0] for one in looks), Fraction()),
+            sum((one.weights[1] for one in looks), Fraction()),
+        ),
         least=np.min([one.least for one in looks], axis=0),
         largest=np.max([one.largest for one in looks], axis=0),
     )

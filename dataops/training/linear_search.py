@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dataops.errors import Compute
+from dataops.training.failures import lasting
 from dataops.training.linear_layout import Square, Vector
 
 _NOISE = 64 * np.finfo(np.float64).eps  # of a value: less can't be told from rounding; scikit-learn's, too
@@ -92,7 +93,7 @@ def newton(problem: Problem, start: Vector) -> Found:
     curvature = _required(here.curvature)
     value = problem.value(point, here.value)
     if not np.isfinite(value):
-        raise Compute("the loss is not finite; scale the numeric features or raise l2")
+        raise lasting(Compute("the loss is not finite; scale the numeric features or raise l2"))
     steepest = before = problem.steepest(point, here.gradient)
     for iteration in range(problem.max_iter + 1):
         step = _step(curvature, here.gradient, point, problem.absolute)
@@ -205,7 +206,7 @@ def limited_memory(problem: Problem, start: Vector) -> Found:
         gradient = np.concatenate([found.gradient + problem.absolute, problem.absolute[held] - found.gradient[held]])
         value = found.value + float(problem.absolute[held] @ (parts[held] + parts[len(start) :]))
         if not (np.isfinite(value) and np.isfinite(gradient).all()):
-            raise Compute("the loss is not finite; scale the numeric features or raise l2")
+            raise lasting(Compute("the loss is not finite; scale the numeric features or raise l2"))
         return value, gradient
 
     bounds: Any = np.full((len(start) + len(held), 2), (-np.inf, np.inf))

@@ -4,7 +4,9 @@
 2. A key that stands twice among the outcomes fails the join; one of several scored rows judges each of them.
 3. What has no outcome yet is counted, and judges nothing; so is a row without a key, which nothing can be equal to.
 4. Rows judge what made their scores, which needn't be one model version for all of them.
-5. What is kept are counts, merged as they come: their size doesn't grow with the rows.
+5. Versions that scored a part in one pass scored the same rows of it: what they came to is kept by who scored together,
+   so that two of them can be compared on the very rows that both scored.
+6. What is kept are counts, merged as they come: their size doesn't grow with the rows.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataops.datasets.receipt import Receipt
-from dataops.declarations.metrics import Task
+from dataops.declarations.metrics import USUAL_POINTS, Points, Task
 from dataops.errors import ContractViolation
 from dataops.training.evaluate import Evaluation, evaluate_scores, merge_evaluations
 
@@ -77,7 +79,8 @@ class Joined:
     ----------
     scored, outcomes, judged : rows with a score, with a known outcome, with both.
     scored_keyless, outcomes_keyless : those of `scored` and `outcomes` that have no key.
-    models : what each model version came to, by whatever `join` was told to call it.
+    together : what each model version came to, by whatever `join` was told to call it, for each company that scored
+        parts in one pass.
     """
 
     scored: int = 0
@@ -85,7 +88,15 @@ class Joined:
     judged: int = 0
     scored_keyless: int = 0
     outcomes_keyless: int = 0
-    models: Mapping[Hashable, Measured] = field(default_factory=dict)
+    together: Mapping[frozenset[Hashable], Mapping[Hashable, Measured]] = field(default_factory=dict)
+
+    @property
+    def models(self) -> dict[Hashable, Measured]:
+        """What each model version came to, whoever scored beside it."""
+        models: dict[Hashable, Measured] = {}
+        for company in self.together.values():
+            models = _merged(models, company)
+        return models
 
     def with_share(self, other: Joined) -> Joined:
         """Both together."""
@@ -95,11 +106,15 @@ class Joined:
             judged=self.judged + other.judged,
             scored_keyless=self.scored_keyless + other.scored_keyless,
             outcomes_keyless=self.outcomes_keyless + other.outcomes_keyless,
-            models={
-                **self.models,
-                **{model: found.with_rows(self.models.get(model)) for model, found in other.models.items()},
+            together={
+                company: _merged(self.together.get(company, {}), other.together.get(company, {}))
+                for company in {**self.together, **other.together}
             },
         )
+
+
+def _merged(ours: Mapping[Hashable, Measured], theirs: Mapping[Hashable, Measured]) -> dict[Hashable, Measured]:
+    return {**ours, **{model: found.with_rows(ours.get(model)) for model, found in theirs.items()}}
 
 
 def join(
@@ -108,6 +123,7 @@ def join(
     *,
     models: Sequence[Sequence[Hashable]],
     task: Task = Task.BINARY,
+    points: Points = USUAL_POINTS,
 ) -> Joined:
     """One share of both sides, joined.
 
@@ -115,6 +131,7 @@ def join(
     ----------
     models : of each of `scored`, what gave its rows of values; None for values that nobody gave.
     task : of the models.
+    points : that metrics will be taken at.
 
     Raises
     ------
@@ -124,16 +141,17 @@ def join(
     order = np.lexsort((known.keys[1], known.keys[0]))
     keys = known.keys[:, order]
     _require_unique(keys)
-    judged, measured = 0, dict[Hashable, Measured]()
+    judged, together = 0, dict[frozenset[Hashable], dict[Hashable, Measured]]()
     for part, made_by in zip(scored, models, strict=True):
         places, found = _find(keys, part.keys)
         at = order[places[found]]
         judged += int(found.sum())
         target = known.values[0, at]
         slices = {name: values.take(pa.array(at)) for name, values in known.slices.items()}
+        measured = together.setdefault(frozenset(made_by) - {None}, {})
         for values, model in zip(part.values, made_by, strict=True):
             if model is not None:
-                evaluation = evaluate_scores(values[found], target, slices, task=task)
+                evaluation = evaluate_scores(values[found], target, slices, task=task, points=points)
                 one = Measured(scored=part.rows + part.keyless, evaluation=evaluation)
                 measured[model] = one.with_rows(measured.get(model))
     scored_keyless, outcomes_keyless = (sum(part.keyless for part in side) for side in (scored, outcomes))
@@ -143,7 +161,7 @@ def join(
         judged=judged,
         scored_keyless=scored_keyless,
         outcomes_keyless=outcomes_keyless,
-        models=measured,
+        together=together,
     )
 
 

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.declarations.metrics import Task
-from dataops.errors import Compute, DataopsError, InvalidInput
+from dataops.errors import InvalidInput
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
+from dataops.training.failures import cluster_failures, told_failure
 from dataops.training.fitting import Fitting
 from dataops.training.groups import Groups, Ranks
 
@@ -196,10 +197,11 @@ def plan_groups(parts: PartsOnCluster) -> list[Group]:
     """The tasks of a pass: parts held by one worker, cut for its threads; an unplaced part goes alone."""
     from distributed import wait
 
-    with parts.client.as_current():  # wait() asks for the current client
+    # wait() asks for the current client
+    with cluster_failures("waiting for encoded rows"), parts.client.as_current():
         wait(list(parts.futures))
-    holders = parts.client.who_has(parts.futures)
-    threads = parts.client.nthreads()
+        holders = parts.client.who_has(parts.futures)
+        threads = parts.client.nthreads()
     held: dict[str, list[int]] = {}
     groups = []
     for unit, future in enumerate(parts.futures):
@@ -225,7 +227,7 @@ def _run(
     name = f"{what}-{new_nonce()}"
     # The argument (coefficients, a model) travels as a task of its own: once, and again if its worker is lost.
     # As a scattered value it would be gone with the worker.
-    given = parts.client.submit(_as_is, argument, key=f"argument-{name}", pure=False)
+    given = parts.client.submit(as_is, argument, key=f"argument-{name}", pure=False)
     tasks = [
         parts.client.submit(
             _over,
@@ -256,18 +258,15 @@ def gather(client: Client, futures: Sequence[Future[Any]], *, what: str) -> list
     DataopsError : as a task raised it.
     Compute : any other error, by its type alone: its text could hold a row's value.
     """
-    try:
-        return list(client.gather(list(futures)))
-    except DataopsError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a task raised crosses as one family
-        raise Compute(
-            f"{what} failed on the cluster with {type(error).__name__} ({len(futures)} tasks); "
-            "the workers' logs say where"
-        ) from None
+    with cluster_failures(what):
+        try:
+            return list(client.gather(list(futures)))
+        except Exception as error:  # noqa: BLE001 - whatever a task raised crosses as one family
+            raise told_failure(error, what=what) from None
 
 
-def _as_is(value: object) -> object:
+def as_is(value: object) -> object:
+    """`value`: a task that gives it is done again where its worker is lost, which a scattered value isn't."""
     return value
 
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +27,14 @@ from dataops.governance.expressions import Expression, parse_expression, result_
 from dataops.governance.marks import mark, plain_marks
 from dataops.governance.masking import MaskKind
 from dataops.preparation.split import TEST, TRAIN
+from dataops.training.grouping import BY_PLACE, grouping_of, needs_groups
 from dataops.training.reading import Selection
 from dataops.training.search import require_search
 from dataops.training.tasks import judge_of
 from dataops.training.trainers import load_trainer
+
+_NO_TARGET = "0"
+"""What a clustering reads as the target of each row: nothing is set aside for it, and no column is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,19 +75,22 @@ def plan_train(job: TrainJob, inputs: Mapping[str, GovernedInput], *, where: str
     Raises
     ------
     AccessDenied : a feature, the target, the weight or a slice is denied for the purpose that it is read for.
-    InvalidInput : an unknown column, a target that its task doesn't take, a pseudonym as feature, a column whose type
-        can't be such a feature, unknown trainers or parameters, a trainer of another task.
+    InvalidInput : an unknown column, a target that its task doesn't take, a feature that it is made of, a pseudonym as
+        feature, a column whose type can't be such a feature, unknown trainers or parameters, a trainer of another task.
     """
     given = inputs[INPUT]
-    target = parse_expression(job.target, where=f"{where}: target")
+    target = parse_expression(_NO_TARGET if job.target is None else job.target, where=f"{where}: target")
     wanted = (*job.features.columns, *target.columns, *((job.weight,) if job.weight else ()))
     how: dict[str, Any] = {"weight": job.weight, "task": job.task, "where": where}
-    learn = _select(given, wanted, target, split=_split_column(given), side=TRAIN, **how)
+    grouping = grouping_of(given) if needs_groups(job) else BY_PLACE
+    wanted = (*wanted, *grouping.columns)
+    learn = _select(given, wanted, target, split=_split_column(given), side=TRAIN, grouping=grouping, **how)
     _require_no_pseudonyms(job, given, where)
     _require_prepared_once(given, where)
     granted = {column.name: column for column in given.masked_columns()}
     kind = result_type(target, schema_of(granted.values()), where=f"{where}: target")
     judge_of(job.task).require_target(kind, where)
+    _require_no_target(job, target, given, where)
     steps = _model_steps(job, given, where)
     _require_repeatable([granted[name] for name in job.features.columns], steps, where)
     _require_types(job, granted, where)
@@ -117,6 +124,50 @@ def _select(
 def _split_column(given: GovernedInput) -> str | None:
     split: str | None = given.dataset.lineage.get("split")
     return split
+
+
+def _require_no_target(job: TrainJob, target: Expression, given: GovernedInput, where: str) -> None:
+    """No feature that the target is made of, or that is made of the target, here or by the steps that prepared the
+    dataset.
+    """
+    declared = given.dataset.lineage.get("preparation")
+    made = {} if declared is None else dict(RowSteps.from_record(declared["steps"]).derive)
+    sources, answers = _made_of(target.columns, made), _answers(target, made)
+    wrong = "a model would read the answer there instead of learning what it hangs on; leave it out"
+    if findings := [name for name in job.features.columns if name in sources]:
+        raise InvalidInput(f"{where}: features: the target ({target.sql}) is made of {', '.join(findings)}: {wrong}")
+    told = {name: answers & _made_of([name], made) for name in job.features.columns}
+    if findings := [name for name, of in told.items() if of]:
+        of = ", ".join(sorted(set().union(*told.values())))
+        raise InvalidInput(
+            f"{where}: features: {', '.join(findings)}: made of {of}, which says by itself what the target "
+            f"({target.sql}) is: {wrong}"
+        )
+
+
+def _made_of(names: Iterable[str], made: Mapping[str, Expression]) -> set[str]:
+    """`names`, and all columns that these are made of by the steps that make columns."""
+    sources: set[str] = set()
+    left = list(names)
+    while left:
+        name = left.pop()
+        if name not in sources:
+            sources.add(name)
+            left += made[name].columns if name in made else ()
+    return sources
+
+
+def _answers(target: Expression, made: Mapping[str, Expression]) -> set[str]:
+    """The columns each of which says the target all by itself: the one that it is made of, the one that this is made
+    of, and so on; none where it is made of several, of which others are made rightly (an hour of one of two times).
+    """
+    answers: set[str] = set()
+    step: Expression | None = target
+    while step is not None and len(step.columns) == 1 and not answers.issuperset(step.columns):
+        (name,) = step.columns
+        answers.add(name)
+        step = made.get(name)
+    return answers
 
 
 def _require_no_pseudonyms(job: TrainJob, given: GovernedInput, where: str) -> None:

@@ -25,6 +25,7 @@ from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.metrics import Task
 from dataops.engine.tasks import Failure, attempt
+from dataops.engine.telling import UNITS, size_of
 from dataops.engine.work import Work
 from dataops.features.columns import Floats
 from dataops.features.encoder import Encoder, OutOfFold, encode
@@ -36,8 +37,10 @@ from dataops.features.target import FOLDS, Outcomes
 from dataops.governance.expressions import Expression, evaluate, evaluate_predicate
 from dataops.preparation.split import TEST
 from dataops.records import merkle_root
+from dataops.training.failures import cluster_failures, told_failure
+from dataops.training.grouping import BY_PLACE, Grouping, count_hours, groups_by, hours_of
 from dataops.training.groups import Groups, row_groups, row_ranks
-from dataops.training.parts import EncodedPart, PartsOnCluster
+from dataops.training.parts import EncodedPart, PartsOnCluster, as_is
 from dataops.training.spilled import SpilledPart, spill_part
 from dataops.training.tasks import judge_of
 
@@ -61,6 +64,7 @@ class Selection:
     target, weight, slices : what is read beside the features.
     task : what the target is; rows whose target it can't take are set aside.
     grouped, ranked : whether each row's group and rank are told: see `dataops.training.groups`.
+    grouping : what the group of a row hangs on.
     """
 
     source: Source
@@ -74,6 +78,7 @@ class Selection:
     slices: tuple[str, ...] = ()
     grouped: bool = False
     ranked: bool = False
+    grouping: Grouping = BY_PLACE
     task: Task = Task.BINARY
 
 
@@ -81,7 +86,7 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
     """The selected rows of `unit`, their targets (float32), and what became of the others."""
     read = read_unit(selection.source, unit, selection.read)
     if selection.grouped:
-        read = _with_groups(read, unit)
+        read = _with_groups(read, unit, selection.grouping)
     if selection.ranked:
         ranks = pa.array(row_ranks(unit.fragment.digest, read.positions))
         read = replace(read, table=read.table.append_column(_RANK, ranks))
@@ -99,9 +104,10 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
     return table, values, receipt
 
 
-def _with_groups(read: GovernedRead, unit: Unit) -> GovernedRead:
+def _with_groups(read: GovernedRead, unit: Unit, grouping: Grouping) -> GovernedRead:
     """`read` with the group of each row as a column."""
-    groups = row_groups(unit.fragment.digest, read.positions)
+    by_place = not grouping.columns
+    groups = row_groups(unit.fragment.digest, read.positions) if by_place else groups_by(grouping, read.table)
     return replace(read, table=read.table.append_column(_GROUP, pa.array(groups)))
 
 
@@ -119,6 +125,12 @@ def target_values(target: Expression, table: pa.Table) -> pa.Array:
     values = evaluate(target, table)
     numbers = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
     return numbers.cast(pa.float64(), safe=False).combine_chunks()
+
+
+def count_times(selection: Selection, unit: Unit) -> dict[int, int]:
+    """The selected rows of `unit` by the hour of the time that they are grouped by."""
+    table, _, _ = select_rows(selection, unit)
+    return count_hours(hours_of(table.column(selection.grouping.time)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +162,7 @@ class PartContext:
     Attributes
     ----------
     by_fold : of training rows, what they look up by their part of the rows; see `OutOfFold`. Any others have none.
-    spill : whether parts go to the disk of the worker that makes them, without slices and groups; see `spilled`.
+    spill : whether parts go to the disk of the worker that makes them, without slices; see `spilled`.
     """
 
     selection: Selection
@@ -164,7 +176,7 @@ def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]
     selection = context.selection
     table, target, receipt = select_rows(replace(selection, grouped=selection.grouped or bool(context.by_fold)), unit)
     out_of_fold = OutOfFold(folds=_folds(table), values=context.by_fold) if context.by_fold else None
-    weight = None if selection.weight is None else table.column(selection.weight).cast(pa.float32()).to_numpy()
+    weight = None if selection.weight is None else _numbers(table.column(selection.weight))
     part = EncodedPart(
         encoded=encode(context.encoder, table, out_of_fold),
         target=target,
@@ -174,6 +186,12 @@ def encode_unit(context: PartContext, unit: Unit) -> tuple[EncodedPart, Receipt]
         ranks=table.column(_RANK).to_numpy() if selection.ranked else None,
     )
     return part, receipt
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """The column's numbers, float32 (n_rows,): the nearest that there are, null as not a number."""
+    numbers: np.ndarray = column.cast(pa.float32(), safe=False).to_numpy()
+    return numbers
 
 
 def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart | SpilledPart, Receipt]:
@@ -188,7 +206,12 @@ def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart | Spi
 def load_parts(
     work: Work, phase: str, context: PartContext, units: Sequence[Unit], placed: Mapping[str, str] | None = None
 ) -> tuple[PartsOnCluster, list[Receipt]]:
-    """The units, encoded and held in worker memory, and their receipts; `placed`: see `submit_parts`."""
+    """The units, encoded and held in worker memory, and their receipts; `placed`: see `submit_parts`.
+
+    Raises
+    ------
+    Compute : workers were lost again and again.
+    """
     from distributed import as_completed
 
     client = work.client
@@ -196,15 +219,22 @@ def load_parts(
         parts, told = submit_parts(client, f"{work.run}-{phase.replace(' ', '-')}", context, units, placed)
         receipts = dict(zip(told, units, strict=True))
         found: dict[str, Receipt] = {}
-        for future in as_completed(receipts, loop=client.loop):
-            if future.status == "error":
-                raise future.exception()
-            found[receipts[future].id] = future.result()
-            shown.advance(1, receipts[future].rows)
+        with cluster_failures(phase):
+            for future in as_completed(receipts, loop=client.loop):
+                found[receipts[future].id] = _receipt(future, phase)
+                shown.count(found[receipts[future].id])
+                shown.advance(1, receipts[future].rows)
     ordered = [found[unit.id] for unit in units]
     rows = tuple(receipt.passed for receipt in ordered)
     task = context.selection.task
     return PartsOnCluster(client=client, futures=parts, rows=rows, encoder=context.encoder, task=task), ordered
+
+
+def _receipt(future: Future[Any], phase: str) -> Receipt:
+    if future.status == "error":
+        raise told_failure(future.exception(), what=phase)
+    receipt: Receipt = future.result()
+    return receipt
 
 
 def submit_parts(
@@ -217,20 +247,19 @@ def submit_parts(
     keys : what the keys of the tasks begin with.
     placed : the worker on which a unit is to be encoded, by the unit's id; another is taken if that one is gone.
     """
+    from dask import annotate
+
     placed = placed or {}
-    held = client.submit(_as_is, context, key=f"{keys}-context", pure=False)
+    held = client.submit(as_is, context, key=f"{keys}-context", pure=False)
     read, parts, receipts = [], [], []
     for unit in units:
         where = {"workers": [placed[unit.id]], "allow_other_workers": True} if unit.id in placed else {}
-        read.append(client.submit(encode_or_raise, held, unit, key=f"{keys}-{unit.id}", pure=False, **where))
+        with annotate(**{UNITS: size_of((unit,))}):
+            read.append(client.submit(encode_or_raise, held, unit, key=f"{keys}-{unit.id}", pure=False, **where))
         # the part and the receipt are futures of their own: one stays where it is, the other comes home
         parts.append(client.submit(itemgetter(0), read[-1], key=f"{keys}-{unit.id}-part", pure=False, **where))
         receipts.append(client.submit(itemgetter(1), read[-1], key=f"{keys}-{unit.id}-receipt", pure=False))
     return tuple(parts), receipts
-
-
-def _as_is(value: PartContext) -> PartContext:
-    return value
 
 
 def read_figures(receipts: Sequence[Receipt]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@
    by file or by replay may hold scores of several.
 6. The metrics say the task: probabilities are judged, or the numbers of a regression (`tasks`).
 7. A row without a key has no outcome: nulls are not equal to nulls. How many there are is in the result.
+8. Where the job asks for the newest outcomes, older ones are as if they weren't known (`latest`).
 """
 
 from __future__ import annotations
@@ -42,28 +43,17 @@ from dataops.governance.expressions import Expression, parse_expression, result_
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.marks import plain_marks
 from dataops.records import Record
-from dataops.training.evaluate import report
-from dataops.training.outcome_join import Joined, Keyed, Measured, Words, join
+from dataops.training.latest import find_since, is_later, require_times
+from dataops.training.outcome_join import Joined, Keyed, Words, join
 from dataops.training.reading import Selection, read_figures, target_values
-from dataops.training.tasks import Measures, judge_of
+from dataops.training.realised_figures import Scorer, version_figures
+from dataops.training.tasks import judge_of
 
 ROWS_PER_PASS = 4_000_000
 _JUDGED: Mapping[Task, tuple[Output, str]] = {
     Task.BINARY: (Output.PROBABILITY, "probabilities"),
     Task.REGRESSION: (Output.PREDICTION, "numbers that a regression predicted"),
 }
-REALISED = "realised"
-"""What metrics on outcomes that came later are reported under."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scorer:
-    """A model version by which rows were scored; `name` is the one that it had in the job, `OWN` or a challenger's."""
-
-    name: str
-    model: str
-    version: int
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +113,10 @@ def plan_realised(job: EvaluateJob, inputs: Mapping[str, GovernedInput], *, wher
         keys.require_columns(job.key, where=f"{where}: key")
     _require_joinable(job, inputs[SCORE_KEYS], inputs[LABEL_KEYS], where)
     judge.require_target(_target_type(target, labels, where), where)
-    read = tuple(name for name in labels.grant.effect.columns if name in {*target.columns, *job.slices})
+    if job.latest is not None:
+        require_times(job.latest, labels, where)
+    named = {*target.columns, *job.slices, *([job.latest.column] if job.latest else [])}
+    read = tuple(name for name in labels.grant.effect.columns if name in named)
     return RealisedPlan(
         job=job,
         predictions=predictions,
@@ -188,20 +181,27 @@ def _require_joinable(job: EvaluateJob, scores: GovernedInput, labels: GovernedI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinContext:
-    """What a worker needs to read one side of the join: rows whose hash is `share` of `shares`."""
+    """What a worker needs to read one side of the join: rows whose hash is `share` of `shares`.
+
+    `since` is the time after which outcomes are judged, microseconds since 1970, where the job asks for the newest.
+    """
 
     plan: RealisedPlan
     secret: bytes = field(repr=False)
     share: int
     shares: int
+    since: int | None = None
 
 
 def read_outcomes(context: JoinContext, unit: Unit) -> Keyed:
-    """Outcomes that are known, with their keys; only rows that both purposes let through."""
-    selection = context.plan.outcomes
+    """Outcomes that are known and new enough, with their keys; only rows that both purposes let through."""
+    selection, latest = context.plan.outcomes, context.plan.job.latest
     outcome = read_unit(selection.source, unit, selection.read)
     target = _known_target(selection, outcome.table)
-    share = _share(context, context.plan.outcome_keys, unit, outcome.positions, np.isfinite(target))
+    wanted = np.isfinite(target)
+    if latest is not None:
+        wanted &= is_later(outcome.table.column(latest.column), context.since)
+    share = _share(context, context.plan.outcome_keys, unit, outcome.positions, wanted)
     rows = share.rows
     return Keyed(
         keys=share.keys,
@@ -287,21 +287,23 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
     InvalidInput : no scored row has an outcome.
     AccessDenied : fewer rows have one than the policies show figures about.
     """
-    measures = judge_of(plan.job.task).measures(plan.job.metrics, quantile=plan.job.quantile)
+    measures = judge_of(plan.job.task).measures(plan.job.metrics, plan.job.points)
     rows = max(totals(inputs[name].units)[0] for name in (INPUT, LABELS))
     shares = max(1, -(-rows // ROWS_PER_PASS))
     secret = secrets.token_bytes(64)
     files = _scorers_by_file(inputs[INPUT].dataset.snapshot)
     models = [[files[unit.fragment.path].get(name) for name in plan.predictions] for unit in inputs[INPUT].units]
+    latest = plan.job.latest
+    since = None if latest is None else find_since(latest, plan.outcomes, work, inputs[LABELS].units)
     joined = Joined()
     for share in range(shares):
-        context = JoinContext(plan=plan, secret=secret, share=share, shares=shares)
+        context = JoinContext(plan=plan, secret=secret, share=share, shares=shares, since=since)
         told = f" ({share + 1} of {shares})" if shares > 1 else ""
         outcomes = work.map_units(f"outcomes{told}", read_outcomes, context, inputs[LABELS].units)
         scored = work.map_units(f"scores{told}", read_scores, context, inputs[INPUT].units)
         if not share:
             reads = _require_allowed(inputs, outcomes, scored)
-        joined = joined.with_share(join(outcomes, scored, models=models, task=plan.job.task))
+        joined = joined.with_share(join(outcomes, scored, models=models, task=plan.job.task, points=measures.points))
     if not joined.judged:
         keyless = f" {joined.scored_keyless} scored rows have no key." if joined.scored_keyless else ""
         raise InvalidInput(
@@ -319,7 +321,7 @@ def run_realised(plan: RealisedPlan, inputs: Mapping[str, GovernedInput], work: 
             "scored_keyless": joined.scored_keyless,
             "outcomes_keyless": joined.outcomes_keyless,
         },
-        **_versions(joined, list(files.values()), measures, least),
+        **version_figures(joined, list(files.values()), measures, least),
         "primary_metric": str(plan.job.metrics[0]),
         "reads": reads,
     }
@@ -332,46 +334,6 @@ def _scorers_by_file(snapshot: Snapshot) -> dict[str, dict[str, Scorer]]:
         for manifest in snapshot.manifests
         for found in [_scorers(manifest)]
         for fragment in manifest.fragments
-    }
-
-
-def _versions(joined: Joined, found: Sequence[Mapping[str, Scorer]], measures: Measures, least: int) -> dict[str, Any]:
-    """How well each version did, under ``versions``; under ``unjudged`` those of fewer than `least` judged rows, or of
-    none, beside others that have enough.
-
-    Raises
-    ------
-    AccessDenied : no version has enough.
-    """
-    names = dict.fromkeys(name for one in found for name in one)
-    known = dict.fromkeys(one[name] for name in names for one in found if name in one)
-    measured = {scorer: joined.models[scorer] for scorer in known if scorer in joined.models}
-    enough = {scorer: one for scorer, one in measured.items() if one.judged >= max(1, least)}
-    shown = enough or dict([max(measured.items(), key=lambda pair: pair[1].judged)])
-    versions = [
-        {
-            **_named(scorer, measured),
-            "scored": one.scored,
-            "judged": one.judged,
-            "metrics": {
-                REALISED: report(one.evaluation, measures.names, min_group_size=least, quantile=measures.quantile)
-            },
-        }
-        for scorer, one in shown.items()
-    ]
-    unjudged = [{**_named(one, measured), "scored": measured[one].scored} for one in measured if one not in shown]
-    return {"versions": versions, **({"unjudged": unjudged} if unjudged else {})}
-
-
-def _named(scorer: Scorer, all_: Mapping[Scorer, Measured]) -> Record:
-    """How a result names `scorer`: with its version, where others had its name in the job at other times."""
-    name = scorer.name or "own"
-    alone = sum(one.name == scorer.name for one in all_) == 1
-    return {
-        "candidate": name if alone else f"{name} ({scorer.model}@{scorer.version})",
-        "model": scorer.model,
-        "version": scorer.version,
-        "digest": scorer.digest,
     }
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dataops.features.folding import may_stand
-from dataops.training.groups import BINS, GROUPS, GroupCounts
+from dataops.training.decisions import AT_THRESHOLD, LIFT, hidden, lift_of, taken_of
+from dataops.training.groups import GROUPS, GroupCounts
 from dataops.training.scores import UNIT
 
 SCHEME = f"groups-{GROUPS}/1"
@@ -26,26 +27,50 @@ DIGITS = 9
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
-def changes_of(counts: GroupCounts, metrics: Sequence[str], *, min_group_size: int = 1) -> dict[str, list[float]]:
-    """Metric -> its change without each group, `GROUPS` of them; only those metrics that have all."""
+def changes_of(
+    counts: GroupCounts, metrics: Sequence[str], *, min_group_size: int = 1, top_share: float = 0.1
+) -> dict[str, list[float]]:
+    """Metric -> its change without each group, `GROUPS` of them; only those metrics that have all.
+
+    Parameters
+    ----------
+    top_share : of the rows, that of the highest scores which the lift looks at.
+    """
     positives, negatives = counts.dense()
     rows = counts.rows
     if not may_stand(rows, min_group_size) or not rows.any():
         return {}
+    few = hidden_changes(counts, min_group_size=min_group_size, top_share=top_share)
     # one column more: all rows
     shown = [_without(np.asarray(one, np.float64)) for one in (positives, negatives)]
+    wrong, reached = (_without(np.asarray(one, np.float64)[None])[0] for one in counts.reached)
     found = {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        for name in metrics:
+        for name in (name for name in metrics if name not in few):
             if name in _BINNED:
                 figures = _BINNED[name](*shown)
             elif name in _SUMMED:
                 figures = _mean(getattr(counts, _SUMMED[name]), rows)
+            elif name in AT_THRESHOLD:
+                figures = AT_THRESHOLD[name](reached, wrong, *(one.sum(axis=0) for one in shown))
+            elif name == LIFT:
+                figures = lift_of(shown[0], shown[1], top_share)
             else:
                 continue
             if np.isfinite(figures).all():
                 found[name] = [_short(figure) for figure in figures[:-1] - figures[-1]]
     return found
+
+
+def hidden_changes(counts: GroupCounts, *, min_group_size: int, top_share: float) -> frozenset[str]:
+    """The figures of decisions whose changes would tell of fewer rows of one group than that: of those that reach the
+    threshold, or those that the share takes, or would without the group.
+    """
+    if min_group_size <= 1:
+        return frozenset()
+    by_bin, rows = np.sum(counts.dense(), axis=0).astype(np.float64), counts.rows
+    taken = np.stack([taken_of(by_bin.sum(axis=1), by_bin, top_share), top_share * rows])
+    return hidden(reached=counts.reached.sum(axis=0), taken=taken, rows=rows, least=min_group_size)
 
 
 def _without(rows: Floats) -> Floats:
@@ -73,12 +98,6 @@ def _average_precision(positives: Floats, negatives: Floats) -> Floats:
     return figures
 
 
-def _accuracy(positives: Floats, negatives: Floats) -> Floats:
-    right = positives[BINS // 2 :].sum(axis=0) + negatives[: BINS // 2].sum(axis=0)
-    figures: Floats = right / (positives + negatives).sum(axis=0)
-    return figures
-
-
 def _mean(units: Sequence[int], rows: npt.NDArray[np.int64]) -> Floats:
     """The mean of summed units without each group, then of all; NaN without rows."""
     total, n_rows = sum(units), int(rows.sum())
@@ -89,6 +108,5 @@ def _mean(units: Sequence[int], rows: npt.NDArray[np.int64]) -> Floats:
 _BINNED: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "roc_auc": _roc_auc,
     "average_precision": _average_precision,
-    "accuracy": _accuracy,
 }
 _SUMMED = {"log_loss": "log_loss_units", "brier": "squared_error_units"}

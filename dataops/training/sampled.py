@@ -27,19 +27,19 @@ from dataops.training.boosting_room import usable_share
 from dataops.training.groups import Ranks, row_ranks
 from dataops.training.incremental import piped
 from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, gather, held, map_parts, merge_parts
-from dataops.training.sampled_room import need_of_sample, require_sample_fits, roomiest
+from dataops.training.sampled_room import Place, SampleNeed, need_of_sample, require_sample_fits, roomiest
 from dataops.training.scaling import scale_rows, spread_of
 from dataops.training.sklearn_estimators import (
     CLASS_WEIGHT,
     ESTIMATOR,
     ON_A_SAMPLE,
     SCALE,
-    class_factors,
-    diverged,
+    Estimator,
     parse_estimator,
+    refused,
     require_writable,
 )
-from dataops.training.trainable import require_trainable
+from dataops.training.trainable import class_factors, require_trainable
 from dataops.training.trainers import Parameter, whole
 
 if TYPE_CHECKING:
@@ -90,17 +90,25 @@ class SampleTrainer:
         *,
         weighted: bool,  # noqa: ARG002 - counted in any case
         shared: bool,  # noqa: ARG002 - encoded parts may go to the disk
+        copied: bool = False,  # noqa: ARG002 - as above
     ) -> str:
         """See `boosting_room.NeedsRoom`."""
         estimator, values = parse_estimator(NAME, params, ON_A_SAMPLE, PARAMETERS)
-        place, columns = roomiest(client), len(encoder.columns)
-        need = need_of_sample(estimator, values, rows=min(values[ROWS], sum(rows)), columns=columns, place=place)
-        require_sample_fits(need, place, usable_share())
-        return str(need)
+        return str(_place_for(client, rows, encoder, estimator, values)[1])
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
         """The format ``sklearn-skops/1`` and the model's bytes."""
         return SKLEARN, fit_sample(parts, params, seed)
+
+
+def _place_for(
+    client: Client, rows: Sequence[int], encoder: Encoder, estimator: Estimator, values: Mapping[str, Any]
+) -> tuple[Place, SampleNeed]:
+    """The worker to fit on, and what it takes of it; Compute where it hasn't as much."""
+    place, columns = roomiest(client), len(encoder.columns)
+    need = need_of_sample(estimator, values, rows=min(values[ROWS], sum(rows)), columns=columns, place=place)
+    require_sample_fits(need, place, usable_share())
+    return place, need
 
 
 def fit_sample(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> bytes:
@@ -109,12 +117,13 @@ def fit_sample(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> b
     Raises
     ------
     InvalidInput : wrong parameters, rows that can't be trained on, or a sample of one class only.
-    Compute : a task failed, or the fit left the range of numbers.
+    Compute : it doesn't fit in memory, a task failed, or the fit left the range of numbers.
     """
-    _, values = parse_estimator(NAME, params, ON_A_SAMPLE, PARAMETERS)
+    estimator, values = parse_estimator(NAME, params, ON_A_SAMPLE, PARAMETERS)
     require_trainable(parts)
+    place = _place_for(parts.client, parts.rows, parts.encoder, estimator, values)[0]  # also for a trial of a search
     limit = limit_of(parts, values[ROWS])
-    client, name, place = parts.client, f"fit-sample-{new_nonce()}", roomiest(parts.client)
+    client, name = parts.client, f"fit-sample-{new_nonce()}"
     taken = [
         client.submit(take_sample, future, limit, key=f"{name}-{unit}", pure=False)
         for unit, future in enumerate(parts.futures)
@@ -182,8 +191,8 @@ def fit_rows(taken: Sequence[EncodedPart], wanted: SampleFit) -> tuple[bytes, di
         warnings.simplefilter("always")
         try:
             model.fit(rows, target.astype(np.float64), sample_weight=weight)
-        except ValueError:  # what scikit-learn raises of numbers beyond its range
-            raise diverged(NAME) from None
+        except ValueError as error:
+            raise refused(NAME, error) from None
     converged = not any(issubclass(one.category, ConvergenceWarning) for one in told)
     return to_bytes(piped(model, spread)), {ESTIMATOR: values[ESTIMATOR], ROWS: len(rows), "converged": converged}
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dataops.engine.workers import known_workers
 from dataops.errors import Compute
 from dataops.models.sklearn import MOST_BYTES
-from dataops.training.boosting_room import MEGABYTE, PROCESS_BYTES
+from dataops.training.boosting_room import PROCESS_BYTES, in_mb
+from dataops.training.failures import lasting
 from dataops.training.sklearn_estimators import Estimator
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class SampleNeed:
     def __str__(self) -> str:
         return (
             f"sklearn takes a sample of {self.rows:,} rows to one worker, {self.row_bytes:,} bytes each for "
-            f"{self.columns} columns: {_mb(self.bytes)} at most, {_mb(self.process_bytes)} of it however few, and "
-            f"{_mb(COPIES * self.model_bytes)} for the model while it is written"
+            f"{self.columns} columns: {in_mb(self.bytes)} at most, {in_mb(self.process_bytes)} of it however few, and "
+            f"{in_mb(COPIES * self.model_bytes)} for the model while it is written"
         )
 
 
@@ -118,18 +119,20 @@ def require_sample_fits(need: SampleNeed, place: Place, share: float) -> None:
     Compute : with the numbers, and what would help.
     """
     if need.model_bytes > MOST_BYTES:
-        raise Compute(
-            f"sklearn: a model of {need.rows:,} rows could take {_mb(need.model_bytes)}, and a file of one may take "
-            f"{_mb(MOST_BYTES)}. Nothing was started. Set `max_leaf_nodes` or `max_depth`, raise `min_samples_leaf`, "
+        too_large = (
+            f"sklearn: a model of {need.rows:,} rows could take {in_mb(need.model_bytes)}, and a file of one may take "
+            f"{in_mb(MOST_BYTES)}. Nothing was started. Set `max_leaf_nodes` or `max_depth`, raise `min_samples_leaf`, "
             "or take fewer trees or `rows`"
         )
+        raise lasting(Compute(too_large))
     if not place.limit or need.bytes <= share * place.limit:
         return
-    raise Compute(
-        f"{need}. The worker with most room has {_mb(place.limit)}, of which {share:.0%} may be used, so it doesn't "
+    why = (
+        f"{need}. The worker with most room has {in_mb(place.limit)}, of which {share:.0%} may be used, so it doesn't "
         f"fit, and nothing was started. Take fewer `rows`, or smaller trees, or give each worker "
-        f"{_mb(need.bytes / share)} (`memory_limit` of the cluster file)"
+        f"{in_mb(need.bytes / share)} (`memory_limit` of the cluster file)"
     )
+    raise lasting(Compute(why))
 
 
 def _tree_bytes(values: Mapping[str, Any], rows: int) -> int:
@@ -147,7 +150,3 @@ def _dense_bytes(values: Mapping[str, Any], columns: int) -> int:
     # a network keeps gradients and moments of each weight while it learns
     weights = sum(int(one) * (int(other) + 1) for one, other in zip(sizes[1:], sizes[:-1], strict=True))
     return 8 * 5 * weights
-
-
-def _mb(size: float) -> str:
-    return f"{size / MEGABYTE:,.0f} MB"

@@ -5,20 +5,27 @@
    from 1e-30 to 1 alike; 0.5 is an edge of one.
 2. Log loss and squared error are summed in whole multiples of 2**-40, so that their sums are exact too; the mean is
    off by 2**-41 at most.
-3. What a bucket hides is stated: `roc_auc_error_bound` and `average_precision_error_bound` come with their metric.
-4. Rows count once each: weights are for training.
-5. Where each row's group is known, rows are counted by group too (`groups`), for what tells how sure a metric is.
+3. What a bucket hides is stated: `roc_auc_error_bound`, `average_precision_error_bound` and `lift_error_bound` come
+   with their metric.
+4. Rows that reach a threshold are counted by themselves: what is decided at it is exact (`decisions`).
+5. Rows count once each: weights are for training.
+6. Where each row's group is known, rows are counted by group too (`groups`), for what tells how sure a metric is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from dataops.declarations.metrics import USUAL_POINTS, Points
 from dataops.errors import InvalidInput, near_match
+from dataops.training.decisions import AT_THRESHOLD, LIFT, Ratio, lift_of
+from dataops.training.decisions import lift_error_bound as bound_of_lift
 from dataops.training.groups import GroupCounts, Groups, bins_of, count_groups, merge_groups
 from dataops.training.parts import FloatArray
 
@@ -40,6 +47,7 @@ class ScoreCounts:
     buckets : int64 (n_buckets,), strictly increasing: those that hold rows.
     positives, negatives : int64 (n_buckets,), rows of each class.
     log_loss_units, squared_error_units : sums over all rows, in multiples of ``1 / UNIT``.
+    reached : negatives and positives whose score reaches the threshold that they were counted at.
     groups : the same rows by group; None where the groups of some aren't known.
     """
 
@@ -48,6 +56,7 @@ class ScoreCounts:
     negatives: IntArray
     log_loss_units: int
     squared_error_units: int
+    reached: tuple[int, int]
     groups: GroupCounts | None = None
 
     @property
@@ -76,12 +85,15 @@ class ScoreCounts:
         return None if self.groups is None else self.groups.rows
 
 
-def count_scores(scores: FloatArray, target: np.ndarray[Any, Any], groups: Groups | None = None) -> ScoreCounts:
+def count_scores(
+    scores: FloatArray, target: np.ndarray[Any, Any], groups: Groups | None = None, points: Points = USUAL_POINTS
+) -> ScoreCounts:
     """The counts of rows with those scores, float32 (n_rows,) from 0 to 1, and targets, 0 or 1.
 
     Parameters
     ----------
     groups : uint8 (n_rows,), see `dataops.training.groups.row_groups`.
+    points : at whose threshold rows are counted.
 
     Raises
     ------
@@ -94,16 +106,18 @@ def count_scores(scores: FloatArray, target: np.ndarray[Any, Any], groups: Group
     error = scores.astype(np.float64) - positive
     losses = _units(-np.log(np.where(positive, likely, 1 - likely)))
     squares = _units(error * error)
+    reaching = scores >= np.float32(points.threshold)
     grouped = None
     if groups is not None:
         bins = bins_of(bucket_starts(buckets))
-        grouped = count_groups(bins, place, positive, groups, log_loss=losses, squared_error=squares)
+        grouped = count_groups(bins, place, positive, groups, log_loss=losses, squared_error=squares, reaching=reaching)
     return ScoreCounts(
         buckets=buckets,
         positives=np.bincount(place[positive], minlength=len(buckets)),
         negatives=np.bincount(place[~positive], minlength=len(buckets)),
         log_loss_units=sum(grouped.log_loss_units) if grouped else _total(losses),
         squared_error_units=sum(grouped.squared_error_units) if grouped else _total(squares),
+        reached=(int(np.count_nonzero(reaching & ~positive)), int(np.count_nonzero(reaching & positive))),
         groups=grouped,
     )
 
@@ -159,6 +173,7 @@ def merge_counts(counts: Sequence[ScoreCounts]) -> ScoreCounts:
         negatives=negatives,
         log_loss_units=sum(one.log_loss_units for one in counts),
         squared_error_units=sum(one.squared_error_units for one in counts),
+        reached=(sum(one.reached[0] for one in counts), sum(one.reached[1] for one in counts)),
         groups=merge_groups(grouped) if grouped and len(grouped) == len(counts) else None,
     )
 
@@ -200,10 +215,21 @@ def _found_and_shown(counts: ScoreCounts) -> tuple[IntArray, IntArray]:
     return np.cumsum(counts.positives[::-1]), np.cumsum((counts.positives + counts.negatives)[::-1])
 
 
-def accuracy(counts: ScoreCounts) -> float:
-    """The share of rows whose class is told by ``score >= 0.5``; exact, since 0.5 is an edge."""
-    likely = counts.buckets >= score_bucket(np.array([0.5], np.float32))[0]
-    return int(counts.positives[likely].sum() + counts.negatives[~likely].sum()) / counts.rows
+def lift(counts: ScoreCounts, share: float = USUAL_POINTS.top_share) -> float:
+    """How many times more positives the highest `share` of the rows holds than as many at random; rows of one bucket
+    count as ties.
+    """
+    return float(lift_of(counts.positives.astype(np.float64), counts.negatives.astype(np.float64), share))
+
+
+def lift_error_bound(counts: ScoreCounts, share: float = USUAL_POINTS.top_share, least: int = 1) -> float:
+    """How far `lift` can be from that of the uncut scores; `least` as of `decisions.lift_error_bound`."""
+    return bound_of_lift(counts.positives.astype(np.float64), counts.negatives.astype(np.float64), share, least=least)
+
+
+def _at_threshold(ratio: Ratio, counts: ScoreCounts) -> float:
+    wrong, found = counts.reached
+    return float(ratio(found, wrong, counts.n_positive, counts.n_negative))
 
 
 def log_loss(counts: ScoreCounts) -> float:
@@ -232,20 +258,14 @@ def calibration_error(counts: ScoreCounts) -> float:
     return float(np.abs(promised - found).sum() / counts.rows)
 
 
-METRICS: Mapping[str, Callable[[ScoreCounts], float]] = {
-    function.__name__: function
-    for function in (
-        roc_auc,
-        average_precision,
-        accuracy,
-        log_loss,
-        brier,
-        calibration_error,
-    )
+METRICS: Mapping[str, Callable[..., float]] = {
+    **{one.__name__: one for one in (roc_auc, average_precision, log_loss, brier, calibration_error, lift)},
+    **{name: partial(_at_threshold, ratio) for name, ratio in AT_THRESHOLD.items()},
 }
-BOUNDS: Mapping[str, Callable[[ScoreCounts], float]] = {
+BOUNDS: Mapping[str, Callable[..., float]] = {
     "roc_auc": roc_auc_error_bound,
     "average_precision": average_precision_error_bound,
+    "lift": lift_error_bound,
 }
 
 
@@ -263,13 +283,22 @@ def parse_metrics(names: Iterable[str]) -> tuple[str, ...]:
     return wanted
 
 
-def compute_metrics(counts: ScoreCounts, names: Sequence[str]) -> dict[str, float]:
-    """Each metric with its bound, where it has one. What these rows don't define (no rows, one class) is absent."""
+def compute_metrics(
+    counts: ScoreCounts, names: Sequence[str], points: Points = USUAL_POINTS, *, least: int = 1
+) -> dict[str, float]:
+    """Each metric with its bound, where it has one. What these rows don't define (no rows, one class) is absent.
+
+    Parameters
+    ----------
+    points : whose `top_share` the lift is of; the threshold is that of the counts.
+    least : rows that a bound is about at least; which metrics may be told is for others to say (`tasks.Judge.hidden`).
+    """
     both = bool(counts.n_positive and counts.n_negative)
+    shared, bounded = {LIFT: (points.top_share,)}, {LIFT: (points.top_share, least)}
     figures = {}
     for name in parse_metrics(names):
         if both or (counts.rows and name not in BOUNDS):
-            figures[name] = METRICS[name](counts)
+            figures[name] = METRICS[name](counts, *shared.get(name, ()))
         if both and name in BOUNDS:
-            figures[f"{name}_error_bound"] = BOUNDS[name](counts)
-    return figures
+            figures[f"{name}_error_bound"] = BOUNDS[name](counts, *bounded.get(name, ()))
+    return {name: figure for name, figure in figures.items() if not math.isnan(figure)}

@@ -3,7 +3,8 @@
 1. Whole groups of rows (`dataops.training.groups`) are held out of all trials, the same ones for every trial, trainer
    and cluster. Each trial is judged on them by the search's metric.
 2. A trial has the whole cluster, and trials go one after another: what is tried next may depend on all before it.
-3. A trial that fails is kept with why, and the search goes on. Only where none came to a figure the search fails.
+3. A trial that its rows and parameters can't be fitted with is kept with why, and the search goes on. Only where none
+   came to a figure the search fails. A cluster that fails ends the run, and the trial is run again when it goes on.
 4. Every step is in the trials' journal before the next begins (`search_trials`): a run that died goes on from there.
 """
 
@@ -15,26 +16,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from dataops.declarations.metrics import Metric
+from dataops.declarations.metrics import USUAL_POINTS, Metric, Points
 from dataops.declarations.search import Search
-from dataops.errors import Compute, InvalidInput
-from dataops.records import Record, new_nonce
-from dataops.training.boosting_ranks import held_out_rows
+from dataops.errors import AccessDenied, Compute, InvalidInput
+from dataops.records import Record
 from dataops.training.evaluate import evaluate_on_cluster
+from dataops.training.failures import lasting
 from dataops.training.fitting import Fitting, Rounds
-from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, held, map_parts
+from dataops.training.parts import PartsOnCluster
 from dataops.training.search_advice import Advisor, advisor_of, require_optuna, rungs
 from dataops.training.search_space import require_space
 from dataops.training.search_trials import BEGUN, ENDED, REACHED, Trial, TrialEnd, TrialLog, best_of, fold
-from dataops.training.spilled import spill_part
+from dataops.training.sides import side_of
 from dataops.training.trainers import Trainer
 
 HELD_OUT = 6
 """Groups that trials don't learn from: of 32, so 19 percent of the rows."""
-
-_BY_ROW = ("target", "weight", "groups", "ranks")
 
 Tell = Callable[[str, int, int], None]
 
@@ -112,7 +109,7 @@ class Searching:
     ----------
     params : the trainer's, apart from those that are searched for.
     least : rows that a figure is about at least.
-    quantile : that of a quantile loss.
+    points : that its metric is taken at.
     log : the trials' journal.
     tell : hears how far it came: in words, trials done, of how many.
     """
@@ -125,14 +122,14 @@ class Searching:
     least: int
     log: TrialLog
     tell: Tell
-    quantile: float = 0.5
+    points: Points = USUAL_POINTS
 
     def run(self, parts: PartsOnCluster) -> Searched:
         """The best parameters for `parts`, whose rows have their groups.
 
         Raises
         ------
-        Compute : no trial came to a figure.
+        Compute : no trial came to a figure, or the cluster failed.
         InvalidInput : there are too few rows to hold any out.
         AccessDenied : there are fewer rows to judge on than the policies show figures about.
         Conflict : another process goes on with this search.
@@ -157,9 +154,14 @@ class Searching:
         return trials, doomed
 
     def _take(self, trials: dict[int, Trial], advisor: Advisor, event: Mapping[str, Any]) -> bool:
-        """Learn of an event; whether its trial isn't worth going on with."""
+        """Learn of an event; whether its trial isn't worth going on with, which one that is done is."""
         trial = fold(trials, event)
-        return advisor.take(event, self._goodness(trial))
+        is_bad = advisor.take(event, self._goodness(trial))
+        return is_bad and not (event["event"] == REACHED and self._is_done(trial, event["rounds"]))
+
+    def _is_done(self, trial: Trial, rounds: int) -> bool:
+        of: int | None = {**self.params, **trial.params}.get("rounds")
+        return of is not None and rounds >= of
 
     def _goodness(self, trial: Trial) -> float | None:
         if trial.figure is None:
@@ -198,6 +200,8 @@ class Searching:
         except _Pruned:
             pass
         except (InvalidInput, Compute) as error:
+            if error.may_pass:  # it says something of the cluster and nothing of the trial, which is run again
+                raise
             end, why = TrialEnd.FAILED, str(error)
         seconds = round(time.monotonic() - started, 3)
         event = self.log.append(ENDED, number, outcome=end.value, figure=figure, why=why, seconds=seconds)
@@ -209,10 +213,11 @@ class Searching:
         fitting = replace(to_fit.fitting, rounds=reached, facts={})
         params = {**self.params, **trial.params}
         fitted = self.trainer.fit(replace(to_fit, fitting=fitting), params, self.seed)
-        judged = evaluate_on_cluster(
-            to_judge, *fitted, (self.metric,), min_group_size=self.least, quantile=self.quantile
-        )
-        return _finite(judged["overall"][self.metric], str(self.metric))
+        judged = evaluate_on_cluster(to_judge, *fitted, (self.metric,), min_group_size=self.least, points=self.points)
+        if (figure := judged["overall"].get(self.metric)) is None and self.metric.point and self.least > 1:
+            why = f"or tells of fewer than {self.least} rows, about which the policies show no figures"
+            raise lasting(Compute(f"{self.metric} is not a number on the rows held out, {why}"))
+        return _finite(figure, str(self.metric))
 
     def _steps(self, rounds: Rounds) -> list[int]:
         return [*rungs(self._most_rounds() or rounds.of), rounds.of]
@@ -226,12 +231,24 @@ class Searching:
 
     def _sides(self, parts: PartsOnCluster) -> tuple[PartsOnCluster, PartsOnCluster]:
         """The rows to learn from, and those to judge on; a trainer that holds rows out by itself is given all."""
-        to_judge = _side(parts, held_out=True)
+        to_judge = side_of(parts, HELD_OUT, held_out=True, name="judge-trials")
         if not sum(to_judge.rows):
             raise InvalidInput(f"search: of {sum(parts.rows)} rows none is held out to judge trials on; give more rows")
+        if sum(to_judge.rows) < self.least:  # said before a loss of theirs is in the journal
+            raise AccessDenied(
+                f"search: the rows to judge trials on are fewer than {self.least}, and the policies show no figures "
+                "about so few"
+            )
         if holds_out(self.trainer):
-            return replace(parts, fitting=replace(parts.fitting, last_use=False, held_out=HELD_OUT)), to_judge
-        return replace(_side(parts, held_out=False), fitting=Fitting()), to_judge
+            fitting = replace(parts.fitting, last_use=False, held_out=HELD_OUT, least=self.least)
+            return replace(parts, fitting=fitting), to_judge
+        to_fit = side_of(parts, HELD_OUT, held_out=False, name="fit-trials")
+        if not sum(to_fit.rows):
+            raise InvalidInput(
+                f"search: all {sum(parts.rows)} rows are held out to judge trials on. Rows of one key, or of one day "
+                "or hour where the split goes by time, stay together: give rows of more of them, or leave search out"
+            )
+        return replace(to_fit, fitting=Fitting(least=self.least)), to_judge
 
     def _say(self, trials: Mapping[int, Trial]) -> None:
         best = best_of(trials.values(), higher_is_better=self.metric.higher_is_better)
@@ -243,7 +260,7 @@ class Searching:
         best = best_of(trials.values(), higher_is_better=self.metric.higher_is_better)
         if best is None:
             why = next((one.why for one in reversed([*trials.values()]) if one.why), "all were given up early")
-            raise Compute(f"search: none of {len(trials)} trials came to a figure; the last one: {why}")
+            raise lasting(Compute(f"search: none of {len(trials)} trials came to a figure; the last one: {why}"))
         return Searched(
             params={**self.params, **best.params},
             search=self.search,
@@ -256,29 +273,5 @@ class Searching:
 
 def _finite(value: float | None, what: str) -> float:
     if value is None or not math.isfinite(value):
-        raise Compute(f"{what} is not a number")
+        raise lasting(Compute(f"{what} is not a number"))
     return float(value)
-
-
-def _side(parts: PartsOnCluster, *, held_out: bool) -> PartsOnCluster:
-    """The rows of `parts` that are (or aren't) held out, each part where it lies."""
-    name = f"{'judge' if held_out else 'fit'}-trials-{new_nonce()}"
-    futures = tuple(
-        parts.client.submit(_of_side, future, held_out, key=f"{name}-{unit}", pure=False)
-        for unit, future in enumerate(parts.futures)
-    )
-    rows = map_parts(replace(parts, futures=futures), _rows)
-    return replace(parts, futures=futures, rows=tuple(rows))
-
-
-def _rows(part: EncodedPart, _argument: None = None) -> int:
-    return part.rows
-
-
-def _of_side(given: EncodedPart | Stored, held_out: bool) -> EncodedPart | Stored:  # noqa: FBT001  # a task's argument
-    part = held(given)
-    chosen = np.flatnonzero(held_out_rows(part, HELD_OUT) == held_out)
-    by_row = {name: getattr(part, name, None) for name in _BY_ROW}
-    taken = {name: values[chosen] for name, values in by_row.items() if values is not None}
-    side = replace(part, encoded=part.encoded.of_rows(chosen), slices={}, **taken)
-    return side if isinstance(given, EncodedPart) else spill_part(side)

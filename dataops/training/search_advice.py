@@ -20,7 +20,8 @@ from dataops.training.search_trials import BEGUN, REACHED, TrialEnd
 
 REDUCTION = 3
 """Of trials that came to a rung, one in so many goes on."""
-RUNGS = 4
+RUNGS = 3
+"""At 1/27, 1/9 and 1/3 of the most rounds; a trial that has done more has little left to save."""
 
 
 class Advisor(Protocol):
@@ -71,7 +72,7 @@ def require_optuna() -> None:
 
 def rungs(rounds: int) -> list[int]:
     """The rounds after which trials of at most `rounds` rounds are compared, rising."""
-    least = max(1, rounds // REDUCTION ** (RUNGS - 1))
+    least = max(1, rounds // REDUCTION**RUNGS)
     steps = [least * REDUCTION**place for place in range(RUNGS)]
     return [step for step in steps if step < rounds]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from dataops.errors import InvalidInput
 from dataops.training.trainers import Trainer
 
 Point = Mapping[str, Any]
+
+MOST_CORNERS = 256
 
 
 def grid_point(space: Sequence[Dimension], number: int) -> dict[str, Any]:
@@ -63,6 +66,22 @@ def require_space(trainer: Trainer, params: Point, space: Sequence[Dimension]) -
     told = {text.partition(": ")[2] if text.startswith("trainer ") else text: None for text in found}
     if told:
         raise InvalidInput("search: " + "; ".join(told))
+
+
+def corners(space: Sequence[Dimension]) -> list[Point]:
+    """Points at which what a trial takes may be most: every listed value with both ends of each range, the greatest
+    first. Where there are more than `MOST_CORNERS`, both ends of all ranges with each listed value by itself.
+    """
+    ends = [one.values if one.scale is Scale.ONE_OF else one.values[::-1] for one in space]
+    names = [one.name for one in space]
+    if math.prod(map(len, ends)) <= MOST_CORNERS:
+        return [dict(zip(names, point, strict=True)) for point in product(*ends)]
+    found: list[Point] = []
+    for place, values in enumerate(ends):
+        for of_others in (0, -1):
+            point = {name: other[of_others] for name, other in zip(names, ends, strict=True)}
+            found += [{**point, names[place]: value} for value in values]
+    return found
 
 
 def _edges(space: Sequence[Dimension]) -> list[Point]:

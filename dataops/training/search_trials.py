@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,8 @@ from dataops.storage.objects import Store
 
 FOLDER = "search"
 BEGUN, REACHED, ENDED = "begun", "reached", "ended"
+
+Heard = Callable[[Mapping[str, Any]], None]
 
 
 class TrialEnd(StrEnum):
@@ -64,17 +66,20 @@ class Trial:
 
 
 class TrialLog:
-    """The journal of one candidate's trials in a run."""
+    """The journal of one candidate's trials in a run; each event of it is also `heard`."""
 
-    def __init__(self, store: Store, run: str, candidate: str) -> None:
+    def __init__(self, store: Store, run: str, candidate: str, *, heard: Heard | None = None) -> None:
         self._journal = Journal(store, f"runs/{run}/{FOLDER}/{candidate}", "trial")
         self._last: Entry | None = None
+        self._heard = heard
         self._where = f"the search for {candidate} in run {run}"
 
     def read(self) -> list[Mapping[str, Any]]:
         """What there is, from the first."""
         entries = list(self._journal.entries())
         self._last = entries[-1] if entries else None
+        for entry in entries:
+            self._tell(entry.body)
         return [entry.body for entry in entries]
 
     def append(self, event: str, number: int, **facts: Any) -> Mapping[str, Any]:
@@ -89,7 +94,12 @@ class TrialLog:
             self._last = self._journal.append(body, after=self._last)
         except Conflict:
             raise Conflict(f"{self._where}: another process goes on with it; let one of them end") from None
+        self._tell(body)
         return body
+
+    def _tell(self, body: Mapping[str, Any]) -> None:
+        if self._heard is not None:
+            self._heard(body)
 
 
 def fold(trials: dict[int, Trial], event: Mapping[str, Any]) -> Trial:

@@ -17,15 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from dataops.errors import Compute, InvalidInput, near_match
+from dataops.errors import Compute, DataopsError, InvalidInput, near_match
 from dataops.features.encoder import Encoder
 from dataops.models.skops_writing import to_bytes
 from dataops.training.boosting_library import SHARED, signs
+from dataops.training.failures import lasting
 from dataops.training.trainers import Parameter, number, one_of, parse_params, whole
 
 ESTIMATOR, SCALE, CLASS_WEIGHT, MONOTONE = "estimator", "scale", "class_weight", "monotone_constraints"
 _CHEAP = {"n_estimators": 1, "max_iter": 1}
 MOST_LAYERS, MOST_UNITS = 8, 4096
+
+
+_DIVERGED = ("infinity", "infinite", "non-finite", "overflow", "nan", "too large")
+"""What scikit-learn's words hold where numbers left their range."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,14 +256,26 @@ def require_writable(trainer: str, estimator: Estimator, values: Mapping[str, An
     to_bytes(model)
 
 
-def class_factors(by_class: tuple[float, float], *, balanced: bool) -> tuple[float, float]:
-    """What weights of rows of target 0 and of target 1 are multiplied by (scikit-learn's ``balanced``)."""
-    if not balanced:
-        return 1.0, 1.0
-    negative, positive = (sum(by_class) / (2 * one) for one in by_class)
-    return negative, positive
+def refused(trainer: str, error: ValueError) -> DataopsError:
+    """What is raised for what scikit-learn raised while it fitted: by what its words are about, since they may quote
+    values of rows.
+    """
+    if isinstance(error, DataopsError):
+        return error
+    said = str(error).lower()
+    if any(word in said for word in _DIVERGED):
+        return diverged(trainer)
+    if "class" in said:
+        why = f"{trainer}: scikit-learn found too few rows of a class; take more rows, or leave `early_stopping` out"
+        return InvalidInput(why)
+    why = (
+        f"{trainer}: scikit-learn refused to fit these rows with these parameters; no number left its range. "
+        "Try the estimator's defaults, and then its parameters one by one"
+    )
+    return lasting(Compute(why))
 
 
 def diverged(trainer: str) -> Compute:
     """What is raised where a fit leaves the range of numbers."""
-    return Compute(f"{trainer}: the fit left the range of numbers; lower the learning rate, or keep `scale: true`")
+    why = f"{trainer}: the fit left the range of numbers; lower the learning rate, or keep `scale: true`"
+    return lasting(Compute(why))

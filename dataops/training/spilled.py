@@ -27,23 +27,26 @@ HELD_SHARE = 0.2
 """Of a worker's memory, how much of it parts may take: beside them are the process, and what is made of rows."""
 _FOLDER = "encoded-parts"
 _FLOAT = np.dtype(np.float32)
+_BY_ROW: dict[str, np.dtype[Any]] = {"weight": _FLOAT, "groups": np.dtype(np.uint8), "ranks": np.dtype(np.uint32)}
+"""What a part may have of each row, beside values and target, in the order of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class SpilledPart:
-    """A part whose rows lie in a file: values, targets and, where there are any, weights.
+    """A part whose rows lie in a file: values, targets and, where there are any, weights, groups and ranks.
 
     Parameters
     ----------
     path : of the file, which is this part's own.
     n_columns, n_numeric : of the encoded rows.
+    by_row : which of `_BY_ROW` there are.
     """
 
     path: str
     rows: int
     n_columns: int
     n_numeric: int
-    weighted: bool
+    by_row: tuple[str, ...]
 
     def __sizeof__(self) -> int:
         return 1024  # of memory; what lies on the disk is none
@@ -62,13 +65,14 @@ class SpilledPart:
             with Path(self.path).open("rb") as file:
                 values = np.fromfile(file, _FLOAT, self.rows * self.n_columns)
                 target = np.fromfile(file, _FLOAT, self.rows)
-                weight = np.fromfile(file, _FLOAT, self.rows) if self.weighted else None
+                by_row: dict[str, Any] = {name: np.fromfile(file, _BY_ROW[name], self.rows) for name in self.by_row}
         except OSError as error:
             raise Storage(f"an encoded part can't be read from this worker's disk: {error.strerror}") from None
-        if len(values) != self.rows * self.n_columns or len(target) != self.rows:
+        short = any(len(found) != self.rows for found in (target, *by_row.values()))
+        if short or len(values) != self.rows * self.n_columns:
             raise Storage("an encoded part on this worker's disk is shorter than it was written")
         encoded = Encoded(values=values.reshape(self.rows, self.n_columns), n_numeric=self.n_numeric, unknown={})
-        return EncodedPart(encoded=encoded, target=target, weight=weight)
+        return EncodedPart(encoded=encoded, target=target, **by_row)
 
 
 def needs_disk(workers: Sequence[WorkerRoom], rows: Sequence[int], encoder: Encoder, *, weighted: bool) -> str | None:
@@ -96,21 +100,22 @@ def needs_disk(workers: Sequence[WorkerRoom], rows: Sequence[int], encoder: Enco
 
 
 def spill_part(part: EncodedPart, folder: str | None = None) -> SpilledPart:
-    """`part` without slices and groups, written below `folder`: without one, the local directory of this worker.
+    """`part` without slices, written below `folder`: without one, the local directory of this worker.
 
     Raises
     ------
     Storage : it can't be written, as where the disk is full.
     """
     home = Path(folder or _local_directory()) / _FOLDER
+    there = {name: getattr(part, name) for name in _BY_ROW}
+    by_row = {name: (values, _BY_ROW[name]) for name, values in there.items() if values is not None}
     path = None
     try:
         home.mkdir(mode=0o700, exist_ok=True)
         number, path = tempfile.mkstemp(suffix=".part", dir=home)
         with os.fdopen(number, "wb") as file:
-            for array in (part.encoded.values, part.target, part.weight):
-                if array is not None:
-                    np.ascontiguousarray(array, _FLOAT).tofile(file)
+            for array, kind in ((part.encoded.values, _FLOAT), (part.target, _FLOAT), *by_row.values()):
+                np.ascontiguousarray(array, kind).tofile(file)
     except OSError as error:
         if path is not None:
             Path(path).unlink(missing_ok=True)
@@ -120,7 +125,7 @@ def spill_part(part: EncodedPart, folder: str | None = None) -> SpilledPart:
         rows=part.rows,
         n_columns=part.encoded.values.shape[1],
         n_numeric=part.encoded.n_numeric,
-        weighted=part.weight is not None,
+        by_row=tuple(by_row),
     )
     weakref.finalize(spilled, _unlink, path)
     return spilled

@@ -21,7 +21,6 @@ from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import COUNTED
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.metrics import HOLDOUT, Task
-from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity, library_versions
 from dataops.engine.work import Work
 from dataops.features.binning import fit_cells
@@ -33,18 +32,28 @@ from dataops.features.reference import Reference
 from dataops.features.summary import merge
 from dataops.governance.contract import Column, schema_of
 from dataops.governance.signing import SigningKey
+from dataops.models.calibration import calibrated
 from dataops.models.card import TrainedOn, write_card
 from dataops.models.golden import make_golden
-from dataops.models.package import Package
+from dataops.models.package import SUBMITTED_BY, Package
 from dataops.models.predictor import load_predictor
 from dataops.records import Record, now_utc
 from dataops.registry.versions import Registry
 from dataops.storage.objects import Store
 from dataops.training.candidates import FittedModel, candidate_name, fit_candidates
 from dataops.training.evaluate import REPLICATES, evaluate_on_cluster
+from dataops.training.grouping import needs_groups, with_times
 from dataops.training.judging import judge_on_cluster
 from dataops.training.plan import TrainPlan
-from dataops.training.reading import PartContext, SummaryContext, load_parts, read_figures, summarise_unit
+from dataops.training.reading import (
+    PartContext,
+    Selection,
+    SummaryContext,
+    count_times,
+    load_parts,
+    read_figures,
+    summarise_unit,
+)
 from dataops.training.selection import SELECTION, selection_digests
 
 
@@ -83,6 +92,7 @@ def run_train(
     registry: Registry,
     store: Store | None = None,
     key: SigningKey | None = None,
+    submitted_by: str | None = None,
 ) -> dict[str, Any]:
     """The run's result: the registered versions, signed by `key` where there is one, with their metrics, what was
     read, and what was searched.
@@ -90,11 +100,13 @@ def run_train(
     Parameters
     ----------
     store : where trials of a search are kept.
+    submitted_by : somebody else than the account that runs this, who submitted it: the versions say so.
     """
     job, training = plan.job, fit_and_judge(plan, inputs, work, store=store)
     with work.phase("register"):
         versions = [
-            _register(plan, inputs[INPUT], one, training, registry, key, work=work) for one in training.candidates
+            _register(plan, inputs[INPUT], one, training, registry, key, work=work, submitted_by=submitted_by)
+            for one in training.candidates
         ]
     reads = dict(training.reads)
     result = {"model": job.name, "versions": versions, "primary_metric": str(job.metrics[0]), "reads": reads}
@@ -107,13 +119,14 @@ def fit_and_judge(
 ) -> Training:
     """Every candidate of the plan, fitted and judged; nothing is registered. `store`: where trials are kept."""
     job, given = plan.job, inputs[INPUT]
-    context = SummaryContext(selection=plan.learn, asked=asked_of(job.features))
+    learnt = _grouped(plan, given, work)
+    context = SummaryContext(selection=learnt, asked=asked_of(job.features))
     summarised = work.map_units("summarise", summarise_unit, context, given.units)
     require_within_thresholds(given, [receipt for _, receipt in summarised])
     summary = merge([summary for summary, _ in summarised])
     fitted = fit_features(summary, job.features, min_group_size=given.grant.effect.min_group_size)
     encoder = fitted.encoder
-    learn = PartContext(selection=plan.learn, encoder=encoder, by_fold=fitted.by_fold)
+    learn = PartContext(selection=learnt, encoder=encoder, by_fold=fitted.by_fold)
     rows = [receipt.passed for _, receipt in summarised]
     models = fit_candidates(job, learn, given.units, rows, work, store=store)
     reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
@@ -134,6 +147,19 @@ def fit_and_judge(
     ]
     program = compose_program(_source_schema(given), plan.steps, encoder)
     return Training(candidates=candidates, program=program, reads=reads)
+
+
+def _grouped(plan: TrainPlan, given: GovernedInput, work: Work) -> Selection:
+    """The rows to learn from, with what is to be known of all of them before they are parted into groups."""
+    grouping = plan.learn.grouping
+    if needs_groups(plan.job):
+        work.emit("rows_grouped", by=grouping.record(), why=grouping.why)
+        if grouping.why:
+            work.progress.say(f"  note: {grouping}")
+    if grouping.time is None:
+        return plan.learn
+    counted = work.map_units("count times", count_times, plan.learn, given.units)
+    return replace(plan.learn, grouping=with_times(grouping, counted))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,13 +192,19 @@ def _judge_all(
                     cells=judging.cells,
                     dataset=name,
                     min_group_size=least,
-                    quantile=plan.job.evaluate.quantile,
+                    points=plan.job.evaluate.points,
+                    calibration=model.calibration,
                 )
                 references.append(reference)
             else:
-                quantile = plan.job.evaluate.quantile
+                points = plan.job.evaluate.points
                 figures = evaluate_on_cluster(
-                    parts, *model.loadable, plan.job.metrics, min_group_size=least, quantile=quantile
+                    parts,
+                    *model.loadable,
+                    plan.job.metrics,
+                    min_group_size=least,
+                    points=points,
+                    calibration=model.calibration,
                 )
             # named, so that a promotion compares two versions on the same rows only
             kept = {"snapshot": given.dataset.snapshot.content_digest, SELECTION: selection_digests(selection)}
@@ -190,6 +222,7 @@ def _register(
     key: SigningKey | None,
     *,
     work: Work,
+    submitted_by: str | None,
 ) -> Record:
     """What the run's result says of the version that `trained` became."""
     job, program, reads = plan.job, training.program, training.reads
@@ -210,6 +243,7 @@ def _register(
         purpose=job.description,
         limits=job.limits,
         task=job.task,
+        calibration=trained.fitted.facts.get("calibration"),
     )
     package = Package(
         program=program,
@@ -217,9 +251,13 @@ def _register(
         model=trained.fitted.model,
         metrics=trained.metrics,
         card=card,
-        lineage=_lineage(job, trained, given, work, reads),
+        lineage={
+            **_lineage(plan, trained, given, work, reads),
+            **({} if submitted_by is None else {SUBMITTED_BY: submitted_by}),
+        },
         reference=trained.reference,
-        golden=make_golden(program, load_predictor(*trained.fitted.loadable)),
+        golden=make_golden(program, calibrated(load_predictor(*trained.fitted.loadable), trained.fitted.calibration)),
+        calibration=trained.fitted.calibration,
         classifications=tuple(sorted({part for one in plan.columns for part in one.classification.split("+")})),
     )
     version = registry.register(job.name, package, at=now_utc(), key=key)
@@ -243,7 +281,8 @@ def _source_schema(given: GovernedInput) -> pa.Schema:
     return schema_of(given.dataset.contract.columns if declared is None else map(Column.from_record, declared))
 
 
-def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, work: Work, reads: Mapping[str, Any]) -> Record:
+def _lineage(plan: TrainPlan, trained: Trained, given: GovernedInput, work: Work, reads: Mapping[str, Any]) -> Record:
+    job = plan.job
     return {
         "run": work.run,
         "dataset": given.dataset.name,
@@ -259,6 +298,7 @@ def _lineage(job: TrainJob, trained: Trained, given: GovernedInput, work: Work, 
         "seed": job.seed,
         "trainer": trained.trainer,
         "params": dict(trained.params),
+        **({"held_out_by": plan.learn.grouping.record()} if needs_groups(job) else {}),
         **({"fit": dict(trained.fitted.facts)} if trained.fitted.facts else {}),
         **({"search": trained.fitted.searched.lineage()} if trained.fitted.searched else {}),
         "target": job.target,

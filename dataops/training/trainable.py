@@ -118,3 +118,11 @@ def raise_untrainable(facts: PartFacts, encoder: Encoder, task: Task = Task.BINA
     findings = untrainable(facts, encoder, task)
     if findings:
         raise InvalidInput("can't train: " + "; ".join(findings))
+
+
+def class_factors(by_class: tuple[float, float], *, balanced: bool) -> tuple[float, float]:
+    """What weights of rows of target 0 and of target 1 are multiplied by (scikit-learn's ``balanced``)."""
+    if not balanced:
+        return 1.0, 1.0
+    negative, positive = (sum(by_class) / (2 * one) for one in by_class)
+    return negative, positive

@@ -31,7 +31,13 @@ class Trainer(Protocol):
         """Nothing, if `fit` will take `params`; else InvalidInput with every finding."""
 
     def fit(self, parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> tuple[str, bytes]:
-        """The model's format (see `dataops.models.predictor`) and bytes."""
+        """The model's format (see `dataops.models.predictor`) and bytes.
+
+        Raises
+        ------
+        InvalidInput : no such model can be fitted to the rows.
+        Compute : it failed; `failures.lasting` where it would on any cluster, so that a search tries the next point.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

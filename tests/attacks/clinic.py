@@ -27,7 +27,7 @@ from dataops.cli.main import main
 from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.units import Unit
-from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.clusters import LocalFile
 from dataops.declarations.jobs import read_jobs
 from dataops.engine.connect import Connection
 from dataops.engine.progress import Progress
@@ -64,7 +64,7 @@ COLUMNS = {
     "trade": "logicalType: string, classification: work",
 }
 
-CLUSTER = ClusterFile.model_validate({"kind": "local"})
+CLUSTER = LocalFile.model_validate({"kind": "local"})
 
 
 class Inline(Work):
@@ -78,13 +78,22 @@ class Inline(Work):
             land(unit, outcome)
 
 
+class Nobody:
+    """The client of no cluster: nothing can be shown or recorded there, and nobody hears what is told."""
+
+    id, status = "", "closed"
+
+    def register_plugin(self, plugin: object) -> None:
+        raise ConnectionError
+
+
 @contextmanager
 def inline() -> Iterator[None]:
     """Jobs run in this process, and draw no report; nothing waits for the disk, for no machine goes down here."""
 
     @contextmanager
     def nowhere(*_: object, **__: object) -> Iterator[Connection]:
-        yield Connection(client=None, dashboard="", workers=1, threads=1)  # type: ignore[arg-type]
+        yield Connection(client=Nobody(), dashboard="", workers=1, threads=1)  # type: ignore[arg-type]
 
     with (
         patch("dataops.runs.execute.connect", nowhere),

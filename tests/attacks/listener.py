@@ -11,7 +11,14 @@ from typing import Any
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-PAGES = ("info/main/workers.html", "info/main/logs.html", "info/main/exceptions.html", "json/counts.json")
+PAGES = (
+    "info/main/workers.html",
+    "info/main/logs.html",
+    "info/main/exceptions.html",
+    "json/counts.json",
+    "dataops",
+    "dataops.json",
+)
 
 
 class Listener(SchedulerPlugin):

@@ -12,6 +12,7 @@ from tests.attacks.bypass_training import LESSONS, Lesson, Town, own_temporary_f
 from tests.attacks.bypasses import BYPASSES, Bypass
 from tests.attacks.clinic import Clinic
 from tests.attacks.listener import Listener
+from tests.docs.documents import ROOT
 from tests.line.running import Line, standing_cluster
 
 EACH = pytest.mark.parametrize("attack", BYPASSES, ids=[one.name for one in BYPASSES])
@@ -29,6 +30,13 @@ def test_there_are_enough_of_them() -> None:
         assert len(set(names)) == len(names)
     numbers = [one.number for one in BYPASSES]
     assert len(set(numbers)) == len(numbers)
+
+
+def test_the_documents_say_how_many_there_are() -> None:
+    number = len(BYPASSES) + len(LESSONS)
+    for page in ("README.md", "SECURITY.md"):
+        told = re.findall(r"tries (\S+) ways around", (ROOT / page).read_text())
+        assert told == [str(number)], page
 
 
 @EACH

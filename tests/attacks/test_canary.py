@@ -322,7 +322,7 @@ class TestWhatFails:
         with patch("dataops.runs.execute.run_prepare", side_effect=ValueError(value)), pytest.raises(ValueError):
             line.run("people_broken_ready", file="jobs/broken.yaml")
         assert readable(line, scanner) == set()
-        with patch("dataops.runs.execute.run_job", side_effect=ValueError(value)):
+        with patch("dataops.runs.named.run_job", side_effect=ValueError(value)):
             verb = ["job", "run", "jobs/broken.yaml", "-w", str(line.folder)]
             result = CliRunner().invoke(main, verb)
         assert result.exit_code == 1

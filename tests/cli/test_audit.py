@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataops.governance.audit import record_event, record_intent, record_result
-from dataops.runs.audit import sign_audit
+from dataops.runs.audit import announced, sign_audit
 from dataops.runs.workspace import open_workspace
 
 
@@ -120,16 +120,55 @@ class TestShow:
     def test_lists_who_read_what_for_what_with_what_outcome(self, audited, dataops):
         out = dataops("audit", "show").out.splitlines()
         assert len(out) == 5
-        assert out[0].split() == ["time", "person", "roles", "purpose", "dataset", "rows", "outcome", "run"]
-        assert out[1].split()[2:] == ["ada", "data_science", "train", "people_old", "4,000", "done", "run-0"]
-        assert out[3].split()[2:] == ["ada", "data_science", "train", "people_new", "-", "open", "run-2"]
-        assert out[4].split()[2:] == ["ada", "-", "-", "people_scores", "7", "expired", "-"]
+        assert out[0].split() == ["time", "person", "roles", "what", "about", "rows", "outcome", "run"]
+        assert out[1].split()[2:] == [
+            "ada",
+            "data_science",
+            "read",
+            "to",
+            "train",
+            "people_old",
+            "4,000",
+            "done",
+            "run-0",
+        ]
+        assert out[3].split()[2:] == ["ada", "data_science", "read", "to", "train", "people_new", "-", "open", "run-2"]
+        assert out[4].split()[2:] == ["ada", "-", "expired", "people_scores", "7", "-", "-"]
+
+    def test_a_promotion_is_a_line_that_says_of_which_version_and_what_came_of_it(self, workspace, dataops):
+        opened = open_workspace(str(workspace), {})
+        with (
+            pytest.raises(KeyError),
+            announced(opened, "model_promote", {"model": "income", "version": 2, "reason": "spring"}),
+        ):
+            raise KeyError
+        with announced(opened, "model_rollback", {"model": "income", "alias": "champion"}):
+            record_event(opened.audit, "key_rotated", principal="ada", kind="signing", key="signer-1")
+        with announced(opened, "model_alias", {"model": "income", "alias": "spring", "version": 2, "reason": "x"}):
+            pass
+        rows = [" ".join(line.split()[3:]) for line in dataops("audit", "show").out.splitlines()[1:]]
+        assert rows == [
+            "- model promote income@2 - failed -",
+            "- model rollback income@champion - done -",
+            "- key rotated signer-1 - - -",
+            "- model alias income@2 as spring - done -",
+        ]
 
     def test_every_record_is_shown_where_events_are_asked_for(self, audited, dataops):
         out = dataops("audit", "show", "--events").out.splitlines()
         assert len(out) == 7
         assert out[0].split()[:3] == ["number", "event", "time"]
-        assert out[2].split()[4:] == ["ada", "data_science", "train", "people_old", "4,000", "done", "run-0"]
+        assert out[2].split()[4:] == [
+            "ada",
+            "data_science",
+            "read",
+            "to",
+            "train",
+            "people_old",
+            "4,000",
+            "done",
+            "run-0",
+        ]
         assert [line.split()[0] for line in dataops("audit", "show", "--event", "result").out.splitlines()[1:]] == [
             "2", "4",
         ]  # fmt: skip

@@ -28,14 +28,14 @@ def test_the_dashboard_answers_while_a_finished_run_is_held(workspace):
     def look(dashboard: str) -> None:
         with urlopen(dashboard, timeout=10) as page:  # noqa: S310  # on this machine
             run = opened.ledger.ids()[-1]
-            seen.append((page.status, opened.ledger.state(run).state))
+            seen.append((page.status, opened.ledger.state(run).state, dashboard.endswith("/dataops")))
 
     opened = open_workspace(str(workspace))
     job = find_job(workspace / "jobs" / "people.yaml", "people_ready").job
     options = Options(cluster=opened.cluster(None), workers=1, hold=look)
     with Progress(sys.stderr, quiet=True) as progress, no_reports():
         run_job(opened, job, source="jobs/people.yaml", options=options, progress=progress)
-    assert seen == [(200, State.DONE)]
+    assert seen == [(200, State.DONE, True)]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     def run_demo(folder: Path, *, progress: Progress, hold: Any) -> tuple[Any, Story]:
         told["folder"] = folder
         if hold is not None and not told["skipped"]:
-            hold("http://127.0.0.1:8787/status")
+            hold("http://127.0.0.1:8787/dataops")
         names = ("census_training", "income", "income_scores")
         run = SimpleNamespace(run=SimpleNamespace(id="run-1"))
         outcomes = {name: SimpleNamespace(state=run, skipped=told["skipped"], report="report.html") for name in names}
@@ -60,7 +60,10 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 def test_watching_waits_for_enter(told):
     called = CliRunner().invoke(main, ["demo", "--watch"], input="\nleft over")
     assert called.exit_code == 0, called.output
-    assert "The cluster is still up: http://127.0.0.1:8787/status  Press Enter to end it." in called.stderr
+    assert (
+        "The cluster is still up, and shows the run: http://127.0.0.1:8787/dataops  Press Enter to end it."
+        in called.stderr
+    )
     assert "Look around:" in called.stdout
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dataops.errors import AccessDenied, InvalidInput
+from dataops.errors import InvalidInput
 from tests.cli.conftest import Call
 from tests.line.people import give_roles
 from tests.rescoring.poison import fail_here, poison_rows
@@ -43,15 +43,20 @@ def test_are_one_document_for_programs(town: Offline, dataops: Call) -> None:
     assert found["rows"][0].keys() == {"file", "unit", "row", "reason", "person_id"}
 
 
-def test_are_refused_with_the_exit_code_of_the_family(town: Offline, dataops: Call) -> None:
+def test_who_may_not_see_the_rows_is_told_their_reasons_and_that(town: Offline, dataops: Call) -> None:
     (run,) = town.runs()
+    seen = dataops("job", "errors", run, "--json", "-w", str(town.folder)).json
     give_roles(town.folder, "visitor")
     try:
-        denied = dataops("job", "errors", run, "--json", "-w", str(town.folder))
+        told = dataops("job", "errors", run, "--json", "-w", str(town.folder))
+        text = dataops("job", "errors", run, "-w", str(town.folder))
     finally:
         give_roles(town.folder, "data_science")
-    assert denied.code == AccessDenied.exit_code
-    assert denied.json["error"]["family"] == "AccessDenied"
+    assert (told.code, text.code) == (0, 0)
+    assert (told.json["rows"], told.json["reasons"], told.json["total"]) == ([], seen["reasons"], seen["total"])
+    assert ["TypeError", "1"] in [line.split() for line in text.out.splitlines()]
+    assert "which rows they are isn't yours to see: " in text.out
+    assert "part-000" not in told.out + text.out
 
 
 def test_a_run_whose_rows_were_all_scored_says_so(tmp_path: Path, dataops: Call) -> None:

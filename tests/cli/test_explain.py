@@ -21,7 +21,17 @@ def test_says_what_rules_ask_and_why_columns_are_denied_once(workspace: Path, da
     assert "age.maximum age <= 120 quarantine" in lines
     assert lines.count("people/no-health: health is nobody's business") == 1
     assert "diagnosis no denied sensitive.health people/no-health" in lines
-    assert lines[-1] == "this job may run"
+    assert (lines[0], lines[-1]) == ("this job may run", "this job may run")
+
+
+def test_a_refusal_is_the_first_and_the_last_that_is_said(workspace: Path, dataops: Call) -> None:
+    jobs = workspace / JOBS
+    jobs.write_text(jobs.read_text().replace("hours", "diagnosis"))
+    called = dataops("job", "explain", JOBS, "people_ready")
+    assert called.code == 7
+    lines = called.out.splitlines()
+    assert lines[0].startswith("refused: ")
+    assert lines[0] in lines[2:]
 
 
 def test_says_what_a_prepare_job_makes_of_what(workspace: Path, dataops: Call) -> None:

@@ -11,19 +11,22 @@ import pytest
 from dataops.cli.main import main
 
 VERBS = {
-    *("demo", "init", "audit verify", "audit show"),
-    *(f"keys {verb}" for verb in ("init", "list", "rotate")),
-    *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "explain", "errors")),
+    *("demo", "bench", "init", "status", "audit verify", "audit show"),
+    *(f"keys {verb}" for verb in ("init", "list", "submitting", "rotate")),
+    *(f"job {verb}" for verb in ("run", "list", "show", "resume", "report", "compare", "explain", "errors")),
+    *(f"job {verb}" for verb in ("submit", "cancel", "logs")),
     *(f"dataset {verb}" for verb in ("add", "list", "show", "verify", "export", "expire", "gc")),
     *(f"contract {verb}" for verb in ("check", "diff")),
+    *(f"schedule {verb}" for verb in ("run", "list", "plan", "backfill", "pause", "resume", "stop", "why")),
     *(f"policy {verb}" for verb in ("check", "explain")),
+    *(f"cluster {verb}" for verb in ("certs", "check", "start", "status", "stop")),
     *(f"lineage {verb}" for verb in ("show", "export")),
     *(f"quarantine {verb}" for verb in ("list", "show", "replay")),
     *(
         f"model {verb}"
         for verb in ("list", "show", "champion", "promote", "history", "impact", "realised", "reproduce")
     ),
-    *(f"model {verb}" for verb in ("rollback", "alias", "sign", "verify", "pin", "unpin", "gc", "deployed")),
+    *(f"model {verb}" for verb in ("rollback", "alias", "sign", "verify", "pin", "unpin", "gc", "deployed", "guard")),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,8 @@ def test_init_makes_nothing_where_there_is_one_of_each(workspace, dataops):
     before = files(workspace)
     called = dataops("keys", "init")
     assert called.code == 4
-    assert "keys rotate" in called.err
+    assert "`dataops keys list`" in called.err
+    assert "rotate" not in called.err  # a new pseudonym key breaks joins with what there is
     assert files(workspace) == before
 
 
@@ -137,3 +139,46 @@ def test_a_signer_of_somebody_else_and_a_key_that_nobody_lists_are_told_apart(wo
         (False, "yes"),
     ]
     assert open_workspace(str(workspace), {}).settings.keys in dataops("keys", "rotate", "--kind", "pseudonym").out
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's own folder of keys for submitting."""
+    monkeypatch.setenv("DATAOPS_SUBMITTING_KEYS", str(tmp_path / "own"))
+    return tmp_path / "own"
+
+
+def test_a_key_for_submitting_is_made_once_in_its_user_s_own_folder_and_shown_without_its_secret(
+    workspace, dataops, own
+):
+    first, again = dataops("keys", "submitting"), dataops("keys", "submitting")
+    (path,) = own.iterdir()
+    secret = json.loads(path.read_bytes())["secret"]
+    public = json.loads(path.read_bytes())["public_key"]
+    assert first.out == again.out
+    assert f"- {{id: {path.stem}, public_key: {public}}}" in first.out
+    assert secret not in first.out + first.err
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(files(workspace)) == 2
+    own.chmod(0o755)
+    refused = dataops("keys", "submitting")
+    assert refused.code == 2
+    assert "may be opened by others" in refused.err
+
+
+def test_a_new_key_for_submitting_is_used_once_it_is_listed(workspace, dataops, own):
+    path = workspace / "principals.yaml"
+    lines = path.read_text()
+    old = dataops("keys", "submitting", "--json").json
+    entry = "    keys:\n      - {{id: {key}, public_key: {public_key}}}\n"
+    path.write_text(lines.replace("{roles: [", "\n    roles: [").replace("]}", "]") + entry.format(**old))
+    new = dataops("keys", "submitting", "--new", "--json").json
+    listed = [one for one in dataops("keys", "list", "--json").json if one["kind"] == "submitting"]
+    assert [(one["id"], one["current"], one["here"], one["trusted"]) for one in listed] == [
+        (old["key"], True, True, "yes"),
+        (new["key"], False, True, "not listed"),
+    ]
+    with path.open("a") as file:
+        file.write("      - {{id: {key}, public_key: {public_key}}}\n".format(**new))
+    listed = [one for one in dataops("keys", "list", "--json").json if one["kind"] == "submitting"]
+    assert [one["current"] for one in listed] == [False, True]

@@ -203,7 +203,7 @@ def test_a_key_that_comes_with_the_environment_signs_and_is_not_handed_on(opened
     (path,) = Path(opened.settings.keys).glob("signer-*.json")
     monkeypatch.setenv("DATAOPS_SIGNING_KEY", path.read_text())
     path.unlink()
-    workspace_module._taken_from_environment.cache_clear()
+    workspace_module.take_signing_key.cache_clear()
     try:
         back = dataops("model", "rollback", "wealth", *WHY, "--json")
         assert back.code == 0, back.err
@@ -211,14 +211,16 @@ def test_a_key_that_comes_with_the_environment_signs_and_is_not_handed_on(opened
         assert "DATAOPS_SIGNING_KEY" not in os.environ
         assert dataops("model", "rollback", "wealth", *WHY).code == 3  # still signs; there is nothing to go back to
         assert dataops("audit", "verify", "--json").json["warnings"] == []
-        workspace_module._taken_from_environment.cache_clear()
+        workspace_module.take_signing_key.cache_clear()
         monkeypatch.setenv("DATAOPS_SIGNING_KEY", "rubbish")
         refused = dataops("model", "list")
         assert refused.code == 2
         assert "DATAOPS_SIGNING_KEY: expected the content of a signing key" in refused.err
         assert "rubbish" not in refused.err
+        assert "DATAOPS_SIGNING_KEY" not in os.environ
+        assert dataops("model", "list").code == 2  # it isn't done without from then on
     finally:
-        workspace_module._taken_from_environment.cache_clear()
+        workspace_module.take_signing_key.cache_clear()
 
 
 def test_a_workspace_without_signers_asks_for_no_signatures(opened, dataops):

@@ -63,6 +63,29 @@ def test_what_was_not_measured_is_worst_and_does_not_pass(registered, dataops):
     assert "wealth@4" in refused.err
 
 
+def test_a_file_of_rules_is_found_in_the_workspace_from_elsewhere(registered, dataops, tmp_path, monkeypatch):
+    (registered / "jobs" / "strict.yaml").write_text("model: wealth\nrules: [{metric: roc_auc, minimum: 0.999}]\n")
+    monkeypatch.chdir(tmp_path)
+    asked = ("model", "promote", "wealth@2", "--reason", "x", "-w", str(registered))
+    assert dataops(*asked, "--rules", "jobs/strict.yaml").code == 5
+    missing = dataops(*asked, "--rules", "jobs/other.yaml")
+    assert missing.code == 3
+    assert str(registered / "jobs" / "other.yaml") in missing.err
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "strict.yaml").write_text(RULES)
+    assert dataops(*asked, "--rules", "jobs/strict.yaml").code == 0  # the present folder goes first
+
+
+def test_names_are_words_for_people_and_keys_for_programs(registered, dataops):
+    promoted = dataops("model", "promote", "wealth@2", "--reason", "x")
+    assert "signed by   signer-" in promoted.out
+    assert "signed_by" not in promoted.out + dataops("model", "champion", "wealth").out
+    assert dataops("model", "champion", "wealth", "--json").json["signed_by"].startswith("signer-")
+    aliased = dataops("model", "alias", "wealth@1", "second", "--reason", "x")
+    assert "signed_by" not in aliased.out
+    assert "ALIAS" in dataops("model", "alias", "-h").out.splitlines()[0]
+
+
 def test_without_rules_nothing_is_promoted(registered, dataops):
     (registered / "jobs" / "promotion.yaml").write_text("model: wealth\nrules: []\n")
     assert dataops("model", "promote", "wealth", "--reason", "x").code == 5

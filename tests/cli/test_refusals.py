@@ -166,7 +166,7 @@ def test_no_workspace_here(tmp_path, monkeypatch, dataops):
 
 def test_an_unknown_workspace_names_itself(tmp_path, dataops):
     called = dataops("job", "list", "-w", str(tmp_path / "nowhere"))
-    assert called.code == 2
+    assert called.code == 3  # as without -w
     assert "nowhere is no workspace" in called.err
     assert list(tmp_path.iterdir()) == []
 

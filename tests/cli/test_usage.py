@@ -16,7 +16,7 @@ from dataops.errors import Conflict
     ("arguments", "message"),
     [
         ("jbo list", "No such command 'jbo'. Did you mean 'job'?"),
-        ("job lsit", "No such command 'lsit'. Did you mean 'list'?"),
+        ("job lsit", "No such command 'lsit'. (Did you mean one of: 'list', 'submit'?)"),
         ("job list --jsn", "'--json'"),
         ("--vresion", "Did you mean '--version'?"),
         ("job run", "FILE is missing"),
@@ -91,5 +91,5 @@ def test_errors_are_messages_also_below_another_program():
 
     dask.add_command(main, "dataops")
     called = CliRunner().invoke(dask, ["dataops", "job", "list", "-w", "/nowhere/at/all"])
-    assert called.exit_code == 2
+    assert called.exit_code == 3
     assert "is no workspace" in called.stderr

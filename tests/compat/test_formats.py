@@ -7,13 +7,16 @@ import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from dataops.bench.results import Result
 from dataops.datasets.commit import UnitRecord
 from dataops.datasets.following import Taken
 from dataops.datasets.links import Links
@@ -36,6 +39,8 @@ from dataops.governance.keys import read_secret
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.policy_tests import POLICY_TEST_FORMAT, parse_policy_tests
 from dataops.governance.signing import Signature, Signer, Worth, sign, verify
+from dataops.models.calibration import Calibration
+from dataops.models.centres import CentresModel
 from dataops.models.golden import Golden, check_golden
 from dataops.models.linear import LinearModel
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
@@ -53,10 +58,21 @@ from dataops.registry.tombstones import deleted, marked
 from dataops.registry.versions import Registry
 from dataops.rescoring.kernels import read_choice, read_kernels
 from dataops.runs.ledger import DONE_FOLDER, PLANS_FOLDER, RUNS_FOLDER, Ledger, Run
+from dataops.runs.log import read_log
 from dataops.runtime.ratchet import Ratchet
+from dataops.scheduling.beats import Beat, read_beats
+from dataops.scheduling.book import book_names
+from dataops.scheduling.events import event_from_record, event_record
+from dataops.scheduling.requests import Request, Stop
+from dataops.scheduling.signed import Signing, find_identity, name_bytes, read_signed
+from dataops.scheduling.state import state_from_record, state_record
+from dataops.scheduling.submissions import SubmissionState
+from dataops.scheduling.submissions import fold as fold_submission
 from dataops.storage.journal import Journal
 from dataops.storage.objects import MemoryStore
 from dataops.training.search_trials import Trial, TrialEnd, fold
+from tests.bench.sample import a_result
+from tests.compat.scheduled import AT, PERSON, REQUEST, SIGNER
 from tests.compat.writing import HERE, write_records
 
 ROOT = HERE.parent.parent
@@ -68,6 +84,27 @@ ADDED: Mapping[str, set[str]] = {
         *(f".body.signature.{key}" for key in ("context", "key_id", "value")),
     },
     "audit-1.model_gc.json": {".body.heartbeats"},
+    **{
+        f"manifest-1{variant}.json": {f".lineage.split_by{key}" for key in ("", ".keys")} for variant in ("", ".replay")
+    },
+    **{
+        f"schedule-1.{event}.json": {".body.state.took"}
+        for event in (
+            *(
+                "changed",
+                "ended",
+                "missed",
+                "paused",
+                "queued",
+                "resumed",
+                "skipped",
+                "stopping",
+                "told",
+                "unwanted",
+                "wanted",
+            ),
+        )
+    },
     "audit-1.model_gc_result.json": {".body.heartbeats"},
     "metrics-1.json": {
         *(
@@ -239,10 +276,30 @@ def read_golden_numbers(name: str) -> None:
     assert any(one is not None and one > 1 for one in golden.predictions)
 
 
+def read_golden_clusters(name: str) -> None:
+    golden = Golden.from_record(decode_record(example(name), "golden", 3))
+    assert golden.task is Task.CLUSTERS
+    assert golden.record() == {key: value for key, value in record(name).items() if key != "format"}
+    assert set(golden.predictions) == {0, 1}
+
+
+def read_centres(name: str) -> None:
+    model = CentresModel.from_bytes(example(name))
+    assert (model.clusters, model.task) == (2, Task.CLUSTERS)
+    assert model.to_bytes() == example(name)
+
+
 def read_linked(name: str) -> None:
     model = LinearModel.from_bytes(example(name))
     assert (model.link, model.task) == ("identity", Task.REGRESSION)
     assert model.to_bytes() == example(name)
+
+
+def read_calibration(name: str) -> None:
+    found = Calibration.from_record(decode_record(example(name), "calibration", 1))
+    assert found.record() == {key: value for key, value in record(name).items() if key != "format"}
+    made = found.of(np.array([-2.0, 0.5], np.float32)).tolist()
+    assert made == ([-3.0, -1.125] if found.method == "sigmoid" else [-3.25, -0.5])
 
 
 def read_heartbeat(name: str) -> None:
@@ -436,10 +493,92 @@ def read_policy_tests(name: str) -> None:
     assert [(test.roles, test.principal) for test in tests] == [(("data_science",), None), ((), "ana")]
 
 
+def read_scheduled(name: str) -> None:
+    """The state after an event is read strictly, and is that of the events before it."""
+    body = read_entry(name, "schedule")
+    event, state = event_from_record(body["event"]), state_from_record(body["state"])
+    assert (event_record(event), state_record(state)) == (body["event"], body["state"])
+    assert (event.event, state.name) == (name.split(".")[1], "nightly")
+
+
+def read_schedule_name(name: str) -> None:
+    store = MemoryStore()
+    put(store, "schedule-names/nightly.json", name)
+    assert book_names(store) == ["nightly"]
+
+
+def read_submission(name: str) -> None:
+    events = ("taken", "started", "retry", "ended")
+    found = fold_submission(REQUEST.id, [read_entry(f"submission-1.{event}.json", "submission") for event in events])
+    assert found is not None
+    assert (found.state, found.request, found.exit_code) == (SubmissionState.FAILED, REQUEST, 10)
+    assert (found.retries, found.next_try_at) == (1, AT + timedelta(minutes=1))
+
+
+def read_request(name: str) -> None:
+    assert Request.from_bytes(example(name)) == REQUEST
+
+
+def read_stop(name: str) -> None:
+    assert Stop.from_bytes(example(name)).id == REQUEST.id
+
+
+def read_open(name: str) -> None:
+    assert set(decode_record(example(name), "submission-open", 1)) == {"format"}
+
+
+def read_signed_request(name: str) -> None:
+    request, signature = read_signed(example(name))
+    public = Ed25519PrivateKey.from_private_bytes(bytes.fromhex("1a" * 32)).public_key().public_bytes_raw()
+    signer = Signer(id=SIGNER.key_id, public_key=public, owner=PERSON, start=AT)
+    signing = Signing(place=REQUEST.inbox, signers=(signer,))
+    assert request == REQUEST
+    assert signing.writer_of_request(request, signature, key_id=REQUEST.id, now=AT) == PERSON
+
+
+def read_signed_name(name: str) -> None:
+    assert example(name) == name_bytes()
+
+
+def read_identity(name: str) -> None:
+    store = MemoryStore()
+    put(store, "identity.json", name)
+    assert find_identity(store) == record(name)["id"]
+
+
+def read_bench(name: str) -> None:
+    assert decode_record(example(name), "bench", 1)["scale"] == 0.01
+
+
+def read_bench_result(name: str) -> None:
+    result = Result.from_record(record(name))
+    assert result == a_result()
+    assert result.throughput == record(name)["throughput"]
+
+
+def read_beat(name: str) -> None:
+    store, beat = MemoryStore(), Beat.from_bytes(example(name))
+    put(store, beat.key, name)
+    assert read_beats(store) == [beat]
+    assert (beat.holds, beat.ended) == (1, False)
+
+
+def read_log_of(name: str) -> None:
+    store = MemoryStore()
+    put(store, "runs/one/log/0000000001.json", name)
+    (logged,) = read_log(store, "one")
+    assert (len(logged.lines), logged.lost) == (1, 0)
+
+
 READERS: Mapping[str, Callable[[str], None]] = {
     "alias-1": read_alias,
     "audit-1": read_audit,
+    "beat-1": read_beat,
+    "bench-1": read_bench,
+    "bench-result-1": read_bench_result,
+    "calibration-1": read_calibration,
     "checkpoint-1": read_checkpoint,
+    "cluster-centres-1": read_centres,
     "done-1": read_done,
     "event-1": read_event,
     "feature-program-1": read_program,
@@ -447,12 +586,14 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "followed-1": read_followed,
     "golden-1": read_golden,
     "golden-2": read_golden_numbers,
+    "golden-3": read_golden_clusters,
     "heartbeat-1": read_heartbeat,
     "kernels-1": read_kernels_of,
     "kernel-choice-1": read_kernel_choice,
     "linear-model-1": read_linear,
     "linear-model-2": read_linked,
     "links-1": read_links_of,
+    "log-1": read_log_of,
     "manifest-1": read_manifest,
     "model-deletion-1": read_model_tombstone,
     "model-signature-1": read_model_signature,
@@ -467,8 +608,17 @@ READERS: Mapping[str, Callable[[str], None]] = {
     "policy-test-1": read_policy_tests,
     "reference-1": read_version,
     "run-1": read_run,
+    "schedule-1": read_scheduled,
+    "schedule-name-1": read_schedule_name,
     "seen-1": read_seen,
     "snapshot-1": read_snapshot_of,
+    "submission-1": read_submission,
+    "storage-identity-1": read_identity,
+    "submission-name-1": read_signed_name,
+    "submission-open-1": read_open,
+    "submission-request-1": read_request,
+    "submission-signed-1": read_signed_request,
+    "submission-stop-1": read_stop,
     "survey-1": read_survey,
     "tombstone-1": read_tombstone,
     "trial-1": read_trial,

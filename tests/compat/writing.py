@@ -27,7 +27,10 @@ import numpy as np
 import pyarrow as pa
 
 from dataops import records
-from dataops.declarations.clusters import ClusterFile
+from dataops.bench.place import MARK, take_place
+from dataops.bench.results import add_result
+from dataops.bench.sizes import size_of
+from dataops.declarations.clusters import LocalFile
 from dataops.declarations.features import FeatureSpec
 from dataops.declarations.jobs import find_job
 from dataops.engine.connect import Connection
@@ -37,10 +40,12 @@ from dataops.features.encoder import Encoder
 from dataops.features.fitting import asked_of, fit_encoder
 from dataops.features.kinds import CategoricalColumn, NumericColumn
 from dataops.features.making import with_made
-from dataops.features.program import compose_program
+from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.steps import RowSteps
 from dataops.features.summary import summarise
 from dataops.features.target import Outcomes
+from dataops.models.calibration import Calibration
+from dataops.models.centres import CentresModel
 from dataops.models.golden import make_golden
 from dataops.models.linear import LinearModel
 from dataops.models.onedal import Choice
@@ -62,6 +67,8 @@ from dataops.runs.retention import collect_garbage, expire_dataset
 from dataops.runs.workspace import Workspace, open_workspace, os_user
 from dataops.runtime import load
 from dataops.training.search_trials import BEGUN, ENDED, REACHED, TrialLog
+from tests.bench.sample import a_result
+from tests.compat.scheduled import scheduled_records
 from tests.line.people import CONTRACT, POLICY, give_roles, make_workspace
 
 HERE = Path(__file__).parent
@@ -109,20 +116,62 @@ def write_records(folder: Path, *, boosted: bool = False) -> dict[str, bytes]:
         make_workspace(folder, files=1, policy=POLICY + _RULES)
         _fix_inputs(folder, boosted=boosted)
         _run_line(open_workspace(str(folder), {}))
-    return {**_collect(folder), "feature-program-2.json": _every_feature(), **_regression()}
+        scheduled = scheduled_records()
+    return {
+        **_collect(folder),
+        **scheduled,
+        "feature-program-2.json": _every_feature(),
+        **_regression(),
+        **_clustering(),
+        **_calibrations(),
+        **_benchmark(folder.parent / "bench"),
+    }
+
+
+def _plain_program() -> FeatureProgram:
+    numeric = NumericColumn(name="age", fill=40.0, mean=41.5, scale=12.0)
+    categorical = CategoricalColumn(name="trade", categories=("baker", "smith"))
+    schema = pa.schema([("age", pa.int32()), ("trade", pa.string())])
+    return compose_program(schema, RowSteps(), Encoder(numeric=(numeric,), categorical=(categorical,)))
+
+
+def _clustering() -> dict[str, bytes]:
+    """Two centres, and their golden rows."""
+    model = CentresModel(numeric=((-0.75,), (1.25,)), categorical=(((0.0, 0.5, 0.5),), ((0.25, 0.75, 0.0),)))
+    return {
+        "cluster-centres-1.json": model.to_bytes(),
+        "golden-3.json": records.encode_record("golden", 3, make_golden(_plain_program(), model).record()),
+    }
 
 
 def _regression() -> dict[str, bytes]:
     """A linear model of a number, and its golden rows."""
-    numeric = NumericColumn(name="age", fill=40.0, mean=41.5, scale=12.0)
-    categorical = CategoricalColumn(name="trade", categories=("baker", "smith"))
-    schema = pa.schema([("age", pa.int32()), ("trade", pa.string())])
-    program = compose_program(schema, RowSteps(), Encoder(numeric=(numeric,), categorical=(categorical,)))
+    program = _plain_program()
     model = LinearModel(intercept=37.5, numeric=(1.25,), categorical=((0.0, -2.0, 4.5),), link="identity")
     golden = make_golden(program, model)
     return {
         "linear-model-2.json": model.to_bytes(),
         "golden-2.json": records.encode_record("golden", 2, golden.record()),
+    }
+
+
+def _calibrations() -> dict[str, bytes]:
+    """A calibration of each method."""
+    line = Calibration(method="sigmoid", slope=0.75, intercept=-1.5)
+    curve = Calibration(method="isotonic", given=(-66.0, -2.0, 0.5, 64.5), made=(-40.0, -3.25, -0.5, 31.0))
+    return {
+        "calibration-1.json": records.encode_record("calibration", 1, curve.record()),
+        "calibration-1.sigmoid.json": records.encode_record("calibration", 1, line.record()),
+    }
+
+
+def _benchmark(folder: Path) -> dict[str, bytes]:
+    """What marks the folder of a benchmark, and a result."""
+    place = take_place(folder, size_of(0.01, 0), None)
+    add_result(place.results, a_result())
+    return {
+        "bench-1.json": (folder / MARK).read_bytes(),
+        "bench-result-1.json": place.results.read_bytes().removesuffix(b"\n"),
     }
 
 
@@ -198,7 +247,7 @@ def _serve(workspace: Workspace) -> None:
 
 
 def _run_line(workspace: Workspace) -> None:
-    options, folder = Options(cluster=ClusterFile()), workspace.settings.workspace
+    options, folder = Options(cluster=LocalFile()), workspace.settings.workspace
     with cluster_in_process() as connection, Progress(io.StringIO(), quiet=True) as progress:
 
         @contextmanager

@@ -58,7 +58,7 @@ class TestAdding:
             ({"contract": "../outside.yaml"}, InvalidInput),
             ({"contract": "/outside.yaml"}, InvalidInput),
             ({"url": "file://user:password@host/data"}, InvalidInput),
-            ({"url": "s3://bucket/data"}, InvalidInput),
+            ({"url": "gs://bucket/data"}, InvalidInput),
             ({"url": "data/nowhere"}, NotFound),
             ({"url": "data/broken"}, Integrity),
             ({"url": "data/mixed"}, InvalidInput),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataops.declarations.clusters import ClusterFile, Shape, read_cluster
+from dataops.declarations.clusters import AddressFile, ClusterFile, LocalFile, Shape, read_cluster, shape_of
 from dataops.declarations.templates import template_folder
 from dataops.errors import InvalidInput
 
@@ -36,13 +36,13 @@ def test_every_dask_key_in_a_cluster_file_is_one_that_dask_knows(path: Path) -> 
 
 def test_the_local_file_says_what_the_defaults_do() -> None:
     local = read_cluster(template_folder() / "cluster" / "local.yaml")
-    assert local.model_copy(update={"config": {}}) == ClusterFile()
+    assert local.model_copy(update={"config": {}}) == LocalFile()
 
 
 def test_scoring_takes_a_process_per_core_and_training_few_processes_with_more_threads() -> None:
-    assert ClusterFile().score.resolve(cores=16) == (16, 1)
-    assert ClusterFile().train.resolve(cores=16) == (2, 8)
-    assert ClusterFile().train.resolve(cores=2) == (1, 2)
+    assert LocalFile().score.resolve(cores=16) == (16, 1)
+    assert LocalFile().train.resolve(cores=16) == (2, 8)
+    assert LocalFile().train.resolve(cores=2) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_automatic_never_asks_for_more_than_the_cores(workers: Any, thre
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind: lokal", "kind: expected 'local', found 'lokal'. Did you mean 'local'?"),
+        ("kind: lokal", "kind: unknown kind of cluster. Did you mean 'local'?"),
         ("score: {worker: 2}", "score.worker: unknown key. Did you mean 'workers'?"),
         ("score: {workers: 0}", "score.workers: expected a number of at least 1 or 'auto', found the number 0"),
         ("score: {workers: many}", "score.workers: expected a whole number or 'auto', found 'many'"),
@@ -86,6 +86,22 @@ def test_what_is_automatic_never_asks_for_more_than_the_cores(workers: Any, thre
         ("dashboard: localhost:99999", "dashboard: 'localhost:99999' is no address"),
         ("local_directory: ''", "local_directory: is empty"),
         ("- a", "expected a mapping"),
+        ("kind: [local]", "kind: unknown kind of cluster"),
+        ("{kind: address}", "expected one of 'address' and 'scheduler_file'"),
+        ("{kind: address, address: 'tls://h:1', certs: c, scheduler_file: f}", "expected one of 'address' and"),
+        ("{kind: address, address: 'h:1'}", "address: 'h:1' is no address of a Dask scheduler"),
+        ("{kind: address, address: 'tcp://10.0.0.1:8786'}", "address: data would leave this machine unencrypted"),
+        ("{kind: address, address: 'tls://10.0.0.1:8786'}", "address: a cluster with TLS takes certificates"),
+        ("{kind: address, address: 'tcp://10.0.0.1:1', certs: c}", "address: with 'certs' the address begins with tls"),
+        ("{kind: address, adress: 'tcp://127.0.0.1:1'}", "adress: unknown key. Did you mean 'address'?"),
+        ("{kind: address, address: 'tcp://127.0.0.1:1', score: {workers: 2}}", "score: unknown key"),
+        ("{kind: ssh}", "hosts: a required key is missing"),
+        ("{kind: ssh, hosts: []}", "hosts: expected a list of at least 1"),
+        ("{kind: ssh, hosts: ['-oProxyCommand=x']}", "hosts[0]: '-oProxyCommand=x' is no host"),
+        ("{kind: ssh, hosts: [a, b, a]}", "hosts[2]: 'a' is listed twice"),
+        ("{kind: ssh, hosts: [a], user: '-l'}", "user: '-l': expected a word"),
+        ("{kind: ssh, hosts: [a], environment: ['A=1']}", "environment[0]: 'A=1' is no name of a variable"),
+        ("{kind: ssh, hosts: [a], abandoned_seconds: 1}", "abandoned_seconds: expected a number of at least 10"),
     ],
 )
 def test_mistakes_in_a_cluster_file_are_found(tmp_path: Path, text: str, message: str) -> None:
@@ -101,4 +117,35 @@ def test_mistakes_in_a_cluster_file_are_found(tmp_path: Path, text: str, message
 def test_memory_limits_are_sizes(tmp_path: Path, limit: str) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(f"memory_limit: {limit}\n")
-    assert read_cluster(path).memory_limit == limit
+    assert read_cluster(path) == LocalFile(memory_limit=limit)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "address: tcp://127.0.0.1:8786",
+        "address: tcp://[::1]:8786",
+        "address: tcp://localhost:8786",
+        "address: tls://10.0.0.1:8786\ncerts: certs",
+        "address: tcp://10.0.0.1:8786\ninsecure: true",
+        "scheduler_file: clusters/mine.json",
+    ],
+)
+def test_what_stays_on_the_machine_is_encrypted_or_was_asked_for_is_fine(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"kind: address\n{text}\n")
+    assert isinstance(read_cluster(path), AddressFile)
+
+
+def test_relative_paths_are_below_the_workspace(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("{kind: address, scheduler_file: /run/one.json, certs: certs}\n")
+    read = read_cluster(path, workspace=tmp_path / "home")
+    assert isinstance(read, AddressFile)
+    assert (read.scheduler_file, read.certs) == ("/run/one.json", str(tmp_path / "home" / "certs"))
+
+
+def test_a_cluster_that_stands_already_has_no_shape_to_start_in() -> None:
+    assert shape_of(AddressFile(kind="address", address="tcp://127.0.0.1:1"), training=True) is None
+    assert shape_of(LocalFile(), training=True) == LocalFile().train
+    assert shape_of(LocalFile(), training=False) == LocalFile().score

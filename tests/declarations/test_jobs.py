@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.jobs import KINDS, find_job, job_from_record, job_record, read_jobs
-from dataops.declarations.metrics import Metric
+from dataops.declarations.metrics import Metric, Points
 from dataops.declarations.prepare import PrepareJob, parse_split_columns
 from dataops.declarations.rescore import RescoreJob
 from dataops.declarations.train import TrainJob
 from dataops.errors import Format, InvalidInput, NotFound
 from dataops.governance.grant import Purpose
 from dataops.records import canonical_bytes, digest
+from docs.generate import meanings_of
 
 PREPARE = """\
 name: census_training
@@ -125,6 +127,9 @@ NONSENSE = [
     (TRAIN, "[roc_auc, log_loss]", "[roc_acu]", "expected 'roc_auc' or 'log_loss' or"),
     (TRAIN, "[roc_auc, log_loss]", "[roc_acu]", "Did you mean 'roc_auc'?"),
     (TRAIN, "[roc_auc, log_loss]", "[]", "evaluate.metrics: expected a list of at least 1, found an empty list"),
+    (TRAIN, "[roc_auc, log_loss]", "[f1], threshold: 1.5", "evaluate.threshold: expected a number of at most 1"),
+    (TRAIN, "[roc_auc, log_loss]", "[lift], top_share: 0", "evaluate.top_share: expected a number above 0"),
+    (TRAIN, "{l2: 1.0}}", "{l2: 1.0}, calibrate: beta}", "calibrate: expected 'sigmoid' or 'isotonic'"),
     (TRAIN, "age_band]", "sex]", "evaluate.slices[1]: 'sex' is listed twice"),
     (TRAIN, "name: income\n", "name: Income\n", "jobs.yaml:1: name: 'Income' can't name a model"),
     (TRAIN, "target: income_over_50k\n", "", "jobs.yaml:1: target: a required key is missing"),
@@ -168,6 +173,20 @@ def test_nonsense_is_found_early_with_its_line(path: Path, text: str, change: st
     assert change in text
     (found,) = findings(path, text.replace(change, to, 1))
     assert message in found
+
+
+def test_only_probabilities_are_calibrated(path: Path) -> None:
+    calibrated = TRAIN.replace("{l2: 1.0}}", "{l2: 1.0}, calibrate: sigmoid}")
+    path.write_text(calibrated)
+    job = find_job(path).job
+    assert isinstance(job, TrainJob)
+    assert [one.calibrate for one in job.candidates] == ["sigmoid", None]
+    record = job_record(job)
+    assert [one.get("calibrate") for one in record["candidates"]] == ["sigmoid", None]
+    assert ["calibrate" in one for one in record["candidates"]] == [True, False]
+    numbers = calibrated.replace("[roc_auc, log_loss]", "[rmse]").replace("target: ", "task: regression\ntarget: ")
+    (found,) = findings(path, numbers)
+    assert "candidates[0].calibrate: only probabilities are calibrated" in found
 
 
 def test_no_candidates_no_features(path: Path) -> None:
@@ -228,6 +247,16 @@ def test_a_job_goes_through_a_record_with_the_order_of_its_derivations(path: Pat
     assert list(prepare.derive) == ["late", "hour", "early"]
 
 
+def test_points_that_nobody_stated_are_in_no_record() -> None:
+    usual = job_record(EvaluateJob(name="a", scores="b", labels="c", key=("d",), target="e"))
+    assert {"threshold", "top_share"} & usual.keys() == set()
+    stated = {**usual, "metrics": ["f1", "lift"], "threshold": 0.3, "top_share": 0.2}
+    job = job_from_record(stated)
+    assert isinstance(job, EvaluateJob)
+    assert job.points == Points(threshold=0.3, top_share=0.2)
+    assert job_record(job) == stated
+
+
 def test_the_order_of_derivations_changes_the_records_digest() -> None:
     def record_digest(derive: dict[str, str]) -> str:
         return digest(job_record(PrepareJob(name="a", input="b", output="c", derive=derive)))
@@ -262,9 +291,16 @@ def test_every_key_of_every_job_is_documented() -> None:
     while queue:
         model = queue.pop()
         assert model.__doc__
+        meanings = meanings_of(model)  # type: ignore[arg-type]
         for name, field in model.model_fields.items():  # type: ignore[attr-defined]
-            assert field.description, f"{model.__name__}.{name}"
-            assert field.is_required() or name == "job" or "Default:" in field.description, f"{model.__name__}.{name}"
+            assert meanings.get(name), f"{model.__name__}.{name}"
+            told = (
+                field.is_required()
+                or name == "job"
+                or "Default:" in meanings[name]
+                or "Required, but" in meanings[name]
+            )
+            assert told, f"{model.__name__}.{name}"
             seen.append(name)
             queue += [
                 t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if hasattr(t, "model_fields")

@@ -71,7 +71,8 @@ def test_each_kind_of_rule_is_told_by_its_own_key(path: Path) -> None:
         "format: 1\nmodel: income\nrules:\n"
         "- {metric: roc_auc, slice: {column: sex}, min_gain: 0.001, confidence: 0.95}\n"
         "- {callable: {memory_mb: 256}}\n- {schema: {age: int64}}\n"
-        "- {impact: {job: compared, max_flipped: 0.05}}\n- {classifications: {allowed: []}}\n"
+        "- {impact: {job: compared, max_flipped: 0.05}}\n"
+        "- {realised: {job: outcomes, metric: roc_auc, minimum: 0.6}}\n- {classifications: {allowed: []}}\n"
     )
     promotion = read_promotion(path)
     assert [kind_of(rule) for rule in promotion.rules] == list(KINDS)

@@ -118,6 +118,13 @@ def test_the_help_names_every_exit_code() -> None:
     assert {int(code) for code in re.findall(r"\b\d+\b", epilog)} == {0, 1, 130, *(code for _, code, _ in families())}
 
 
+def test_every_benchmark_has_a_row_in_its_page() -> None:
+    told = " ".join(cells[1] for cells in rows((ROOT / "benchmarks" / "README.md").read_text()))
+    scripts = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
+    assert scripts == {name for name in scripts if re.search(rf"benchmarks[/.]{name}\b", told)}
+    assert {"`make bench`", "`make bench-full`"} <= {f"`{span}`" for span in spans(told)}
+
+
 def glossary() -> dict[str, str]:
     entries = rows((ROOT / "docs" / "concepts.md").read_text())
     return {word: cells[1] for cells in entries for word in re.findall(r"\*\*([^*]+)\*\*", " ".join(cells))}

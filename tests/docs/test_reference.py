@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 from pydantic import BaseModel
 
 from dataops.declarations.catalog import CatalogEntry, Principals, read_entry, read_principals
-from dataops.declarations.clusters import ClusterFile, read_cluster
+from dataops.declarations.clusters import KINDS as CLUSTERS
+from dataops.declarations.clusters import read_cluster
 from dataops.declarations.jobs import read_jobs
 from dataops.declarations.loader import parse_yaml
 from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.promotion import Promotion, read_promotion
 from dataops.declarations.rescore import RescoreJob
+from dataops.declarations.schedules import Schedule, read_schedules
 from dataops.declarations.train import TrainJob
 from dataops.errors import AccessDenied, InvalidInput
 from dataops.governance.column_types import LOGICAL_TYPES, logical_type, parse_type
@@ -34,6 +37,7 @@ from dataops.governance.odcs import parse_contract
 from dataops.governance.policy import decide
 from dataops.governance.policy_file import parse_policy
 from dataops.governance.rules import Policy, RuleEffect
+from dataops.models.predictor import FORMATS
 from dataops.settings import DEFAULTS, read_settings
 from docs.generate import pages, verbs
 from tests.compat.test_formats import EXAMPLES, NO_RECORDS, formats_in_code
@@ -55,6 +59,7 @@ READERS: Mapping[str, Callable[[Path], object]] = {
     "join": read_jobs,
     "train": read_jobs,
     "rescore": read_jobs,
+    "evaluate": read_jobs,
     "rules": read_promotion,
     "kind": read_cluster,
     "zone": read_entry,
@@ -63,7 +68,7 @@ READERS: Mapping[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("job-files", 5), ("cluster-files", 1), ("catalog-and-principals", 2)], ids=str
+    ("page", "count"), [("job-files", 6), ("cluster-files", 1), ("catalog-and-principals", 2)], ids=str
 )
 def test_every_example_of_a_generated_page_loads(page: str, count: int, tmp_path: Path) -> None:
     found = examples(REFERENCE / f"{page}.md")
@@ -74,6 +79,15 @@ def test_every_example_of_a_generated_page_loads(page: str, count: int, tmp_path
         kind = document.value.get("job") or next(told)
         (tmp_path / "example.yaml").write_text(text)
         assert READERS[kind](tmp_path / "example.yaml")
+
+
+def test_the_example_of_schedules_loads(tmp_path: Path) -> None:
+    (text,) = examples(REFERENCE / "schedule-files.md")
+    (tmp_path / "schedules").mkdir()
+    (tmp_path / "schedules" / "example.yaml").write_text(text)
+    read = read_schedules(tmp_path)
+    assert not read.broken
+    assert len(read.schedules) == 3
 
 
 def test_the_example_of_the_settings_loads(tmp_path: Path) -> None:
@@ -87,7 +101,8 @@ def test_every_setting_and_key_stands_in_its_page() -> None:
     assert set(DEFAULTS) <= settings
     models: Mapping[str, list[type[BaseModel]]] = {
         "job-files.md": [PrepareJob, TrainJob, RescoreJob, Promotion],
-        "cluster-files.md": [ClusterFile],
+        "cluster-files.md": list(CLUSTERS.values()),
+        "schedule-files.md": [Schedule],
         "catalog-and-principals.md": [CatalogEntry, Principals],
     }
     for page, described in models.items():
@@ -95,6 +110,16 @@ def test_every_setting_and_key_stands_in_its_page() -> None:
         keys = {cells[0].strip("`") for cells in documented}
         assert {key for model in described for key in model.model_fields} <= keys
         assert not [cells for cells in documented if len(cells) == 3 and cells[1] and not cells[0]]
+
+
+def test_every_trainer_has_its_parameters_in_the_page_of_job_files() -> None:
+    page = (REFERENCE / "job-files.md").read_text()
+    told = {name for head in re.findall(r"^### Parameters of (.+)$", page, re.MULTILINE) for name in spans(head)}
+    known = {one.name for one in entry_points(group="dataops.trainers") if one.value.startswith("dataops.")}
+    assert told == known
+    (trainer,) = {" ".join(cells) for cells in rows(page) if cells[0] == "`trainer`"}
+    assert known <= set(spans(trainer))
+    assert "`objective` | one of squared_error, poisson, absolute_error" in page
 
 
 def test_every_verb_stands_in_the_command_line_page() -> None:
@@ -292,7 +317,8 @@ def test_the_table_has_every_operation_of_the_language_and_no_other() -> None:
 
 def test_every_format_has_a_section_and_every_section_a_format() -> None:
     sections = set(re.findall(r"^## ([a-z-]+-\d+)$", (REFERENCE / "formats.md").read_text(), re.MULTILINE))
-    assert sections == formats_in_code() | NO_RECORDS
+    of_libraries = {name.replace("/", "-") for name in FORMATS if not name.startswith(("linear", "clusters"))}
+    assert sections == formats_in_code() | NO_RECORDS | of_libraries
 
 
 def top_keys(name: str) -> set[str]:

@@ -25,26 +25,52 @@ from click.testing import CliRunner
 
 from dataops.cli.main import main as command_line
 from dataops.engine.connect import Connection
+from dataops.runs.log import Lines
+from dataops.scheduling.working import Result, StepCommand, parse_answer
+from dataops.storage.objects import Store
 from tests.compat.writing import cluster_in_process
 
 READER = "ana"
 COMMENT = re.compile(r"\s+#\s.*$")
 _STEP = re.compile(r"Write `(?P<file>[^`]+)`|^```(?P<kind>\w+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
-_RUN = re.compile(r"\b([a-z][a-z0-9_]*)-\d{8}t\d{6}-[0-9a-f]{6}\b")
+_RUN = re.compile(r"\b([a-z][a-z0-9_]*)-\d{8}t\d{6}-(s?)[0-9a-f]{6}\b")  # of a submission: s
 _VERDICT = re.compile(r"\bverdicts/[0-9a-f]{64}")
 _VARYING = (
-    (_RUN, r"\1-20260131t120000-1a2b3c"),
+    (_RUN, r"\1-20260131t120000-\g<2>1a2b3c"),
     (re.compile(r"\b(key|signer)-\d{8}t\d{12}z-([0-9a-f]{12})\b"), r"\1-20260131t120000000000z-1a2b3c4d5e6f"),
     (re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z"), "2026-01-31T12:00:00.000000Z"),
     (re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}"), "2026-01-31 12:00:00"),
     (re.compile(r"sha256:[0-9a-f]{64}"), "sha256:" + "1a2b3c4d" * 8),
     (_VERDICT, "verdicts/" + "1a2b3c4d" * 8),
     (re.compile(r"\b(until|ended) \d{4}-\d{2}-\d{2}\b"), r"\1 2026-03-02"),
+    (re.compile(r"\b(since|made|at|done|failed) \d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC"), r"\1 2026-01-31 12:00 UTC"),
+    (re.compile(r", \d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC: "), ", 2026-01-31 12:00 UTC: "),  # what a status is of
+    (re.compile(r"\b\d+ (s|min|h) (ago|late|after)\b"), r"5 s \2"),
+    (re.compile(r"\b\d+ days (ago|late)\b"), r"200 days \1"),
+    (re.compile(r"\b(done|failed|changed) in \d+ (s|min)\b"), r"\1 in 5 s"),
+    (re.compile(r"\b[0-9a-f]{12}\b"), "1a2b3c4d5e6f"),  # a scheduler script
     (re.compile(r"\| [\d.e+-]+ (s|MB|ms) \|"), r"| 0.1 \1 |"),
-    (re.compile(r"\b([a-z]+) \d+\.\d(?=,|$)", re.MULTILINE), r"\1 0.1"),
+    (re.compile(r"([a-z]|[a-z]-\d| #\d) \d+\.\d(?=,|$)", re.MULTILINE), r"\1 0.1"),
     (re.compile(r"\beffect [0-9a-f]{8}\b"), "effect 1a2b3c4d"),
+    (re.compile(r"\(UTC\), on \S+ as "), "(UTC), on your-machine as "),
+    (re.compile(r"http://127\.0\.0\.1:\d+/dataops"), "http://127.0.0.1:8787/dataops"),
+    (re.compile(r" \d+\.\d s$", re.MULTILINE), " 0.1 s"),
     (re.compile(r"about [\d,]+ seconds of work"), "about 1 seconds of work"),
 )
+
+
+_AS_READER = (
+    sys.executable,
+    "-c",
+    (
+        "import pwd, runpy, sys, types\n"
+        f"pwd.getpwuid = lambda _: types.SimpleNamespace(pw_name={READER!r})\n"
+        "sys.argv = sys.argv[1:]\n"
+        "sys.path[0] = ''\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    ),
+)
+"""Runs a script as `READER` types it."""
 
 
 def retyped(page: Path) -> str:
@@ -72,8 +98,8 @@ def _answered(block: str, runs: dict[str, str]) -> Iterator[str]:
         if line.startswith("$ "):
             command = COMMENT.sub("", line.removeprefix("$ "))
             command = _VERDICT.sub(lambda named: runs.get("", named[0]), command)
-            answer = _answer(_RUN.sub(lambda run: runs.get(run[1], run[0]), command))
-            runs.update((run[1], run[0]) for run in _RUN.finditer(answer))
+            answer = _answer(_RUN.sub(lambda run: runs.get(run[1] + run[2], run[0]), command))
+            runs.update((run[1] + run[2], run[0]) for run in _RUN.finditer(answer))
             runs.update(("", verdict[0]) for verdict in _VERDICT.finditer(answer))
             yield f"{line}\n{_without_what_varies(answer)}"
 
@@ -84,7 +110,8 @@ def _answer(command: str) -> str:
         os.chdir(words[1])
         return ""
     if words[0] != "dataops":
-        words[0] = sys.executable if words[0] == "python" else words[0]
+        if words[0] == "python":
+            words[:1] = [sys.executable] if words[1] == "-c" else _AS_READER
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout
     result = CliRunner().invoke(command_line, words[1:], prog_name="dataops")
     # progress is for whoever waits; of what fails, the message is the answer
@@ -98,9 +125,27 @@ def _without_what_varies(answer: str) -> str:
     return "".join(f"{line.rstrip()}\n" for line in answer.splitlines())
 
 
+class StepsHere:
+    """Does the steps of schedules in this process, one after the other: a process of its own for each takes seconds."""
+
+    def __init__(self, store: Store, *_: object, **__: object) -> None:
+        self._store = store
+
+    def start(self, command: StepCommand) -> SimpleNamespace:
+        called = CliRunner().invoke(command_line, command.arguments, prog_name="dataops")
+        log = Lines(self._store, command.run)
+        for line in called.stderr.splitlines():
+            log.add(line)
+        log.write()
+        answer = parse_answer(called.stdout_bytes)
+        error = (answer.get("error") or {}).get("message") if called.exit_code else None
+        ended = Result(exit_code=called.exit_code, answer=answer, error=error)
+        return SimpleNamespace(poll=lambda: ended, stop=lambda: None)
+
+
 @contextmanager
 def typing_here() -> Iterator[None]:
-    """Commands are typed by `READER`; the jobs run on one worker in this process."""
+    """Commands are typed by `READER`; the jobs run on one worker in this process, those of schedules too."""
     with cluster_in_process() as connection:
 
         @contextmanager
@@ -108,7 +153,8 @@ def typing_here() -> Iterator[None]:
             yield connection
 
         reader = patch("pwd.getpwuid", lambda _uid: SimpleNamespace(pw_name=READER))
-        with reader, patch("dataops.runs.execute.connect", joined):
+        steps = patch("dataops.scheduling.script.SubprocessStarter", StepsHere)
+        with reader, steps, patch("dataops.runs.execute.connect", joined):
             yield
 
 

@@ -89,6 +89,7 @@ def where_it_runs(context: Context, unit: Unit) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "omp": os.environ.get("OMP_NUM_THREADS"),
+        "waiting": os.environ.get("OMP_WAIT_POLICY"),
         "threads": threading.active_count(),
         "folder": os.getcwd(),  # noqa: PTH109
     }

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from distributed import Client, LocalCluster
 
-from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.clusters import AddressFile, LocalFile
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect, usable_cores
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
+from dataops.errors import Compute, ContractViolation
 from tests.datasets.examples import make_unit
 from tests.engine import jobs
 from tests.engine.jobs import Context
@@ -21,12 +29,13 @@ from tests.engine.jobs import Context
 def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as an earlier cluster of this process may leave it
     spill, notes = tmp_path / "spill", tmp_path / "notes"
     spill.mkdir()
     notes.mkdir()
     declared = {"score": {"workers": 1, "threads": 3}, "local_directory": str(spill), "memory_limit": "1 GiB"}
-    cluster = ClusterFile.model_validate(declared)
+    cluster = LocalFile.model_validate(declared)
     with connect(cluster, cluster.score) as connection:
         assert (connection.workers, connection.threads) == (1, 3)
         assert list(connection.client.nthreads().values()) == [3]
@@ -37,9 +46,108 @@ def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
         assert private.stat().st_mode & 0o077 == 0
         work = Work(client=connection.client, run="run", emit=lambda *_, **__: None, progress=Progress(io.StringIO()))
         (found,) = work.map_units("look", jobs.where_it_runs, Context(folder=notes), [make_unit(0, 1)])
-        assert found["omp"] == "3"
+        assert (found["omp"], found["waiting"]) == ("3", "passive")
     assert list(spill.iterdir()) == []
     assert os.environ["OMP_NUM_THREADS"] == "1"
+    assert "OMP_WAIT_POLICY" not in os.environ
+
+
+def test_what_a_cluster_sets_of_dasks_configuration_is_taken_back_and_no_more() -> None:
+    """In a process of its own: here Dask was imported long ago."""
+    program = """
+from dataops.declarations.clusters import AddressFile
+from dataops.engine.connect import joined
+from dataops.errors import Compute
+gone = AddressFile(kind="address", address="tcp://127.0.0.1:1", start_seconds=0.2)
+for _ in range(2):
+    try:
+        with joined(gone, None):
+            pass
+    except Compute:
+        pass
+import dask
+print(dask.config.get("distributed.comm.retry.count"), dask.config.get("distributed.scheduler.allowed-failures"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["0", "3"], done.stderr
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[AddressFile]:
+    """A cluster that somebody else started: a worker with one thread, in this process."""
+    words: dict[str, Any] = {"protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **words) as started:
+        yield AddressFile(kind="address", address=started.scheduler_address)
+
+
+def on_it(standing: AddressFile, do: Callable[[Client], None]) -> None:
+    with connect(standing, None) as connection:
+        do(connection.client)
+
+
+def blip(client: Client) -> None:
+    """Cut the connection of `client` to its Dask scheduler, as a reset does; back when it is there again."""
+    first, cut = client.scheduler_comm, threading.Event()
+
+    def abort() -> None:
+        first.comm.abort()
+        cut.set()
+
+    client.loop.add_callback(abort)
+    assert cut.wait(30)
+    deadline = time.monotonic() + 30
+    while client.status != "running" or client.scheduler_comm in (first, None):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def work_of(client: Client) -> Work:
+    return Work(client=client, run="run", emit=lambda *_, **__: None, progress=Progress(io.StringIO()))
+
+
+def test_a_connection_that_is_there_again_was_lost_all_the_same(standing: AddressFile, tmp_path: Path) -> None:
+    units = [make_unit(number, 1) for number in range(40)]
+
+    def do(client: Client) -> None:
+        work = work_of(client)
+        work.map_units("score", jobs.rows_of, Context(folder=tmp_path), units, landed=lambda *_: blip(client))
+
+    with pytest.raises(Compute, match="connection to the Dask scheduler was lost") as caught:
+        on_it(standing, do)
+    assert caught.value.cluster_lost
+    assert 0 < len(list(tmp_path.iterdir())) < len(units)
+
+
+def test_what_was_waited_for_when_it_was_cut_is_lost_with_it(standing: AddressFile, tmp_path: Path) -> None:
+    def do(client: Client) -> None:
+        waiting = client.submit(jobs.wait_for, tmp_path / "let-go", pure=False)
+        blip(client)
+        waiting.result()
+
+    with pytest.raises(Compute, match="was lost") as caught:
+        on_it(standing, do)
+    (tmp_path / "let-go").touch()
+    assert caught.value.cluster_lost
+
+
+@pytest.mark.parametrize("error", [ContractViolation("of the data"), KeyError("of ours")], ids=["data", "code"])
+def test_what_is_wrong_elsewhere_is_wrong_whatever_became_of_the_connection(
+    standing: AddressFile, error: Exception
+) -> None:
+    def do(client: Client) -> None:
+        blip(client)
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        on_it(standing, do)
+    assert caught.value is error
+
+
+def test_a_connection_that_was_cut_between_two_phases_costs_nothing(standing: AddressFile, tmp_path: Path) -> None:
+    with connect(standing, None) as connection:
+        work = work_of(connection.client)
+        blip(connection.client)
+        assert work.map_units("score", jobs.rows_of, Context(folder=tmp_path), [make_unit(0, 3)]) == [3]
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

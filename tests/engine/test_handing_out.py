@@ -162,26 +162,52 @@ def test_only_the_unit_that_is_given_up_alone_goes_another_way(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "ways", [None, lambda _: None, lambda _: other], ids=["no way", "no way for it", "killed there"]
+    ("ways", "alone"),
+    [(None, LIVES), (lambda _: None, LIVES), (lambda _: other, 3)],  # where it goes another way it may have company
+    ids=["no way", "no way for it", "killed there"],
 )
-def test_a_unit_that_is_given_up_again_ends_the_phase_by_name(monkeypatch: pytest.MonkeyPatch, ways: Any) -> None:
+def test_a_unit_that_is_given_up_again_ends_the_phase_by_name(
+    monkeypatch: pytest.MonkeyPatch, ways: Any, alone: int
+) -> None:
     def fate(function: Task, units: tuple[Unit, ...]) -> Answer | None:
         return killed(units) if any(unit.id == "u000001" for unit in units) else landed(function, units)
 
     cluster = Cluster(fate)
     with pytest.raises(Compute, match=r"died several times over unit u000001 \(part-1\.parquet\)"):
         hand_out(cluster, make_units(30), on_killed=ways, patch=monkeypatch)
-    assert sum(units[0].id == "u000001" and len(units) == 1 for _, units in cluster.started) == LIVES
+    assert sum(units[0].id == "u000001" and len(units) == 1 for _, units in cluster.started) == alone
 
 
-def test_suspects_fly_without_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suspects_fly_with_nothing_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(lambda function, units: killed(units) if len(units) > 1 else landed(function, units))
     hand_out(cluster, make_units(16), patch=monkeypatch)
     assert [unit.id for unit in cluster.started[0][1]] == ["u000000", "u000001"]
     alone = [flying for (_, units), flying in zip(cluster.started[1:], cluster.others[1:], strict=True)
              if units[0].id in ("u000000", "u000001")]  # fmt: skip
-    assert len(alone) == 2
-    assert max(alone) < cluster.threads() < max(cluster.others)
+    assert alone == [0, 0]
+    assert max(cluster.others) > 0
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 40])
+def test_what_is_beside_a_unit_that_kills_is_never_blamed(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Dask gives up all that workers had in hand which died: here that is all that flies with the unit that kills."""
+
+    def fate(function: Task, units: tuple[Unit, ...]) -> Answer | None:
+        kills = any(unit.id == "u000001" and function is usual for function, flown in cluster.flying for unit in flown)
+        doomed.update(id(flown) for _, flown in cluster.flying if kills)
+        return killed(units) if id(units) in doomed else landed(function, units)
+
+    def on_killed(unit: Unit) -> Task:
+        asked.append(unit.id)
+        return other
+
+    asked: list[str] = []
+    doomed: set[int] = set()
+    cluster = Cluster(fate)
+    heard = hand_out(cluster, make_units(count), on_killed=on_killed, patch=monkeypatch)
+    assert asked == ["u000001"]
+    assert sorted(unit for unit, _ in heard) == [unit.id for unit in make_units(count)]
+    assert [unit for unit, result in heard if result == "other"] == ["u000001"]
 
 
 def test_what_stalls_is_handed_out_again_and_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:

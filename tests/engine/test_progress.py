@@ -33,6 +33,15 @@ def test_elsewhere_a_line_says_what_was_done() -> None:
     assert last.split() == ["score", "2", "units,", "2,000", "rows,", last.split()[-2], "s"]
 
 
+def test_one_unit_is_no_units() -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress.start("score", 1)
+        progress.advance(1, 1000)
+        progress.stop(ok=True)
+    assert "1 unit, 1,000 rows" in stream.getvalue()
+
+
 def test_a_failed_phase_says_so() -> None:
     stream = io.StringIO()
     _phase(Progress(stream), ok=False)
@@ -104,6 +113,47 @@ def test_a_bar_says_the_same_and_is_not_drawn_for_each_of_many_units(monkeypatch
         (task,) = progress._bars.tasks
         assert (task.completed, task.total) == (20_000, 20_000)
         assert task.fields["figures"] == "2,000 of 2,000 units, 20,000 of 20,000 rows, 2,000 rows/s, 0:00 left"
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (120, "500 of 2,000 units, 5,000 of 20,000 rows, 500 rows/s, 0:30 left"),
+        (80, "500 rows/s, 0:30 left"),
+        (60, "0:30 left"),
+    ],
+)
+def test_in_a_narrow_terminal_the_bar_stays_and_time_left_goes_last(
+    columns: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    clock, stream = Clock(monkeypatch), Terminal()
+    with Progress(stream) as progress:
+        progress.start("score", 2000, 20_000)
+        clock.now = 10.0
+        progress.advance(500, 5000)
+        assert progress._bars is not None
+        assert progress._bars.tasks[0].fields["figures"] == told
+        progress._bars.refresh()
+    lines = [line for line in stream.getvalue().splitlines() if "left" in line]
+    assert all("\u2501" in line and "\u2026" not in line for line in lines[-1:])
+
+
+def test_what_goes_by_rounds_tells_time_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(monkeypatch), io.StringIO()
+    progress = Progress(stream)
+    progress.start("fit xgboost", 0)
+    clock.now = 20.0
+    progress.tell("50 of 200 rounds, loss 0.2000", 50, 200)
+    clock.now = 80.0
+    progress.tell("200 of 200 rounds, loss 0.1000", 200, 200)
+    progress.stop(ok=True)
+    assert stream.getvalue().splitlines() == [
+        "  fit xgboost  50 of 200 rounds, loss 0.2000, 1:00 left",
+        "  fit xgboost  200 of 200 rounds, loss 0.1000",
+        "  fit xgboost  200 of 200 rounds, loss 0.1000, 80.0 s",
+    ]
 
 
 def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,7 @@ class TestKills:
         assert kill_schedulers(unscored(), deaths, tmp_path, undisturbed) >= sure(deaths)
 
 
+@pytest.mark.faults
 def test_a_worker_and_then_drivers_die_and_the_run_is_resumed(
     unscored: Unscored, tmp_path: Path, undisturbed: Undisturbed
 ) -> None:

@@ -16,13 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataops.declarations.features import FeatureSpec
 from dataops.errors import InvalidInput
 from dataops.features.columns import read_categories
+from dataops.features.fitting import require_types
 from dataops.features.making import Crossed, DatePart, Made, made_column, with_made
 
 BEGIN = dt.datetime(1903, 1, 1, tzinfo=dt.UTC)
 PLAIN = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).replace(tzinfo=None)
 MOMENTS = st.none() | st.integers(0, 2 * 10**8).map(lambda minutes: BEGIN + dt.timedelta(minutes=minutes))
+# From 2038 on Arrow tells the very second in which a clock is put forward by its time before.
+ZONED = st.none() | st.integers(0, 7 * 10**7).map(lambda minutes: BEGIN + dt.timedelta(minutes=minutes))
 ZONES = st.sampled_from(["America/New_York", "Europe/Paris", "Asia/Kolkata", "Australia/Lord_Howe", "UTC", None])
 PARTS = {
     "year": lambda at: at.year,
@@ -45,7 +49,7 @@ def make(column: pa.Array, part: str, **how: Any) -> list[Any]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(MOMENTS, max_size=20), ZONES, st.sampled_from(sorted(PARTS)), st.sampled_from(["s", "ms", "us"]))
+@given(st.lists(ZONED, max_size=20), ZONES, st.sampled_from(sorted(PARTS)), st.sampled_from(["s", "ms", "us"]))
 def test_parts_of_zoned_times_are_those_of_the_zones_clocks_and_calendar(
     moments: list[dt.datetime | None], zone: str | None, part: str, unit: str
 ) -> None:
@@ -162,3 +166,18 @@ with_made(table, [Crossed(name="x", sources=("a", "b")), DatePart(name="h", sour
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_column_that_is_called_as_what_is_made_is_left_out() -> None:
+    table = pa.table({"hour(t)": [77, 77], "t": pa.array([PLAIN, PLAIN.replace(hour=5)]), "x": [1, 2]})
+    made = with_made(table, [DatePart(name="hour(t)", source="t", part="hour")])
+    assert made.column_names == ["t", "x", "hour(t)"]
+    assert made.column("hour(t)").to_pylist() == [0, 5]
+
+
+def test_a_feature_that_is_called_as_a_column_that_features_are_made_of_is_refused_by_name() -> None:
+    schema = pa.schema({"t": pa.timestamp("us"), "hour(t)": pa.int64()})
+    spec = FeatureSpec.model_validate({"dates": [{"columns": ["t"], "parts": ["hour"]}]})
+    with pytest.raises(InvalidInput, match=r"'hour\(t\)', made of 't'\. Rename that column"):
+        require_types(spec, schema)
+    require_types(spec, schema.remove(1))

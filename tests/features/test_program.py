@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from dataops.errors import Format, InvalidInput
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
+from dataops.features.making import DatePart
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.steps import RowSteps
 from dataops.governance.expressions import parse_expression
@@ -100,6 +102,58 @@ def test_a_source_that_arrives_in_another_type_changes_nothing() -> None:
 def test_a_source_without_any_value_may_have_lost_its_type() -> None:
     encoded = PROGRAM.run(TABLE.set_column(1, "age", pa.nulls(3)))[1]
     assert encoded.numeric[:, 0].tolist() == [0.0, 0.0]
+
+
+AT = datetime(2024, 7, 1, 8, tzinfo=UTC)
+MIDNIGHTS = [datetime(2024, 7, day, tzinfo=UTC).replace(tzinfo=None) for day in (1, 2)]
+
+
+def _program_of_days(kind: pa.DataType) -> FeatureProgram:
+    part = DatePart(name="day(at)", source="at", part="day")
+    number = NumericColumn(name="day(at)", fill=0, mean=0, scale=1)
+    encoder = Encoder(numeric=(number,), categorical=(), made=(part,))
+    return compose_program(pa.schema({"at": kind}), RowSteps(), encoder)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given", "message"),
+    [
+        (pa.timestamp("us"), pa.array([AT], pa.timestamp("us", "America/New_York")), "'at' is .*, without a zone"),
+        (pa.timestamp("us", "UTC"), pa.array([AT.replace(tzinfo=None)]), "'at' is .*, so give it with its zone"),
+        (pa.timestamp("us", "UTC"), pa.array([AT.date()]), "'at' is date32.*, so give it with its zone"),
+        (pa.date32(), pa.array([AT], pa.timestamp("us", "UTC")), "'at' is .*, without a zone"),
+        (pa.date32(), pa.array([AT.replace(hour=0)], pa.timestamp("us", "UTC")), "'at' is .*, without a zone"),
+        (pa.date32(), pa.array([MIDNIGHTS[0], AT.replace(tzinfo=None)]), "'at' is .*, which can't hold all"),
+        (pa.timestamp("ns"), pa.array([date(9999, 12, 31)]), "'at' is .*, which can't hold all"),
+    ],
+    ids=["zone_to_none", "none_to_zone", "date_to_zone", "zone_to_date", "midnight", "hours_to_date", "too_late"],
+)
+def test_a_time_that_would_mean_another_is_refused_by_name(fitted: pa.DataType, given: pa.Array, message: str) -> None:
+    program, table = _program_of_days(fitted), pa.table({"at": given})
+    with pytest.raises(InvalidInput, match=message):
+        program.run(table)
+    with pytest.raises(InvalidInput, match=message):
+        program.to_sklearn().transform(table.to_pandas())
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given"),
+    [
+        (pa.date32(), pa.array(MIDNIGHTS, pa.timestamp("ns"))),
+        (pa.date32(), pa.array([at.date() for at in MIDNIGHTS], pa.date64())),
+        (pa.timestamp("ms"), pa.array([at.date() for at in MIDNIGHTS])),
+        (pa.timestamp("ms", "UTC"), pa.array(MIDNIGHTS).cast(pa.timestamp("us", "Europe/Paris"))),
+    ],
+    ids=["midnights", "date64", "dates", "another_zone"],
+)
+def test_a_time_that_means_the_same_may_have_another_type(fitted: pa.DataType, given: pa.Array) -> None:
+    assert _program_of_days(fitted).run(pa.table({"at": given}))[1].numeric.tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize("fitted", [pa.timestamp("us", "UTC"), pa.timestamp("us"), pa.date32()], ids=str)
+@pytest.mark.parametrize("given", [pa.timestamp("ns"), pa.timestamp("ns", "UTC")], ids=str)
+def test_times_that_are_all_missing_may_have_any_zone(fitted: pa.DataType, given: pa.DataType) -> None:
+    assert _program_of_days(fitted).run(pa.table({"at": pa.nulls(2, given)}))[1].numeric.tolist() == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize(

@@ -495,6 +495,22 @@ def test_unclassified_columns_and_roles_that_nobody_has_are_said_once_per_contra
     assert "gives access to role 'analist', which no principal has. Did you mean 'analyst'?" in findings[1].message
 
 
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (allow(), ["'note', 'remark' are unclassified, and no rule allows them"]),
+        (allow("by_name", names=("note",)), ["'remark' is unclassified, and no rule allows it"]),
+        (allow("by_word", classifications=("*", "unclassified")), []),
+        (deny("by_word", classifications=("*", "unclassified")), ["'note', 'remark' are unclassified"]),
+    ],
+)
+def test_unclassified_columns_are_said_only_where_no_rule_allows_them(rule, said):
+    columns = (*PEOPLE.columns, column("note", pa.string(), ""), column("remark", pa.string(), ""))
+    datasets = {OLD.name: replace(OLD, contract=replace(PEOPLE, columns=columns))}
+    findings = [one for one in check_policies(world(rule, datasets=datasets)) if one.kind == FindingKind.CONTRACT]
+    assert [one.message[: len(text)] for one, text in zip(findings, said, strict=True)] == said
+
+
 def test_a_contract_that_lets_none_of_its_roles_read_is_said():
     datasets = {OLD.name: replace(OLD, contract=replace(PEOPLE, roles=()))}
     findings = [one for one in check_policies(world(allow(), datasets=datasets)) if one.kind == FindingKind.CONTRACT]

@@ -5,6 +5,7 @@ and the demo on the real census.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -31,7 +32,15 @@ def line(tmp_path_factory: pytest.TempPathFactory, cluster: Client) -> Line:
 
 @pytest.fixture(scope="session")
 def outcomes(line: Line) -> dict[str, Outcome]:
-    return line.run_all()
+    made = line.run_all()
+    shutil.copytree(line.folder, line.folder.with_name("as_run"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def as_run(line: Line, outcomes: dict[str, Outcome]) -> Path:
+    """The line's folder as it was right after it was run: tests before this one may have gone on with the line."""
+    return line.folder.with_name("as_run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.snapshot import read_snapshot
-from dataops.declarations.clusters import ClusterFile
+from dataops.declarations.clusters import LocalFile
 from dataops.declarations.jobs import find_job
 from dataops.engine.connect import Connection, connect
 from dataops.engine.progress import Progress
@@ -23,7 +23,7 @@ from dataops.runs.promotion import promote_version
 from dataops.runs.report import report_path
 from dataops.runs.workspace import Workspace, open_workspace
 
-CLUSTER = ClusterFile.model_validate({"kind": "local"})
+CLUSTER = LocalFile.model_validate({"kind": "local"})
 
 
 @contextmanager

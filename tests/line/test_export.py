@@ -31,7 +31,7 @@ def test_holds_the_scores_and_repeats_nothing(line: Line, outcomes: dict[str, Ou
     )
     found = DeltaTable(str(tmp_path / "scores")).to_pyarrow_table().to_pylist()
     assert sorted(row["probability"] for row in found) == sorted(row["probability"] for row in rows)
-    assert ANSWER in _export(line, "people_scores", tmp_path / "scores").output
+    assert f"\nstate     {ANSWER}\n" in _export(line, "people_scores", tmp_path / "scores").output
 
 
 def test_shows_no_more_than_the_policies(line: Line, tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ from dataops.cli.main import main
 from dataops.datasets.snapshot import read_snapshot
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
-from dataops.errors import AccessDenied, NotFound
+from dataops.errors import AccessDenied, NotFound, Storage
 from dataops.records import now_utc
-from dataops.runs.audit import check_audit
-from dataops.runs.execute import Options, Outcome
+from dataops.runs.audit import announce, check_audit
+from dataops.runs.execute import Options
 from dataops.runs.reproduce import reproduce
 from dataops.runs.reproduced import Reproduced, Verdict
 from dataops.runs.retention import expire_dataset
@@ -32,9 +32,9 @@ from tests.line.running import CLUSTER, Line
 
 
 @pytest.fixture
-def town(line: Line, outcomes: dict[str, Outcome], tmp_path: Path) -> Line:
-    """A copy of the line as it stands after it was run, of this test's own."""
-    shutil.copytree(line.folder, tmp_path / "town")
+def town(line: Line, as_run: Path, tmp_path: Path) -> Line:
+    """A copy of the line as it was right after it was run, of this test's own."""
+    shutil.copytree(as_run, tmp_path / "town")
     return replace(line, folder=tmp_path / "town")
 
 
@@ -67,6 +67,22 @@ def test_the_audit_knows_of_it_before_and_after(town):
     assert [one["outcome"] for one in told[4:]] == ["done"] * 4
     assert all(one["counts"]["passed"] for one in told[4:7])
     assert (told[-1]["verdict"], told[-1]["version"]) == ("bit-equal", 1)
+    assert not check_audit(town.workspace).broken
+
+
+def test_no_reading_stays_without_a_result_where_the_next_cannot_be_announced(town):
+    said: list[str] = []
+
+    def fail_second(workspace, reading, pinned):
+        if said:
+            raise Storage("the audit's disk is full")
+        said.append(reading)
+        announce(workspace, reading, pinned)
+
+    with patch("dataops.runs.reproduce.announce", fail_second), pytest.raises(Storage, match="disk is full"):
+        again(town, "wealth@1")
+    told = [body["event"] for body in events(town, said[0])]
+    assert told == ["model_reproduce", "intent", "result", "model_reproduce_result"]
     assert not check_audit(town.workspace).broken
 
 

@@ -86,6 +86,30 @@ def test_every_trial_is_in_the_result_and_the_search_in_the_lineage(town, search
     assert (lineage["search"]["best"], lineage["search"]["seed"]) == (found["xgboost"]["best"], 0)
 
 
+def test_whoever_watches_the_cluster_sees_the_very_trials(cluster: Client, searched):
+    told = cluster.run_on_scheduler(_searches_of, run=searched.state.run.id)
+    found = searched.state.result["searches"]
+    assert told.keys() == found.keys()
+    for name, search in found.items():
+        assert told[name]["best"] == search["best"]
+        assert [_known(one) for one in told[name]["trials"]] == [_known(one) for one in search["trials"]]
+
+
+def _known(trial: Any) -> Any:
+    return [trial[name] for name in ("trial", "params", "outcome", "figure")], [list(point) for point in trial["curve"]]
+
+
+def _searches_of(dask_scheduler: Any, run: str) -> Any:
+    """What the messages say, without the result that came after them."""
+    from dataclasses import replace
+
+    from dataops.monitoring.page import NAME
+    from dataops.monitoring.page_views import as_figures
+
+    shown = dask_scheduler.plugins[NAME].board.runs[run]
+    return as_figures(replace(shown, figures={}))["result"]["searches"]
+
+
 def test_the_best_parameters_are_fitted_on_all_training_rows(town, searched):
     best = best_params(searched)
     declare(town, PLAIN % (best["logistic"]["l2"], best["xgboost"]["rounds"], best["xgboost"]["learning_rate"]))

@@ -115,6 +115,15 @@ def test_the_card_shows_figures_overall_and_by_group_also_where_a_group_is_too_s
     assert "| Male | 12 | fewer than 20 rows |" in text
 
 
+def test_a_figure_that_is_taken_at_a_point_says_which():
+    slices = {"sex": {"Female": {"rows": 60, "f1": 0.3}}}
+    metrics = {"test": {"rows": 90, "overall": {"f1": 0.4, "brier": 0.1}, "threshold": 0.25, "slices": slices}}
+    text = card(metrics=metrics)
+    assert "| test | 90 | f1 (threshold 0.25) | 0.4 |" in text
+    assert "| test | 90 | brier | 0.1 |" in text
+    assert "| sex | rows | f1 (threshold 0.25) |" in text
+
+
 def test_what_was_not_stated_or_done_is_said():
     text = card(purpose="", limits=[], metrics={})
     assert "- **Purpose:** none was stated" in text

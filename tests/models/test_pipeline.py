@@ -20,6 +20,7 @@ from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.steps import RowSteps
 from dataops.governance.expressions import parse_expression
+from dataops.models.calibration import Calibration
 from dataops.models.golden import make_golden
 from dataops.models.linear import LinearModel
 from dataops.models.package import Package
@@ -101,6 +102,42 @@ def test_a_pipeline_gives_the_versions_probabilities(kind: str) -> None:
         np.testing.assert_allclose(found.sum(axis=1), 1, rtol=0, atol=1e-6)
         assert (one.predict(frame) == one.classes_[(found[:, 1] > 0.5).astype(int)]).all()
     np.testing.assert_allclose(pipeline.predict_proba(frame[7:8])[:, 1], expected[7:8], rtol=0, atol=1e-6)
+
+
+SHARP = Calibration(method="sigmoid", slope=0.45, intercept=-1.25)
+CURVE = Calibration(method="isotonic", given=(-70.0, -1.5, -0.25, 0.5, 70.0), made=(-40.0, -2.0, -1.75, 0.75, 30.0))
+
+
+@pytest.mark.parametrize("kind", [LINEAR, BOOSTED, LIGHTGBM, f"{SKLEARN} forest", f"{SKLEARN} logistic"])
+@pytest.mark.parametrize("calibration", [SHARP, CURVE], ids=lambda one: one.method)
+def test_a_pipeline_gives_calibrated_probabilities_too(kind: str, calibration: Calibration) -> None:
+    plain = package_of(kind)
+    package = replace(plain, calibration=calibration)
+    package = replace(package, golden=make_golden(package.program, package.predictor()))
+    expected = score_table(package.program, package.predictor(), people())
+    assert np.abs(expected - score_table(package.program, plain.predictor(), people())).max() > 0.1
+    pipeline = package.to_sklearn()
+    for one in (pipeline, pickle.loads(pickle.dumps(pipeline))):
+        found = one.predict_proba(people().to_pandas())
+        np.testing.assert_allclose(found[:, 1], expected, rtol=0, atol=1e-6)
+        assert (one.predict(people().to_pandas()) == (found[:, 1] > 0.5)).all()
+    with pytest.raises(Integrity, match="golden rows otherwise"):
+        replace(package, golden=plain.golden).to_sklearn()
+
+
+def test_a_sure_boosted_model_is_calibrated_alike_where_float32_probabilities_end() -> None:
+    import xgboost
+
+    encoded = PROGRAM.run(people())[1].values
+    sure = {"objective": "binary:logistic", "eta": 3.0, "lambda": 0.0, "min_child_weight": 0.0}
+    data = xgboost.DMatrix(encoded, label=encoded[:, 3] > 0)
+    model = bytes(xgboost.train(sure, data, 12).save_raw("ubj"))
+    package = replace(make_package(), program=PROGRAM, model_format=BOOSTED, model=model, calibration=SHARP)
+    margins = package.predictor().model.margins(PROGRAM.run(people())[1])
+    assert np.abs(margins).max() > 12
+    expected = score_table(PROGRAM, package.predictor(), people())
+    found = package.to_sklearn().predict_proba(people().to_pandas())
+    np.testing.assert_allclose(found[:, 1], expected, rtol=0, atol=1e-6)
 
 
 def test_a_linear_model_without_categories_needs_no_one_hot_columns() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dataops.monitoring.recorded import recorded_figures
 from dataops.monitoring.report import render_report, write_scripts
 from tests.monitoring import sample
+from tests.monitoring.recorded_runs import a_rescore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -53,6 +55,15 @@ def test_all_charts_are_drawn_with_the_scripts_beside_the_runs(tmp_path: Path) -
     dom, said = look(page)
     assert said == []
     assert 'data-charts="4"' in dom
+
+
+def test_the_charts_of_a_recording_are_drawn_too(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    figures = {**sample.rescore_figures(), "recorded": recorded_figures([*a_rescore(), *a_rescore()])}
+    page.write_text(render_report(figures, scripts=None), encoding="utf-8")
+    dom, said = look(page)
+    assert said == []
+    assert 'data-charts="7"' in dom
 
 
 @pytest.mark.parametrize("name", [sample.MARKUP, sample.FORMULA], ids=["markup", "formula"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from dataops.declarations.metrics import Metric
 from dataops.monitoring import comparison, sections
 from tests.monitoring import sample
 
@@ -20,6 +21,16 @@ def test_every_metric_that_is_counted_in_buckets_has_its_own_bound() -> None:
     assert table is not None
     assert [name for name, _ in table.bounds] == ["roc_auc", "average_precision"]
     assert [float(bound) for _, bound in table.bounds] == pytest.approx([3.1e-6, 0.0107], rel=0.1)
+
+
+def test_metrics_that_are_taken_at_a_point_say_which() -> None:
+    figures = sample.train_figures()
+    for version in figures["result"]["versions"]:
+        for report in version["metrics"].values():
+            report |= {"threshold": 0.3, "overall": {"f1": 0.4, "log_loss": 0.2}}
+    table = comparison.metrics(figures)
+    assert table is not None
+    assert table.points == (("f1", "threshold 0.3"),)
 
 
 def test_the_best_metric_of_a_dataset_follows_the_metrics_own_direction() -> None:
@@ -85,3 +96,14 @@ def test_candidates_that_were_never_judged_have_no_table() -> None:
     figures = sample.run("train", result={"model": "income", "versions": []})
     assert comparison.metrics(figures) is None
     assert comparison.slices(figures) == ()
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_whatever_metric_a_job_may_ask_for_is_in_the_table(metric: Metric) -> None:
+    figures = sample.train_figures()
+    for version in figures["result"]["versions"]:
+        version["metrics"]["holdout"]["overall"][metric.value] = 0.125
+    table = comparison.metrics(figures)
+    assert table is not None
+    assert metric.value in table.names
+    assert [dict(zip(table.names, row.cells, strict=True))[metric.value][0] for row in table.rows[:2]] == ["0.1250"] * 2

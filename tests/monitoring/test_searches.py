@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from bokeh.models import GlyphRenderer
 
 from dataops.monitoring.report import render_report
-from dataops.monitoring.searches import search_panel, searches, spell_params
+from dataops.monitoring.searches import SearchChart, search_panel, searches, spell_params
 from tests.monitoring import sample
 
 
@@ -52,9 +53,37 @@ def test_a_line_for_each_trial_with_the_best_one_over_the_others() -> None:
     (_, xgboost) = searches(figures())
     drawn = [one for one in search_panel(xgboost).renderers if isinstance(one, GlyphRenderer)]
     last = drawn[-1].data_source.data
-    assert list(last["rounds"]) == [1, 3, 9]
-    assert list(last["loss"]) == [0.6, 0.5, 0.4]
+    assert curves(last) == [([1, 3, 9], [0.6, 0.5, 0.4], {0})]
     assert len({one.glyph.line_color for one in drawn}) == 3
+    pruned = next(one for one in drawn if one.name == "pruned")
+    assert curves(pruned.data_source.data) == [([1], [0.7], {1})]
+
+
+def curves(data: Any) -> list[tuple[list[float], list[float], set[float]]]:
+    """Rounds, losses and numbers of the trials in a source, which are parted by gaps."""
+    gaps = np.flatnonzero(np.isnan(data["loss"]))
+    parts = [np.split(data[name], gaps + 1) for name in ("rounds", "loss", "trial")]
+    return [(list(rounds[:-1]), list(losses[:-1]), set(trials)) for rounds, losses, trials in zip(*parts, strict=True)][
+        :-1
+    ]
+
+
+def test_a_chart_of_many_trials_has_no_more_models_and_sends_only_what_is_new() -> None:
+    def search(trials: int) -> Any:
+        made = figures()
+        tried = [trial(number, "done" if number else "pruned", 0.9, [[1, 0.6], [3, 0.5]]) for number in range(trials)]
+        made["result"]["searches"] = {"xgboost": {"metric": "roc_auc", "best": 1, "trials": tried}}
+        return searches(made)[0]
+
+    few, many = search_panel(search(3)), SearchChart()
+    many.show(search(300))
+    assert len(many.figure.references()) == len(few.references())
+    sent = {one.name: one.data_source.data for one in many.figure.renderers if one.name}
+    assert len(curves(sent["done"])) == 298
+    many.show(search(301))
+    now = {one.name: one.data_source.data for one in many.figure.renderers if one.name}
+    assert len(curves(now["done"])) == 299
+    assert now["pruned"]["loss"] is sent["pruned"]["loss"]
 
 
 def test_the_page_has_every_trial_as_text_and_a_chart_where_there_are_rounds() -> None:

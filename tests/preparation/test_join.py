@@ -19,14 +19,13 @@ import pytest
 
 from dataops.datasets import commit
 from dataops.datasets.garbage import find_garbage
-from dataops.datasets.snapshot import Manifest, read_snapshot
+from dataops.datasets.snapshot import read_snapshot
 from dataops.datasets.verify import verify_dataset
-from dataops.declarations.jobs import find_job
-from dataops.declarations.join import JoinJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, Integrity, InvalidInput
-from dataops.preparation import exchange, join, join_groups, join_plan, join_tasks
+from dataops.preparation import exchange, join, join_groups, join_tasks
 from dataops.preparation.join import run_join
-from dataops.preparation.join_plan import JoinPlan, plan_join
+from dataops.preparation.join_plan import JoinPlan
+from dataops.preparation.join_side import JoinSide
 from dataops.records import now_utc
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.files import open_files
@@ -34,10 +33,12 @@ from dataops.storage.objects import open_store
 from tests.datasets.examples import open_one
 from tests.line.voyages import HOUR, POLICY, START, TIME, make_port, write_dataset
 from tests.preparation.here import Here
+from tests.preparation.joining import PARTED
+from tests.preparation.joining import job_of as _job
+from tests.preparation.joining import plan_of as _plan
+from tests.preparation.joining import rows_of as _rows
+from tests.preparation.joining import run_of as _run
 from tests.storage.faulty import Crash, FaultyFiles, FaultyStore, crash_points
-
-PARTED = {"GIVEN_BYTES": 0, "BUCKET_ROWS": 300}
-"""Everything goes by key, through several buckets."""
 
 
 @pytest.fixture(scope="module")
@@ -56,31 +57,6 @@ def opened_anew() -> Iterator[None]:
     commit.open_storage.cache_clear()
     yield
     commit.open_storage.cache_clear()
-
-
-def _job(workspace: Workspace, name: str, **changes: Any) -> JoinJob:
-    declared = find_job(workspace.settings.workspace / "jobs/port.yaml", name).job
-    assert isinstance(declared, JoinJob)
-    return JoinJob.model_validate({**declared.model_dump(), **changes})
-
-
-def _plan(workspace: Workspace, job: JoinJob, **limits: int) -> tuple[JoinPlan, dict[str, Any]]:
-    inputs = workspace.open_inputs(job)
-    with (
-        patch.multiple(join_plan, **limits) if limits else patch.multiple(join_plan, GIVEN_BYTES=join_plan.GIVEN_BYTES)
-    ):
-        return plan_join(job, inputs, where="jobs/port.yaml:1"), inputs
-
-
-def _run(workspace: Workspace, job: JoinJob, storage: Path, work: Here | None = None, **limits: int) -> Manifest:
-    plan, inputs = _plan(workspace, job, **limits)
-    manifest, _, _ = run_join(plan, inputs, work or Here(), storage=str(storage))  # type: ignore[arg-type]
-    return manifest
-
-
-def _rows(storage: Path, manifest: Manifest) -> pa.Table:
-    home = storage / "datasets" / manifest.dataset
-    return pa.concat_tables(pq.read_table(home / one.path) for one in manifest.fragments)
 
 
 def _source(workspace: Workspace, name: str) -> pd.DataFrame:
@@ -175,13 +151,51 @@ class TestLeak:
         ]
         assert any(row["wind"] == 99.0 for row in after)  # it is seen, once it is there
 
+    @pytest.mark.parametrize("limits", [{}, PARTED], ids=["given", "parted"])
+    def test_what_comes_later_is_not_counted(self, tmp_path: Path, limits: dict[str, int]) -> None:
+        before = self._counts(tmp_path / "a", [], limits)
+        moment = START + 100 * HOUR
+        planted = [
+            {"port": "Kiel", "hour": moment + HOUR / 4, "seen_at": moment + HOUR / 4, "wind": 99.0, "notes": "future"},
+            {"port": "Kiel", "hour": moment - HOUR / 4, "seen_at": moment + HOUR / 4, "wind": 98.0, "notes": "revised"},
+        ]
+        after = self._counts(tmp_path / "b", planted, limits)
+        assert [row for row in after if row["sails_at"] is None or row["sails_at"] <= moment] == [
+            row for row in before if row["sails_at"] is None or row["sails_at"] <= moment
+        ]
+        assert any(row["strongest"] == 99.0 for row in after)
+        assert self._counts(tmp_path / "c", planted, {} if limits else PARTED) == after  # however rows travel
+
+    def _counts(self, folder: Path, planted: list[dict[str, Any]], limits: dict[str, int]) -> list[dict[str, Any]]:
+        known = {"at": "sails_at", "of": "hour", "as_known": "seen_at"}
+        asked = {
+            "winds": "count(wind)",
+            "mean_wind": "mean(wind)",
+            "strongest": "max(wind)",
+            "note": "last(notes, hour)",
+        }
+        joins = [
+            {"dataset": "weather", "on": ["port"], "asof": known, "aggregate": asked},
+            {
+                "dataset": "weather",
+                "on": ["port"],
+                "asof": known | {"tolerance": "9h"},
+                "aggregate": {f"{name}_of_9h": text for name, text in asked.items()},
+            },
+        ]
+        return self._found(folder, planted, limits, joins=joins).to_pylist()
+
     def _winds(self, folder: Path, planted: list[dict[str, Any]], limits: dict[str, int]) -> list[dict[str, Any]]:
+        found = self._found(folder, planted, limits)
+        return found.select(["voyage_id", "sails_at", "wind", "weather_hour"]).to_pylist()
+
+    def _found(self, folder: Path, planted: list[dict[str, Any]], limits: dict[str, int], **changes: Any) -> pa.Table:
         workspace = open_workspace(str(make_port(folder)), {})
         if planted:
             schema = pq.read_schema(folder / "data/weather/part-0.parquet").remove_metadata()
             write_dataset(folder, "weather", {"part-9": pa.Table.from_pylist(planted, schema)})
-        found = _rows(folder / "out", _run(workspace, _job(workspace, "sailings"), folder / "out", **limits))
-        return found.select(["voyage_id", "sails_at", "wind", "weather_hour"]).to_pylist()
+        job = _job(workspace, "sailings", **changes)
+        return _rows(folder / "out", _run(workspace, job, folder / "out", **limits))
 
 
 class TestOthers:
@@ -198,6 +212,33 @@ class TestOthers:
         expected = expected.sort_values("voyage_id", kind="stable").reset_index(drop=True)
         pd.testing.assert_frame_equal(_frame(_rows(tmp_path, manifest)), expected, check_dtype=False)
         assert manifest.counts["made"] == len(expected)
+
+    @pytest.mark.parametrize("limits", [{}, PARTED], ids=["given", "parted"])
+    def test_more_rows_than_a_unit_may_become_are_refused_before_they_are_put_together(
+        self, port: Workspace, tmp_path: Path, limits: dict[str, int]
+    ) -> None:
+        real, made = join_tasks.expanded, []
+
+        def counting(*args: Any, **how: Any) -> Any:
+            found = real(*args, **how)
+            made.append(len(found[0]))
+            return found
+
+        with (
+            patch.object(join_tasks, "MOST_ROWS", 1000),
+            patch.object(join_tasks, "expanded", counting),
+            pytest.raises(InvalidInput, match=r"rows would become \d+, more than 1000"),
+        ):
+            _run(port, _job(port, "loud"), tmp_path, **limits)
+        assert sum(made) == 0  # a bucket may have no key at all
+        assert read_snapshot(open_store(str(tmp_path)), "loud") is None
+
+    def test_rows_without_a_key_count_for_nobody(self, port: Workspace) -> None:
+        joins = [{"dataset": "voyages", "on": ["ship"], "aggregate": {"total": "sum(voyage_id)"}}]
+        plan, _ = _plan(port, _job(port, "sailings", joins=joins))
+        rows = pa.table({"ship": [None, None, "a"], "voyage_id": [2**62, 2**62, 5]})  # together they don't fit 64 bits
+        _, found = JoinSide(plan.joins[0], rows).found([rows.column("ship")], None)
+        assert found.to_pydict() == {"total": [5]}
 
     @pytest.mark.parametrize("limits", [{}, PARTED], ids=["one bucket", "many"])
     def test_newest_of_each_ship_is_that_of_pandas(
@@ -329,6 +370,23 @@ class TestGovernance:
         assert columns["mean_crew"].classification == "pii.quasi+work"
         assert columns["crew"].origins == ()
 
+    @pytest.mark.parametrize(("how", "ship"), [("left", "travel"), ("inner", "pii.quasi+travel")])
+    @pytest.mark.parametrize("columns", [["built"], []], ids=["adds a column", "chooses alone"])
+    def test_rows_that_an_inner_join_chose_are_classified_as_its_keys(
+        self, port: Workspace, how: str, ship: str, columns: list[str]
+    ) -> None:
+        weather = {"dataset": "weather", "on": ["port"], "columns": ["wind"], "expect": "many"}
+        ships = {"dataset": "ships", "on": ["ship"], "to": ["name"], "columns": columns, "how": how}
+        if how == "left" and not columns:
+            return
+        plan, _ = _plan(port, _job(port, "sailings", columns=["voyage_id", "ship"], joins=[weather, ships]))
+        found = {column.name: column for column in plan.columns}
+        assert found["voyage_id"].classification == ship
+        assert found["voyage_id"].origins == (("name", "ship", "voyage_id") if how == "inner" else ())
+        assert found["voyage_id"].required
+        assert found["ship"].classification == "pii.quasi"
+        assert ("pii.quasi" in found["wind"].classification) == (how == "inner")
+
     def test_every_input_is_a_source_of_the_output(self, port: Workspace, tmp_path: Path) -> None:
         manifest = _run(port, _job(port, "sailings"), tmp_path)
         sources = {one["dataset"]: one["filters"] for one in manifest.lineage["sources"]}
@@ -394,6 +452,23 @@ class TestConservation:
         lost.clear()
         with patch.object(exchange.Exchange, "write", losing), pytest.raises(Integrity, match="32 arrived"):
             _run(port, _job(port, "sailings"), tmp_path / "given")
+
+    @pytest.mark.parametrize("name", ["newest", "by_port"])
+    def test_row_that_is_to_go_and_is_lost_on_its_way_publishes_nothing(
+        self, port: Workspace, tmp_path: Path, name: str
+    ) -> None:
+        real = exchange.Exchange.write
+
+        def losing(self: exchange.Exchange, name: str, table: pa.Table, part: Any, parts: int) -> str:
+            if name.startswith("settle-main"):
+                table, part = table.slice(1), part[1:]
+            return real(self, name, table, part, parts)
+
+        job = _job(port, name, deduplicate={"by": ["ship"], "order": "sails_at"})
+        with patch.object(exchange.Exchange, "write", losing), pytest.raises(Integrity, match="settle-main: 434 rows"):
+            _run(port, job, tmp_path, **PARTED)
+        assert read_snapshot(open_store(str(tmp_path)), name) is None
+        assert _run(port, job, tmp_path / "whole", **PARTED).counts["filtered_by_job"] >= 434
 
     @pytest.mark.parametrize("name", ["sailings", "newest", "by_port"])
     def test_row_that_comes_twice_publishes_nothing(self, port: Workspace, tmp_path: Path, name: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from dataops.errors import InvalidInput
 from dataops.preparation.aggregate import aggregated, aggregation_type
 from dataops.preparation.asof import AsOfIndex, times_of
 from dataops.preparation.deduplicate import kept_rows
+from dataops.preparation.join_side import key_columns
 from dataops.preparation.matching import KeyIndex, expanded, key_type
 
 number = st.one_of(st.none(), st.integers(0, 3))
@@ -131,6 +134,24 @@ def _frame(rows: list[tuple[int, int]], name: str) -> pd.DataFrame:
     return frame.assign(**{name: np.arange(len(rows))}).sort_values("t", kind="stable")
 
 
+@pytest.mark.parametrize("days", [1, 10**9 - 1], ids=["short", "longer than int64"])
+def test_row_of_centuries_ago_passes_no_tolerance_of_hours(days: int) -> None:
+    kind, key = pa.timestamp("ns"), [_column([1], pa.int64())]
+    times = times_of(kind, oldest=timedelta(days=days), strictly_before=False)
+    old, now = ([_column([dt.datetime(year, 1, 1)], kind)] for year in (1700, 2024))  # noqa: DTZ001
+    found = AsOfIndex(key, old[0], None, times=times).matches(key, now[0])
+    assert found.counts.tolist() == [int(days > 10**6)]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_key_that_does_not_fit_the_other_sides_unit_equals_nothing(zone: str | None) -> None:
+    times = [dt.datetime(9999, 12, 31), dt.datetime(2024, 1, 1), None, dt.datetime(1, 1, 1)]  # noqa: DTZ001
+    table = pa.table({"k": pa.array(times, pa.timestamp("s", zone))})
+    (found,) = key_columns(table, ["k"], [pa.timestamp("ns", zone)])
+    assert found.is_valid().to_pylist() == [False, True, False, False]
+    assert found[1].as_py().year == 2024
+
+
 def test_asof_counts_rows_that_are_no_better_than_another() -> None:
     keys, times = [_column([1, 1, 2, 1], pa.int64())], times_of(MICROSECONDS, oldest=None, strictly_before=False)
     assert AsOfIndex(keys, _hours([1, 1, 1, 2]), None, times=times).repeated == 1
@@ -195,6 +216,48 @@ def test_last_is_by_its_order_and_then_by_the_table() -> None:
     table = pa.table({"k": [1, 1, 1, 2], "v": ["a", "b", "c", "d"], "t": [5, None, 5, None]})
     found = aggregated(table, ["k"], {"v": parse_aggregation("last(v, t)")})
     assert found.to_pydict() == {"k": [1, 2], "v": ["c", "d"]}
+
+
+def test_nan_is_a_value_greater_than_all_others() -> None:
+    nan = float("nan")
+    table = pa.table({"k": [1, 1, 1, 2, 3], "v": [1.0, nan, None, nan, None], "t": [1.0, nan, None, 1.0, 1.0]})
+    names = ("count", "count(v)", "sum(v)", "mean(v)", "min(v)", "max(v)", "last(v, t)")
+    found = aggregated(table, ["k"], {name: parse_aggregation(name) for name in names}).to_pylist()
+    expected = [[3, 2, nan, nan, 1.0, nan, nan], [1, 1, nan, nan, nan, nan, nan], [1, 0, None, None, None, None, None]]
+    np.testing.assert_equal([[row[name] for name in names] for row in found], expected)
+
+
+def _of_whole(values: list[int | None], type_: pa.DataType) -> pa.Array:
+    return pa.array(values, pa.int64() if pa.types.is_duration(type_) else pa.int32()).cast(type_)
+
+
+@pytest.mark.parametrize("type_", [pa.float32(), pa.decimal128(12, 2), pa.duration("s"), pa.time32("s"), pa.uint16()])
+@pytest.mark.parametrize("asked", ["min(v)", "max(v)", "sum(v)", "mean(v)"])
+def test_measure_that_has_a_type_can_be_made(asked: str, type_: pa.DataType) -> None:
+    one, values = parse_aggregation(asked), _of_whole([1, 3, None], type_)
+    try:
+        expected = aggregation_type(one, type_)
+    except InvalidInput:
+        assert pa.types.is_temporal(type_)
+        return
+    table = pa.table({"k": [1, 1, 1], "v": values, "t": values})
+    found = aggregated(table, ["k"], {"o": one, "last": parse_aggregation("last(v, t)")})
+    assert found.column("o").type == expected
+    assert found.column("last").to_pylist() == values[1:2].to_pylist()
+    wanted = {"min(v)": 1, "max(v)": 3, "sum(v)": 4, "mean(v)": 2}[asked]
+    assert found.column("o")[0] == _of_whole([wanted], expected)[0]
+
+
+@pytest.mark.parametrize("asked", ["min(x)", "max(x)", "sum(x)", "mean(x)"])
+def test_halves_are_refused_when_planned(asked: str) -> None:
+    with pytest.raises(InvalidInput, match="found halffloat; make it float first"):
+        aggregation_type(parse_aggregation(asked), pa.float16())
+
+
+def test_sum_of_decimals_that_does_not_fit_is_refused() -> None:
+    table = pa.table({"k": [1, 1], "x": pa.array([Decimal(10**37 * 6)] * 2, pa.decimal128(38, 0))})
+    with pytest.raises(InvalidInput, match="doesn't fit 38 digits"):
+        aggregated(table, ["k"], {"total": parse_aggregation("sum(x)")})
 
 
 def test_sum_that_does_not_fit_is_refused() -> None:

@@ -85,7 +85,14 @@ def test_every_metric_that_can_be_declared_has_a_direction():
         Metric.RMSE,
         Metric.MAE,
         Metric.QUANTILE_LOSS,
+        Metric.INERTIA,
     }
+
+
+def test_inertia_is_held_against_no_other_version():
+    with pytest.raises(ValueError, match="each version measures distances in a scale of its own"):
+        rules({"metric": "inertia", "max_loss": 0.1})
+    assert rules({"metric": "inertia", "maximum": 3.0}, {"metric": "silhouette", "min_gain": 0.0})
 
 
 def test_every_rule_is_judged_also_after_one_failed():
@@ -204,3 +211,16 @@ def test_losses_of_two_quantiles_are_not_held_against_each_other():
     assert judge(numbers(0.9, quantile_loss=1.0), numbers(0.9, quantile_loss=1.0), rules(rule)).passed
     (finding,) = judge(numbers(0.9, quantile_loss=1.0), numbers(0.5, quantile_loss=1.0), rules(rule)).failed
     assert "of the quantile 0.9, and the champion's of 0.5" in finding.note
+
+
+def test_decisions_at_two_thresholds_are_not_held_against_each_other():
+    def at(value: float, **points: float):
+        return {"holdout": {**make_metrics()["holdout"], "overall": {"f1": value, "lift": value}, **points}}
+
+    f1, lift = {"metric": "f1", "min_gain": 0.1}, {"metric": "lift", "max_loss": 5}
+    assert judge(at(0.6, threshold=0.3), at(0.4, threshold=0.3), rules(f1)).passed
+    assert not judge(at(0.4, threshold=0.3), at(0.6, threshold=0.3), rules(f1)).passed  # more is better
+    (finding,) = judge(at(0.6, threshold=0.3), at(0.4), rules(f1)).failed
+    assert finding.note == "it is of the threshold 0.3, and the champion's of 0.5"
+    (finding,) = judge(at(3.0, top_share=0.1), at(3.0, top_share=0.2), rules(lift)).failed
+    assert finding.note == "it is of the top share 0.1, and the champion's of 0.2"

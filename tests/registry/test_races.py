@@ -20,11 +20,12 @@ from dataops.registry.verify import verify_alias
 from dataops.storage.objects import open_store
 from tests.registry.racing import VERSIONS
 from tests.runtime.examples import make_key, make_registry, promote, register
+from tests.storage.s3_server import S3Server
 
 
 @dataclass(frozen=True)
 class Place:
-    folder: Path
+    url: str
     signers: Path
     keys: Path
 
@@ -32,10 +33,20 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     """A signed registry of a few versions, the first of which is champion."""
-    made = Place(tmp_path / "models", tmp_path / SIGNERS_FILE, tmp_path / "keys")
+    return make_place(str(tmp_path / "models"), tmp_path)
+
+
+@pytest.fixture
+def far(tmp_path: Path, s3: S3Server) -> Place:
+    """The same on S3."""
+    return make_place(f"s3://{s3.make_bucket()}/models", tmp_path)
+
+
+def make_place(url: str, tmp_path: Path) -> Place:
+    made = Place(url, tmp_path / SIGNERS_FILE, tmp_path / "keys")
     key, signer = make_key(made.keys)
     add_signer(tmp_path, signer)
-    registry = make_registry(made.folder, Trust(signers=(signer,)))
+    registry = make_registry(made.url, Trust(signers=(signer,)))
     for number in range(VERSIONS):
         register(registry, float(number), key=key)
     promote(registry, 1, key=key)
@@ -68,7 +79,7 @@ def result_of(process: subprocess.Popen[str]) -> Any:
 
 def race(place: Place, *, writers: int, promotions: int, readers: int, reads: int) -> list[dict[str, Any]]:
     """What the readers saw, once all that holds for any race was asserted."""
-    where = (place.folder, place.signers)
+    where = (place.url, place.signers)
     with ExitStack() as stack:
         writing = [
             stack.enter_context(racing("writer", *where, place.keys, f"w{n}", promotions)) for n in range(writers)
@@ -85,7 +96,7 @@ def race(place: Place, *, writers: int, promotions: int, readers: int, reads: in
         seen = [result_of(process) for process in reading]
 
     trust = Trust(signers=read_signers_file(place.signers))
-    registry = make_registry(place.folder, trust)
+    registry = make_registry(place.url, trust)
     moves = list(history(registry, "income"))
     total = 1 + writers * promotions
     assert [one.generation for one in moves] == list(range(1, total + 1))
@@ -96,7 +107,7 @@ def race(place: Place, *, writers: int, promotions: int, readers: int, reads: in
     assert all(one.trusted for one in moves)
     assert alias_journal(registry, "income", "champion").verify() == []
     assert verify_alias(registry, "income", "champion").findings == ()
-    assert not [key for key in open_store(str(place.folder)).list("income/aliases") if "champion" not in key]
+    assert not [key for key in open_store(place.url).list("income/aliases") if "champion" not in key]
 
     happened = {one.generation: (one.entry.digest, one.version) for one in moves}
     for one in seen:
@@ -111,6 +122,16 @@ def race(place: Place, *, writers: int, promotions: int, readers: int, reads: in
 def test_processes_promote_at_once_and_readers_see_whole_generations_that_only_go_up(place: Place) -> None:
     seen = race(place, writers=4, promotions=10, readers=2, reads=20)
     assert all(one["while_writing"] and len(one["sights"]) > 2 for one in seen)
+
+
+def test_on_s3_processes_promote_at_once_and_nobody_s_promotion_is_lost(far: Place) -> None:
+    race(far, writers=2, promotions=4, readers=1, reads=3)
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
+def test_on_s3_four_processes_promote_ten_times_each(far: Place) -> None:
+    race(far, writers=4, promotions=10, readers=1, reads=5)
 
 
 @pytest.mark.faults

@@ -26,6 +26,7 @@ from tests.storage.faulty import Crash
 
 SCORES = "people_scores"
 JOBS = "jobs/people.yaml"
+UNRECORDED = CLUSTER.model_copy(update={"record": False})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,13 +124,15 @@ class Offline:
         """While it holds, jobs run in this process; gives what they need of `options` and `progress`."""
 
         @contextmanager
-        def inline(_job: object, run: str, _options: object, _progress: object, emit: Any) -> Iterator[tuple[Any, str]]:
+        def inline(
+            _job: object, run: str, _options: object, _progress: object, emit: Any, **_: object
+        ) -> Iterator[tuple[Any, str]]:
             work = RunWork(run=run, tell=emit, said=self.said, seed=self.seed, twice=self.twice)
             yield work, "http://127.0.0.1"
 
         pages = nullcontext() if self.reports else no_reports()
         with patch("dataops.runs.execute.working", inline), pages, Progress(self.said) as progress:
-            yield lambda again=False: {"options": Options(cluster=CLUSTER, again=again), "progress": progress}
+            yield lambda again=False: {"options": Options(cluster=UNRECORDED, again=again), "progress": progress}
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dataops.declarations.promotion import Promotion
 from dataops.errors import Integrity
+from dataops.governance.signing import SigningKey
+from dataops.models.package import SUBMITTED_BY
 from dataops.registry.trust import Trust
 from dataops.registry.versions import Registry
 from dataops.runs.candidates import best_candidate
@@ -42,3 +45,37 @@ def test_an_unsigned_version_of_the_newest_run_is_passed_over(registry: Registry
     assert best_candidate(registry, "income", PROMOTION, note=notes.append) == 3
     assert len(notes) == 1
     assert "income@4 is not to be trusted" in str(notes[0])
+
+
+def submit(registry: Registry, run: str = "autumn", key: SigningKey | None = None) -> int:
+    """The number of a version that somebody had trained who submitted that."""
+    package = make_package(run, make_metrics(0.99))
+    lineage = {**package.lineage, SUBMITTED_BY: "mallory"}
+    return registry.register("income", replace(package, lineage=lineage), at=AT, key=key).version
+
+
+def test_what_somebody_submitted_and_nobody_signed_is_passed_over_and_hides_no_newest_run(registry: Registry) -> None:
+    assert submit(registry) == 4
+    notes: list[object] = []
+    assert best_candidate(registry, "income", PROMOTION, note=notes.append) == 3
+    assert len(notes) == 1
+    assert str(notes[0]).startswith("passed over: income@4 was submitted by 'mallory', and nobody signed it")
+    assert best_candidate(registry, "income", Promotion(model="income", rules=())) == 3
+
+
+def test_what_somebody_submitted_counts_as_soon_as_a_key_vouches_for_it(registry: Registry, tmp_path: Path) -> None:
+    submit(registry)
+    registry.sign("income", 4, make_key(tmp_path / "again")[0], at=AT)
+    assert best_candidate(registry, "income", PROMOTION) == 4
+
+
+def test_where_nothing_needs_to_be_signed_what_somebody_submitted_is_passed_over_as_well(tmp_path: Path) -> None:
+    registry = Registry(MemoryStore())
+    submit(registry)
+    with pytest.raises(Integrity, match="income@1 was submitted by 'mallory', and nobody signed it"):
+        best_candidate(registry, "income", PROMOTION)
+    registry.register("income", make_package("spring", make_metrics(0.8)), at=AT)
+    submit(registry, "winter")
+    assert best_candidate(registry, "income", PROMOTION) == 2
+    submit(registry, "spring again", make_key(tmp_path)[0])
+    assert best_candidate(registry, "income", PROMOTION) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dataops.runs.workspace import open_workspace
 from tests.line.people import CONTRACT, POLICY, make_workspace
 
 EVENTS = ("intent", "result")
+ROOT = Path(__file__).resolve().parents[2]
 
 GROUPED = (
     POLICY
@@ -202,3 +204,27 @@ def test_types_depend_on_columns_not_on_values(kind: pa.DataType, expected: obje
     with_null = pa.table({"c": pa.array([None], kind)})
     assert frame_of(with_null).c.dtype == expected
     assert frame_of(with_null.slice(0, 0)).c.dtype == expected
+
+
+def test_an_estimator_of_dask_ml_learns_from_a_governed_frame_as_the_page_on_python_shows(people: Path) -> None:
+    """The page's own lines, on these people: masked ages, filtered rows, and not a row more."""
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    (lines,) = (block for block in examples_of(page) if "dask_ml" in block)
+    lines = lines.replace("census_training", "people_old").replace('"weeks"', '"hours"')
+    lines = lines.replace('purpose="train",', f'purpose="train", workspace={str(people)!r},')
+    names: dict[str, Any] = {"dataops": dataops}
+    exec(lines, names)  # noqa: S102 - the page's own text
+    table = dataops.read("people_old", purpose="train", columns=["age", "hours"], workspace=str(people)).to_table()
+    rows = np.column_stack([table.column(name).to_numpy() for name in ("age", "hours")]).astype("float64")
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    kmeans = names["kmeans"]
+    labels = kmeans.labels_.compute()
+    assert kmeans.cluster_centers_.shape == (3, 2)
+    assert len(labels) == len(rows)
+    nearest = np.argmin(((rows[:, None, :] - kmeans.cluster_centers_[None]) ** 2).sum(axis=2), axis=1)
+    assert (labels == nearest).all()
+
+
+def examples_of(page: str) -> list[str]:
+    """The Python blocks of a page."""
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataops.declarations.catalog import read_principals
-from dataops.errors import AccessDenied, AlreadyExists, InvalidInput
+from dataops.errors import AccessDenied, AlreadyExists, InvalidInput, NotFound
 from dataops.runs import init
 from dataops.runs.init import ROLES, init_workspace
 from dataops.runs.workspace import open_workspace
@@ -63,7 +63,7 @@ def test_that_died_on_the_way_is_finished_by_the_next(tmp_path: Path, monkeypatc
     monkeypatch.setattr(init, "_write_if_absent", die)
     with pytest.raises(KeyboardInterrupt):
         init_workspace(tmp_path)
-    with pytest.raises(InvalidInput, match="is no workspace"):
+    with pytest.raises(NotFound, match="is no workspace"):
         open_workspace(str(tmp_path), {})
     monkeypatch.setattr(init, "_write_if_absent", real)
     init_workspace(tmp_path)

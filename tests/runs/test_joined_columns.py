@@ -8,10 +8,12 @@ import pytest
 
 from dataops.declarations.jobs import read_jobs
 from dataops.governance.policy_world import Severity
+from dataops.runs.explain import _join
 from dataops.runs.known_datasets import known_dataset, with_promised
 from dataops.runs.policy import check_workspace
 from dataops.runs.workspace import open_workspace
 from tests.line.voyages import JOBS, POLICY, make_port
+from tests.preparation.joining import job_of, plan_of
 
 
 def findings(folder: Path) -> list[tuple[Severity, str]]:
@@ -59,3 +61,9 @@ def test_output_promises_its_columns_to_jobs_that_read_it(tmp_path: Path) -> Non
     assert promised["by_port"] == ("port", "ship", "voyages", "crew", "last_ship")
     assert promised["loud"] == ("voyage_id", "port", "wind")
     assert promised["sailings"][-5:] == ("weather_hour", "notes", "built", "voyages_of_ship", "mean_crew")
+
+
+def test_an_aggregate_of_any_time_is_told_as_one_that_sees_later_rows(tmp_path: Path) -> None:
+    workspace = open_workspace(str(make_port(tmp_path)), {})
+    plan, _ = plan_of(workspace, job_of(workspace, "sailings"))
+    assert [_join(one)["as_of"] for one in plan.joins] == ["sails_at", "", "any time, also later"]

@@ -126,6 +126,20 @@ def test_the_newest_run_that_did_the_same_work_to_the_end_is_found() -> None:
     assert (found.run.id, found.state) == (runs[1].id, State.DONE)
 
 
+def test_what_somebody_submitted_stands_for_no_run_of_who_asks_for_none_of_these() -> None:
+    store = MemoryStore()
+    own, submitted = _run("job-20260131t120000-aaaaaa"), _run("job-20260201t120000-saaaaaa")
+    ledger, _ = _started(store, submitted)
+    ledger.finish(submitted, {})
+    assert ledger.find_done(own.work_digest, submitted=False) is None
+    _started(store, own)
+    ledger.finish(own, {})
+    for also, expected in ((True, submitted), (False, own)):
+        found = ledger.find_done(own.work_digest, submitted=also)
+        assert found is not None
+        assert found.run.id == expected.id
+
+
 def test_a_run_that_other_code_took_up_is_done_but_not_the_same_work() -> None:
     store = MemoryStore()
     ledger, run = _started(store)

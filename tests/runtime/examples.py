@@ -37,7 +37,7 @@ def expected(intercept: float) -> list[float]:
     return list(1 / (1 + np.exp(-margins)))
 
 
-def make_registry(folder: Path, trust: Trust = UNSIGNED) -> Registry:
+def make_registry(folder: Path | str, trust: Trust = UNSIGNED) -> Registry:
     return Registry(open_store(str(folder)), trust)
 
 

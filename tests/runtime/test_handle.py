@@ -214,6 +214,8 @@ def test_trust_must_be_said(models: Path) -> None:
             load(models, "income", trust=inside)
     with pytest.raises(InvalidInput, match=r"state=.* lies in the registry"):
         load(models, "income", trust=UNSIGNED, state=models / "state")
+    with pytest.raises(InvalidInput, match=r"state=.* lies in the registry"):
+        load("s3://bucket/models", "income", trust=UNSIGNED, state="s3://bucket/models/income/state")
 
 
 @pytest.mark.parametrize("arguments", [{"every": 0}, {"every": -1.0}, {"jitter": 2.0}])

@@ -6,12 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 
 from dataops.errors import Integrity, InvalidInput
 from dataops.registry.trust import UNSIGNED, Trust
-from dataops.runtime.mlflow import TRUST, _load_pyfunc, read_folder
+from dataops.runtime.mlflow import TRUST, _in_utc, _load_pyfunc, read_folder
 from dataops.storage import objects
 from tests.runtime.examples import ROWS, expected, make_registry, register
 
@@ -27,6 +28,15 @@ def test_the_loader_answers_as_the_version_does(folder: Path, monkeypatch: pytes
     pandas = pytest.importorskip("pandas")
     monkeypatch.setenv(TRUST, "unsigned")
     assert _load_pyfunc(str(folder)).predict(pandas.DataFrame(ROWS)) == pytest.approx(expected(1.0), abs=1e-6)
+
+
+def test_times_without_a_zone_are_those_of_utc_where_training_had_one() -> None:
+    given = {"at": pa.timestamp("ns"), "local": pa.timestamp("ns"), "extra": pa.timestamp("ns")}
+    wanted = pa.schema({"at": pa.timestamp("us", "Europe/Paris"), "local": pa.timestamp("us")})
+    found = _in_utc(pa.table({name: pa.array([0], kind) for name, kind in given.items()}), wanted)
+    assert found.schema.field("at").type == pa.timestamp("ns", "UTC")
+    assert found.column("at").cast(pa.int64()).to_pylist() == [0]
+    assert found.select(["local", "extra"]).schema.types == [pa.timestamp("ns")] * 2
 
 
 def test_the_folder_says_how_it_is_loaded(folder: Path) -> None:

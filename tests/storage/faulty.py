@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import IO, Any, Literal, Self, TypeVar
 
 import pyarrow as pa
-from pyarrow import fs
 
 from dataops.storage.files import DataFiles, FileStat, FileStats
 from dataops.storage.objects import Keys, PosixStore, Store
@@ -100,18 +99,14 @@ class FaultyFiles(DataFiles):
         self.inner, self.url = inner, inner.url
         self.fault = Fault(fail_at, mode, error)
 
-    @property
-    def filesystem(self) -> fs.FileSystem:
-        return self.inner.filesystem
-
     def list(self, folder: str, suffix: str = ".parquet", *, unnamed: Callable[[str], None] | None = None) -> FileStats:
         return self.fault.step(lambda: self.inner.list(folder, suffix, unnamed=unnamed))
 
     def stat(self, path: str) -> FileStat:
         return self.fault.step(lambda: self.inner.stat(path))
 
-    def open(self, path: str) -> pa.NativeFile:
-        return self.fault.step(lambda: self.inner.open(path))
+    def open_found(self, path: str) -> tuple[FileStat, pa.NativeFile]:
+        return self.fault.step(lambda: self.inner.open_found(path))
 
     def sha256(self, path: str) -> str:
         return self.fault.step(lambda: self.inner.sha256(path))
@@ -119,7 +114,7 @@ class FaultyFiles(DataFiles):
     def delete(self, path: str) -> None:
         self.fault.step(lambda: self.inner.delete(path))
 
-    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> FileStat:
+    def write(self, path: str, write: Callable[[IO[bytes]], Any]) -> int:
         return self.fault.step(lambda: self.inner.write(path, write), lambda: self._tear(path, write))
 
     def _tear(self, path: str, write: Callable[[IO[bytes]], Any]) -> None:

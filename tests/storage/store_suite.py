@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dataops.errors import Integrity, InvalidInput, NotFound, Storage
+from dataops.runs.workspace import os_user
 from dataops.storage.journal import Journal
 from dataops.storage.objects import Store, open_store, probe
 from tests.storage.faulty import FaultyStore
@@ -26,6 +27,8 @@ BAD_KEYS = [
 
 
 class StoreSuite:
+    THREADS_RACE_FOR = 50  # keys
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         raise NotImplementedError
@@ -100,6 +103,40 @@ class StoreSuite:
             with pytest.raises(NotFound):
                 store.get_at_most(key, 5)
 
+    def test_a_record_comes_with_who_wrote_it_as_far_as_that_can_be_told(self, store: Store) -> None:
+        store.put_if_absent("a/b", b"12345")
+        owned = store.get_owned("a/b", 5)
+        assert owned.data == b"12345"
+        assert owned.owner in (None, os_user())
+        assert owned.is_own is (owned.owner is not None)
+        with pytest.raises(Integrity, match="a/b has more than the 4 bytes"):
+            store.get_owned("a/b", 4)
+        for key in ("nothing", "a", "a/b/c"):
+            with pytest.raises(NotFound):
+                store.get_owned(key, 5)
+
+    def test_a_place_is_the_same_for_all_who_open_it_and_no_other_s(self, store: Store, tmp_path: Path) -> None:
+        assert store.place() == open_store(store.url).place() == open_store(store.url, read_only=True).place()
+        assert store.place() != open_store(str(tmp_path / "another")).place()
+
+    def test_names_are_the_keys_that_lie_in_no_folder(self, store: Store) -> None:
+        assert store.names() == []
+        for key in ("b", "a", "c/d", "c/e/f"):
+            store.put_if_absent(key, b"x")
+        assert store.names() == open_store(store.url, read_only=True).names() == ["a", "b"]
+
+    def test_names_come_with_whose_they_are_as_reading_them_says_it(self, store: Store) -> None:
+        assert store.names_owned() == []
+        for key in ("b", "a", "c/d"):
+            store.put_if_absent(key, b"x")
+        found = store.names_owned()
+        assert found == open_store(store.url, read_only=True).names_owned()
+        assert [one.key for one in found] == ["a", "b"]
+        assert store.names_owned("b") == open_store(store.url, read_only=True).names_owned("b") == found[1:]
+        for one in found:
+            read = store.get_owned(one.key, 5)
+            assert (one.owner, one.is_own, one.changed_at) == (read.owner, read.is_own, read.changed_at)
+
     def test_list_is_sorted_recursive_and_bound_to_folders(self, store: Store) -> None:
         for key in ("runs/2/b", "runs/10/a", "runs/2.x/c", "runs2/a", "runs/2/sub/z"):
             store.put_if_absent(key, b"x")
@@ -107,6 +144,14 @@ class StoreSuite:
         assert store.list("runs/2") == store.list("runs/2/") == ["runs/2/b", "runs/2/sub/z"]
         assert store.list("") == sorted(["runs/2/b", "runs/10/a", "runs/2.x/c", "runs2/a", "runs/2/sub/z"])
         assert store.list("run") == store.list("runs/2/b") == store.list("nothing/here") == []
+
+    def test_folders_are_named_without_a_look_into_them(self, store: Store) -> None:
+        for key in ("top.json", "runs/a/run.json", "runs/a/events/1.json", "runs/b/c/d.json", "runs/note.json"):
+            assert store.put_if_absent(key, b"x")
+        assert store.folders("") == ["runs"]
+        assert store.folders("runs") == store.folders("runs/") == ["a", "b"]
+        assert store.folders("runs/a") == ["events"]
+        assert store.folders("run") == store.folders("runs/note.json") == store.folders("nothing/here") == []
 
     def test_delete_frees_the_key_and_takes_nothing_for_an_answer(self, store: Store) -> None:
         store.put_if_absent("a/b", b"x")
@@ -131,7 +176,7 @@ class StoreSuite:
         barrier = threading.Barrier(2)
 
         def write(writer: int) -> None:
-            for n in range(50):
+            for n in range(self.THREADS_RACE_FOR):
                 barrier.wait()
                 if store.put_if_absent(f"race/{n}", f"writer {writer}".encode()):
                     wins[writer].append(n)
@@ -141,7 +186,7 @@ class StoreSuite:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(wins[0] + wins[1]) == list(range(50))
+        assert sorted(wins[0] + wins[1]) == list(range(self.THREADS_RACE_FOR))
         for writer in (0, 1):
             assert all(store.get(f"race/{n}") == f"writer {writer}".encode() for n in wins[writer])
 
@@ -160,24 +205,28 @@ class StoreSuite:
 
 
 class SharedStoreSuite(StoreSuite):
+    PROCESSES_RACE_FOR = 300  # keys
+    APPENDS = 40  # of each process
+
     def test_processes_race_and_one_wins_each_key(self, store: Store) -> None:
-        won = dict(zip(("one", "two"), race(store.url, "keys", rounds=300, writers=("one", "two")), strict=True))
-        for n in range(300):
+        keys = self.PROCESSES_RACE_FOR
+        won = dict(zip(("one", "two"), race(store.url, "keys", rounds=keys, writers=("one", "two")), strict=True))
+        for n in range(keys):
             holder = store.get(f"race/{n}").decode()
             if n % 2:
                 assert all(n in won[writer] for writer in won), "equal bytes: both are told that theirs are there"
             else:
                 assert [writer for writer in won if n in won[writer]] == [holder]
-        assert len(store.list("")) == 300
+        assert len(store.list("")) == keys
 
     def test_processes_append_to_one_journal_and_nothing_is_lost(self, store: Store) -> None:
-        numbers = race(store.url, "journal", rounds=40, writers=("one", "two", "three"))
-        assert sorted(n for of_one in numbers for n in of_one) == list(range(1, 121))
+        numbers = race(store.url, "journal", rounds=self.APPENDS, writers=("one", "two", "three"))
+        assert sorted(n for of_one in numbers for n in of_one) == list(range(1, 3 * self.APPENDS + 1))
         journal = Journal(store, "race", "test")
         assert journal.verify() == []
         bodies = [entry.body for entry in journal.entries()]
         for writer in ("one", "two", "three"):
-            assert [body["n"] for body in bodies if body["by"] == writer] == list(range(40))
+            assert [body["n"] for body in bodies if body["by"] == writer] == list(range(self.APPENDS))
 
 
 def race(url: str, what: str, *, rounds: int, writers: tuple[str, ...]) -> list[list[int]]:

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from dataops.errors import InvalidInput, NotFound, Storage
+from dataops.errors import Integrity, InvalidInput, NotFound, Storage
 from dataops.storage import objects
 from dataops.storage.disk import link_new
-from dataops.storage.objects import MemoryStore, PosixStore, ReadOnlyStore, Store, open_store, probe
+from dataops.storage.objects import MemoryStore, PosixStore, ReadOnlyStore, Store, open_store, probe, prove
 from tests.storage.faulty import MODES, Crash, FaultyDisk, Mode, crash_points, trees_after
 from tests.storage.store_suite import SharedStoreSuite, StoreSuite
 
@@ -51,6 +52,69 @@ class TestPosixStore(SharedStoreSuite):
         os.mkfifo(store.root / "a" / "pipe")
         with pytest.raises(NotFound):
             store.get_at_most("a/pipe", 10)
+
+    @pytest.mark.timeout(10)
+    def test_who_wrote_a_record_is_told_of_its_bytes_and_of_no_link_or_pipe(
+        self, store: PosixStore, tmp_path: Path
+    ) -> None:
+        store.put_if_absent("a", b"x")
+        os.mkfifo(store.root / "pipe")
+        (tmp_path / "outside").write_bytes(b"x")
+        (store.root / "link").symlink_to(tmp_path / "outside")
+        with pytest.raises(NotFound):
+            store.get_owned("pipe", 10)
+        with pytest.raises(InvalidInput, match="symbolic link"):
+            store.get_owned("link", 10)
+        assert store.names() == [one.key for one in store.names_owned()] == ["a", "link"]
+
+    def test_a_link_that_takes_a_record_s_place_after_the_path_was_looked_at_is_not_followed(
+        self, store: PosixStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "outside").write_bytes(b"x")
+        (store.root / "link").symlink_to(tmp_path / "outside")
+        monkeypatch.setattr(os.path, "islink", lambda _: False)
+        assert store.get_at_most("link", 10) == b"x"  # the race is won by whoever exchanges it
+        with pytest.raises(NotFound):
+            store.get_owned("link", 10)
+
+    @pytest.mark.parametrize("umask", [0o000, 0o002, 0o022])
+    def test_a_record_is_never_written_so_that_others_may_rewrite_it(self, store: PosixStore, umask: int) -> None:
+        before = os.umask(umask)
+        try:
+            store.put_if_absent("a", b"x")
+        finally:
+            os.umask(before)
+        assert (store.root / "a").stat().st_mode & 0o7777 == 0o644
+        assert store.get_owned("a", 1).is_own
+
+    @pytest.mark.parametrize("mode", [0o664, 0o646, 0o620])
+    def test_of_what_others_may_write_nobody_is_the_writer(self, store: PosixStore, mode: int) -> None:
+        store.put_if_absent("a", b"x")
+        (store.root / "a").chmod(mode)
+        with pytest.raises(Integrity, match=rf"written by others than its owner \(mode 0{mode:o}\)"):
+            store.get_owned("a", 10)
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="gives files away")
+    def test_another_s_record_is_the_other_s(self, store: PosixStore) -> None:
+        import pwd
+
+        other = next(one for one in pwd.getpwall() if one.pw_uid not in (0, 65_534))
+        store.put_if_absent("a", b"x")
+        os.chown(store.root / "a", other.pw_uid, -1)
+        owned = store.get_owned("a", 10)
+        assert (owned.owner, owned.is_own) == (other.pw_name, False)
+        os.chown(store.root / "a", 4_000_001, -1)
+        assert store.get_owned("a", 10).owner == "uid 4000001"
+        os.chown(store.root / "a", 65_534, -1)
+        with pytest.raises(Integrity, match="belongs to 'nobody'"):
+            store.get_owned("a", 10)
+
+    def test_when_a_record_changed_is_told_by_a_clock_that_its_owner_cannot_set(self, store: PosixStore) -> None:
+        store.put_if_absent("a", b"x")
+        first = store.get_owned("a", 10).changed_at
+        os.utime(store.root / "a", (0, 0))
+        assert first is not None
+        assert store.get_owned("a", 10).changed_at >= first
 
     def test_a_listing_takes_files_only_and_bears_a_folder_that_goes_meanwhile(
         self, store: PosixStore, monkeypatch: pytest.MonkeyPatch
@@ -125,7 +189,7 @@ class TestPosixStore(SharedStoreSuite):
 
         monkeypatch.setattr(os, "link", unsupported)
         with pytest.raises(Storage, match="not supported"):
-            open_store(str(tmp_path / "exfat"))
+            open_store(str(tmp_path / "exfat")).put_if_absent("a", b"x")
         assert files_below(tmp_path) == []
 
     @pytest.mark.parametrize("mode", MODES)
@@ -204,7 +268,7 @@ class TestOpening:
             probe(store)
         assert store.list("") == []
 
-    def test_open_store_refuses_it_every_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_its_first_record_is_refused_every_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def overwrite(store: PosixStore, key: str, data: bytes) -> bool:
             (store.root / key).write_bytes(data)
             return True
@@ -212,15 +276,39 @@ class TestOpening:
         monkeypatch.setattr(PosixStore, "_create", overwrite)
         for _ in range(2):
             with pytest.raises(Storage, match="two writers could both win"):
-                open_store(str(tmp_path))
+                open_store(str(tmp_path)).put_if_absent("a", b"x")
         assert files_below(tmp_path) == []
 
     def test_a_store_is_probed_once_in_a_process(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         probed: list[str] = []
         monkeypatch.setattr(objects, "probe", lambda store: probed.append(store.url))
         for url in (str(tmp_path / "s"), str(tmp_path / "s"), (tmp_path / "s").as_uri()):
-            open_store(url)
+            store = open_store(url)
+            for key in ("a", "b"):
+                store.put_if_absent(key, b"x")
+            assert prove(store) is None
         assert probed == [(tmp_path / "s").as_uri()]
+
+    def test_who_writes_nothing_tries_nothing_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(objects, "probe", lambda _: pytest.fail("nothing was to be written"))
+        store = open_store(str(tmp_path / "s"))
+        assert (store.list(""), store.names(), store.folders("")) == ([], [], [])
+        with pytest.raises(NotFound):
+            store.get("a")
+        store.delete("a")
+
+    def test_a_store_that_went_to_another_process_is_tried_out_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        probed: list[str] = []
+        monkeypatch.setattr(objects, "probe", lambda store: probed.append(store.url))
+        for url in (str(tmp_path / "s"), "s3://bucket/p"):
+            store = pickle.loads(pickle.dumps(open_store(url)))
+            assert probed == []
+            with suppress(Storage):
+                store.put_if_absent("a", b"x")
+            assert probed == [store.url]
+            probed.clear()
 
     def test_a_reader_may_open_what_it_cannot_write(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         open_store(str(tmp_path / "s")).put_if_absent("a/b", b"x")
@@ -248,7 +336,7 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("s3://key:secret@bucket/x", "no store for s3:// URLs"),
+            ("sftp://key:secret@host/x", "no store for sftp:// URLs"),
             ("fiel:///x", "Did you mean 'file'"),
             ("file://host/x", "without host"),
             ("file:///x?token=secret", "without host"),

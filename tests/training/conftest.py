@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import dask
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Scheduler
 
+from dataops.engine.loosening import loosen
 from dataops.features.encoder import CategoricalColumn, Encoded, Encoder, NumericColumn
 from dataops.training.parts import EncodedPart, PartsOnCluster
 
@@ -31,8 +32,22 @@ def second_cluster() -> Iterator[Client]:
 @pytest.fixture
 def mortal_cluster(second_cluster: Client) -> Client:
     """A cluster whose workers a test may kill: they are started again."""
+    loosen(second_cluster)
     second_cluster.wait_for_workers(2, timeout=60)
     return second_cluster
+
+
+@pytest.fixture
+def impatient_cluster(mortal_cluster: Client) -> Iterator[Client]:
+    """A mortal cluster that gives a task up with the first worker that it kills."""
+
+    def allow(failures: int, dask_scheduler: Scheduler) -> int:
+        before, dask_scheduler.allowed_failures = dask_scheduler.allowed_failures, failures
+        return before
+
+    before = mortal_cluster.run_on_scheduler(allow, 0)
+    yield mortal_cluster
+    mortal_cluster.run_on_scheduler(allow, before)
 
 
 @pytest.fixture(scope="session")

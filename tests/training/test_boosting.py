@@ -144,7 +144,7 @@ def test_a_failure_with_all_workers_alive_is_not_tried_again(cluster, units, pla
             raise RuntimeError("a value of a row")
 
     ranks_of(monkeypatch, Failing)
-    with pytest.raises(Compute, match="xgboost failed with RuntimeError") as refused:
+    with pytest.raises(Compute, match="xgboost failed on the cluster with RuntimeError") as refused:
         fit_xgboost(place(cluster, units), FEW, 0)
     assert tried.read_text() == "xx"  # once on each worker
     assert "value of a row" not in str(refused.value)
@@ -187,6 +187,7 @@ def test_a_fit_goes_on_from_the_last_round_where_a_worker_is_killed(
     assert auc(disturbed, held_out) == pytest.approx(auc(undisturbed, held_out), abs=0.001)
 
 
+@pytest.mark.faults
 def test_parts_that_were_released_are_made_again_where_a_worker_is_killed(
     mortal_cluster, units, place, held_out, monkeypatch, tmp_path
 ):
@@ -242,7 +243,7 @@ def test_one_rank_that_fails_leaves_no_other_waiting(mortal_cluster, units, plac
 
     monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 1.0)
     ranks_of(monkeypatch, Failing)
-    with pytest.raises(Compute, match="xgboost failed with MemoryError"):
+    with pytest.raises(Compute, match="xgboost failed on the cluster with MemoryError"):
         fit_xgboost(place(mortal_cluster, units), FEW, 0)
     ranks_of(monkeypatch, XgboostRank)
     mortal_cluster.wait_for_workers(2, timeout=60)

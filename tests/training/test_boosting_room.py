@@ -17,8 +17,8 @@ EIGHT = Table(columns=8, bins=256, weighted=False, held_out=False)
 FLIGHTS = [1_000_000] * 30
 
 
-def need(rows=FLIGHTS, workers=5, table=EIGHT, library=XGBOOST, shared=False):
-    return need_of(rows, workers, table, library.room(table), process=0, shared=shared)
+def need(rows=FLIGHTS, workers=5, table=EIGHT, library=XGBOOST, shared=False, copied=False):
+    return need_of(rows, workers, table, library.room(table), process=0, shared=shared, copied=copied)
 
 
 @pytest.mark.parametrize("library", [XGBOOST, LIBRARY], ids=["xgboost", "lightgbm"])
@@ -38,6 +38,10 @@ def test_more_to_keep_never_needs_less(library, more):
 
 def test_parts_that_others_need_are_counted_as_well():
     assert need(shared=True).row_bytes == need().row_bytes + EIGHT.encoded
+
+
+def test_the_second_copy_of_rows_that_a_calibration_takes_is_counted():
+    assert need(shared=True, copied=True).row_bytes == need(shared=True).row_bytes + EIGHT.encoded
 
 
 def test_the_worker_with_the_most_rows_counts():
@@ -86,6 +90,13 @@ def test_both_trainers_say_what_they_need_before_a_row_is_read(cluster, encoder,
     assert "2,000 rows (1,000)" in said
     with pytest.raises(Compute, match="so it doesn't fit, and nothing was started"):
         trainer.require_room(cluster, [10**10, 10**10], encoder, {}, **asked)
+    once, twice = (
+        float(
+            re.search("([0-9.]+) bytes a row", trainer.require_room(cluster, [1000], encoder, {}, **asked, **more))[1]
+        )
+        for more in ({}, {"copied": True})
+    )
+    assert twice == once + 4 * (5 + 1)
 
 
 def test_a_fit_that_cannot_fit_starts_no_rank(cluster, make_part, place, monkeypatch):

@@ -88,6 +88,28 @@ def test_a_fit_ends_where_the_rows_held_out_gain_no_more(cluster, units, place, 
     assert all(one.held_out for one in told)
 
 
+def test_a_model_too_large_to_come_with_each_chunk_is_kept_whole(cluster, units, place, name, monkeypatch):
+    """It ends by patience between two times at which the model comes: what is registered is the best round all the
+    same.
+    """
+    params = {**EAGER[name], "early_stopping": 5, "learning_rate": 0.1}
+    whole = TRAINERS[name]().fit(place(cluster, units), params, 0)
+    monkeypatch.setattr(boosting_rounds, "KEPT_BYTES", 20_000)
+    monkeypatch.setattr(boosting_rounds, "CHUNK_SECONDS", 0)  # a round at a time
+    seen, take = [], boosting_rounds.Trained.take
+
+    def watched(self, told, *, saved):
+        seen.append(saved)
+        take(self, told, saved=saved)
+
+    monkeypatch.setattr(boosting_rounds.Trained, "take", watched)
+    parts = place(cluster, units)
+    fitted = TRAINERS[name]().fit(parts, params, 0)
+    assert not seen[-1]  # the model didn't come with the last chunk
+    assert rounds_of(fitted) == parts.fitting.facts["rounds"]
+    assert fitted == whole
+
+
 def test_rows_held_out_are_never_trained_on(cluster, units, place, fit):
     """Their targets turned round change what is measured, and not one bit of the first round."""
     turned = []
@@ -203,6 +225,16 @@ def test_rounds_and_the_loss_so_far_are_told(cluster, units, place, name, monkey
     each = np.concatenate([losses(fitted, part) for part in units])
     assert told[-1].loss == pytest.approx(each.mean(), abs=1e-5)
     assert told[-1].loss < told[0].loss
+
+
+def test_nothing_is_told_about_fewer_rows_than_the_policies_show(cluster, units, place, name):
+    told = []
+    fitting = Fitting(rounds=told.append, least=1000)
+    parts = replace(place(cluster, units), fitting=fitting)
+    TRAINERS[name]().fit(parts, {**FEW[name], "early_stopping": 3}, 0)
+    assert fitting.facts.keys() == {"rounds", "rounds_trained"}
+    assert told
+    assert all(one.loss is None and one.losses == () for one in told)
 
 
 def test_who_listens_may_end_it(cluster, units, place, name):

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from dataops.declarations.train import Candidate
 from dataops.engine.connect import Connection
-from dataops.errors import Compute
+from dataops.errors import Compute, InvalidInput
 from dataops.training import boosting, boosting_room, boosting_rounds, candidates, spilled
 from dataops.training.boosting import XgboostRank
+from dataops.training.candidates import _needs
 from tests.line.people import make_workspace
 from tests.line.running import Line
 
@@ -59,6 +61,24 @@ def test_a_version_tells_how_many_rounds_it_has_and_on_how_many_rows_that_was_de
         assert 20 < fit["held_out_rows"] < 120  # an eighth of four fifths of 800, less those that the policy leaves out
     first, second = (lineage["fit"]["held_out_rows"] for lineage in lineages(line, outcome))
     assert first == second  # the same rows for every trainer
+
+
+def test_rows_to_calibrate_on_are_none_that_a_fit_or_a_search_holds_out(cluster, line_of):
+    stopping = STOPPING.replace("TRAINER", "xgboost")
+    searching = "search: {method: grid, space: {max_depth: {int: [2, 3]}}}"
+    asked = (stopping.replace("}}", "}, calibrate: isotonic}"), PLAIN.replace("max_depth: 3}}", f"}}, {searching}}}"))
+    line = line_of(cluster, *asked, asked[1].replace("search", "calibrate: sigmoid, search"))
+    outcome = line.run("wealth")
+    stopped, _, searched = lineages(line, outcome)
+    told = stopped["fit"]["calibration"]
+    assert told["method"] == "isotonic"
+    assert 40 < told["rows"] < 120  # an eighth of four fifths of 800, less those that the policy leaves out
+    assert searched["fit"]["calibration"] == {"method": "sigmoid", "rows": told["rows"]}  # the same rows
+    assert 20 < stopped["fit"]["held_out_rows"] < 120
+    registry = line.workspace.registry
+    packages = [registry.read("wealth", one["version"]).package for one in outcome.state.result["versions"]]
+    assert [one.calibration and one.calibration.method for one in packages] == ["isotonic", None, "sigmoid"]
+    assert packages[1].model != packages[2].model  # of seven eighths of the rows
 
 
 def test_what_is_needed_and_how_far_it_came_is_shown_and_kept(cluster, line_of, monkeypatch):
@@ -109,6 +129,31 @@ def test_what_cannot_fit_is_refused_before_a_row_is_encoded(cluster, line_of, mo
     assert not list(line.folder.glob("**/versions/*/manifest.json"))
 
 
+def test_a_search_is_looked_at_where_it_is_costliest():
+    asked = []
+
+    def ask(params, *, shared):
+        asked.append((params["max_bin"], params["max_depth"], shared))
+        if params["max_depth"] == 9 and params["max_bin"] > 256:
+            raise InvalidInput("these don't go together")
+        if params["max_bin"] > 10_000:
+            raise Compute("so it doesn't fit")
+        return f"{params['max_bin']} bins"
+
+    def candidate(**space):
+        return Candidate.model_validate({"trainer": "xgboost", "params": {"rounds": 9}, "search": {"space": space}})
+
+    small = candidate(max_bin={"int": [64, 512]}, max_depth={"one_of": [9, 3]})
+    assert _needs(ask, small, shared=False) == "of its trials, that at max_bin 512, max_depth 3: 512 bins"
+    assert {(bins, depth) for bins, depth, _ in asked} == {(64, 9), (64, 3), (512, 9), (512, 3)}
+    assert all(shared for _, _, shared in asked)
+    large = candidate(max_bin={"int": [64, 20_000]}, max_depth={"one_of": [3]})
+    with pytest.raises(Compute, match="a trial at max_bin 20000, max_depth 3 could not be fitted: so it") as refused:
+        _needs(ask, large, shared=False)
+    assert not refused.value.may_pass
+
+
+@pytest.mark.faults
 def test_a_worker_killed_during_the_fit_of_a_job_costs_no_round_that_was_kept(
     mortal_cluster, line_of, monkeypatch, tmp_path, caplog
 ):

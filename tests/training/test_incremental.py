@@ -218,6 +218,26 @@ def test_a_fit_that_leaves_the_range_of_numbers_says_so(units, model):
 
 
 @pytest.mark.parametrize(
+    ("said", "family", "words"),
+    [
+        ("Input X contains infinity or a value too large", Compute, "left the range of numbers"),
+        ("The least populated class in y has only 1 member: 4711", InvalidInput, "too few rows of a class"),
+        ("loss 4711 isn't one", Compute, "refused to fit these rows with these parameters"),
+    ],
+)
+def test_what_scikit_learn_refuses_is_told_by_its_cause_and_without_its_values(units, said, family, words):
+    class Refusing:
+        def partial_fit(self, *_given, **_more):
+            raise ValueError(said)
+
+    learning = incremental.Learning(seed=0, factors=(1.0, 1.0), spread=None)
+    with pytest.raises(family, match=words) as refused:
+        incremental.learn_part(incremental.Learnt(model=Refusing()), units[0], learning, (0, 0))
+    assert "4711" not in str(refused.value)
+    assert not refused.value.may_pass
+
+
+@pytest.mark.parametrize(
     ("params", "words"),
     [
         ({}, "estimator: expected one of sgd, mlp, found None"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from dataops.errors import Compute, InvalidInput
 from dataops.models.lightgbm import read_text
 from dataops.models.predictor import load_predictor
 from dataops.training import boosting_rounds, lightgbm
+from dataops.training.boosting_ranks import HeldOut, Order, Seat
 from dataops.training.lightgbm import LightGbmRank, LightGbmTrainer, cut_trees, fit_lightgbm, join_trees
 from dataops.training.trainers import load_trainer
 
@@ -113,6 +115,30 @@ def test_two_models_one_after_the_other_add_up(trained, held_out):
     read_text(joined)
     both = booster.predict(rows, raw_score=True) + booster.predict(rows, raw_score=True, num_iteration=2)
     assert library.Booster(model_str=joined.decode()).predict(rows, raw_score=True) == pytest.approx(both, abs=1e-12)
+
+
+def test_what_goes_on_after_a_loss_draws_other_rows_than_the_first_round(make_part):
+    """A lost worker is no reason to see the same rows twice as often."""
+    part = make_part(0, 3000)
+    params = {"objective": "binary", "bagging_fraction": 0.5, "bagging_freq": 1, "verbosity": -1, "seed": 7}
+    seat = Seat(name="one", rank=0, ranks=1, threads=1, meeting={})
+
+    def rows_drawn(saved, seed=7):
+        order = Order(
+            params={**params, "seed": seed},
+            metric="binary_logloss",
+            held_out=HeldOut(),
+            class_weights=None,
+            saved=saved,
+        )
+        rank = LightGbmRank(seat, order, [part])
+        model = rank.advance(1, save=True).model
+        found = re.findall(r"^internal_count=(\d+)", model.decode(), re.MULTILINE)
+        return model, int(found[-1])
+
+    first, drawn = rows_drawn(None)
+    again = [rows_drawn(first)[1] for _ in range(2)]
+    assert again[0] == again[1] != drawn
 
 
 def test_a_fit_without_any_gain_left_ends(cluster, place, make_part):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -174,3 +175,23 @@ def test_a_gradient_by_coordinate_is_that_of_the_coefficients_which_they_stand_f
         step[place] = 1.0
         moved = coordinates.coefficients(point + step) - coordinates.coefficients(point)
         assert coordinates.gradient(gradient)[place] == pytest.approx(gradient @ moved)
+
+
+def test_the_weight_of_a_class_is_the_same_for_any_cut_of_the_rows(make_part):
+    """Also where it is a hair below a power of two, at which grids of sums take another step."""
+    part = make_part(0, 2_000)
+    weight = np.random.default_rng(0).lognormal(0, 20, part.rows).astype(np.float32)
+    found = set()
+    for edges in ([0, 2_000], [0, 1, 2_000], [0, 700, 1_300, 2_000], range(0, 2_001, 40)):
+        cut = [slice(*pair) for pair in itertools.pairwise(edges)]
+        looks = [look_at(rows_of(part, some, weight)) for some in cut]
+        found |= {(merge_looks(order).by_class, merge_looks(order).weight) for order in (looks, looks[::-1])}
+    assert len(found) == 1
+    ((negative, positive), whole) = found.pop()
+    assert negative == math.fsum(weight[part.target == 0].tolist())
+    assert positive == math.fsum(weight[part.target == 1].tolist())
+    assert whole == math.fsum(weight.tolist())
+
+
+def rows_of(part: EncodedPart, some: slice, weight: np.ndarray) -> EncodedPart:
+    return EncodedPart(encoded=part.encoded.of_rows(some), target=part.target[some], weight=weight[some])

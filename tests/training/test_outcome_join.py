@@ -12,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataops.declarations.metrics import Points, Task
 from dataops.errors import ContractViolation
-from dataops.training.evaluate import report
-from dataops.training.outcome_join import Joined, Keyed, join
+from dataops.training.evaluate import evaluate_scores, report
+from dataops.training.outcome_join import Joined, Keyed, Measured, join
+from dataops.training.realised_figures import Scorer, version_figures
+from dataops.training.tasks import judge_of
 
 METRICS = ("accuracy", "brier")
 
@@ -121,3 +124,37 @@ def test_an_empty_side_judges_nothing() -> None:
     assert join([empty], [_keyed([1], [0.5])], models=[[""]]).judged == 0
     assert join([_keyed([1], [1])], [empty], models=[[""]]).judged == 0
     assert join([], [], models=[]) == Joined()
+
+
+def test_decisions_on_outcomes_are_judged_at_the_threshold_of_the_job() -> None:
+    outcomes, scored = _keyed([0, 1, 2, 3], [1, 1, 0, 0]), _keyed([0, 1, 2, 3], [0.2, 0.4, 0.3, 0.1])
+    for threshold, f1 in ((0.5, 0.0), (0.3, 0.5), (0.15, 0.8)):
+        points = Points(threshold=threshold, top_share=0.5)
+        parts = [_cut(scored, [2]), [[""]] * 2]
+        found = join([outcomes], parts[0], models=parts[1], points=points)
+        figures = report(found.models[""].evaluation, ("f1", "lift"), points=points)
+        assert figures["overall"]["f1"] == pytest.approx(f1)
+        assert (figures["overall"]["lift"], figures["threshold"]) == (pytest.approx(1.0), threshold)
+
+
+def test_a_figure_that_would_tell_of_few_rows_of_one_company_is_not_compared() -> None:
+    """Of both companies together it tells of enough; that of the one could be had by difference from the other's."""
+
+    def judged(seed: int, reaching: int) -> Measured:
+        random = np.random.default_rng(seed)
+        scores = np.r_[np.full(reaching, 0.9), random.uniform(0, 0.4, 400 - reaching)].astype(np.float32)
+        evaluation = evaluate_scores(scores, (random.random(400) < 0.4).astype(np.float32))
+        return Measured(scored=400, evaluation=evaluation)
+
+    one, other, third = (Scorer(name=name, model="m", version=at, digest=name) for at, name in enumerate("abc"))
+    measures = judge_of(Task.BINARY).measures(["roc_auc", "precision"])
+    for reaching, shown in (
+        (60, {"roc_auc", "roc_auc_error_bound", "precision"}),
+        (3, {"roc_auc", "roc_auc_error_bound"}),
+    ):
+        together = {
+            frozenset({one, other}): {one: judged(1, 200), other: judged(2, 200)},
+            frozenset({one, other, third}): {one: judged(3, reaching), other: judged(4, 200), third: judged(5, 200)},
+        }
+        found = version_figures(Joined(together=together), [{"a": one, "b": other, "c": third}], measures, 50)
+        assert [set(each["overall"]) for pair in found["compared"] for each in pair["versions"]] == [shown] * 6

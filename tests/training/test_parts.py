@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import pickle
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from dataops.errors import Compute, InvalidInput
 from dataops.features.encoder import Encoded
+from dataops.training import reading
 from dataops.training.parts import EncodedPart, PartsOnCluster, cut_evenly, map_parts, merge_parts, place_units
 from dataops.training.trainable import part_facts, require_trainable, untrainable
 
@@ -78,6 +82,33 @@ def test_a_failing_task_is_reported_without_what_it_says(cluster, make_part, pla
         map_parts(place(cluster, [make_part(0, 5)]), leak)
     assert "secret" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+def _die(*_given):
+    os._exit(9)  # as the kernel does where memory is short
+
+
+def test_a_worker_that_dies_of_rows_is_told_as_something_to_try_again(impatient_cluster, make_part, place, monkeypatch):
+    monkeypatch.setattr(reading, "encode_or_raise", _die)
+    work = SimpleNamespace(client=impatient_cluster, run="run-1", phase=lambda *_, **__: nullcontext(SimpleNamespace()))
+    with pytest.raises(Compute, match="encode failed on the cluster with KilledWorker") as lost:
+        reading.load_parts(work, "encode", SimpleNamespace(), [SimpleNamespace(id="u000000", rows=5, size_bytes=40)])
+    assert lost.value.may_pass
+    impatient_cluster.wait_for_workers(2, timeout=60)
+
+
+def test_rows_that_are_gone_are_told_as_something_to_try_again(cluster, make_part, place):
+    parts = place(cluster, [make_part(0, 5)])
+    cluster.cancel(list(parts.futures), force=True)
+    with pytest.raises(Compute, match="on the cluster with") as gone:
+        map_parts(parts, lambda part, _: part.rows)
+    assert gone.value.may_pass
+
+
+def test_what_a_task_raises_by_itself_comes_again(cluster, make_part, place):
+    with pytest.raises(Compute, match="with ZeroDivisionError") as failed:
+        map_parts(place(cluster, [make_part(0, 5)]), lambda part, _: 1 / (part.rows - 5))
+    assert not failed.value.may_pass
 
 
 def test_our_own_errors_cross_the_cluster_as_they_are(cluster, make_part, place):

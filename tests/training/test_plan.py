@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -54,7 +54,7 @@ def _plan(workspace: Workspace, *, source: str = "people_ready", judged: str = "
             "name": "wealth",
             "job": "train",
             "input": source,
-            "target": "rich",
+            "target": names.get("target", "rich"),
             "features": names.get("features", features),
             "candidates": [{"trainer": "logistic"}],
             "evaluate": {"datasets": [judged]},
@@ -68,7 +68,62 @@ def _rule(purpose: str, column: str, mask: str) -> str:
     return f"  - {{id: more, effect: mask, purposes: [{purpose}], columns: {{names: [{column}]}}, mask: {mask}}}\n"
 
 
+class TestGroups:
+    """What is held out of training goes by the split, where its columns can be read."""
+
+    TARGETED: ClassVar[dict[str, Any]] = {"categorical": {"columns": ["trade"], "encode": "target"}}
+
+    def test_go_by_the_keys_of_the_split_and_read_them(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, split={"by": "hash(person_id)", "test": 0.25})
+        plan = _plan(workspace, features=self.TARGETED)
+        assert plan.learn.grouping.keys == ("person_id",)
+        assert "person_id" in plan.learn.read
+        plain = _plan(workspace)  # nothing is held out of it: it reads what it needs
+        assert plain.learn.grouping.columns == ()
+        assert "person_id" not in plain.learn.read
+
+    def test_go_by_place_where_there_is_no_split(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace)
+        grouping = _plan(workspace, features=self.TARGETED).learn.grouping
+        assert (grouping.columns, grouping.why) == ((), None)
+
+    def test_go_by_place_and_say_so_where_the_keys_are_not_there(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, split={"by": "hash(person_id)", "test": 0.25}, columns=["age", "trade", "rich"])
+        grouping = _plan(workspace, features=self.TARGETED).learn.grouping
+        assert grouping.columns == ()
+        assert "has no column person_id, which it was split by; keep it in `columns`" in str(grouping)
+
+
 class TestFeature:
+    def test_that_the_target_is_made_of_is_refused(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        _prepare(workspace, derive={"toil": "hours * 2", "much": "toil > 80"})
+        with pytest.raises(InvalidInput, match=r"the target \(hours > 40\) is made of hours: a model would read"):
+            _plan(workspace, target="hours > 40", numeric=["age", "hours"])
+        with pytest.raises(InvalidInput, match=r"the target \(much\) is made of hours, toil: a model"):
+            _plan(workspace, target="much", numeric=["age", "hours", "toil"])
+        assert _plan(workspace, target="much", numeric=["age"]).job.target == "much"
+        assert _plan(workspace, target="rich", numeric=["age", "hours", "toil"])
+
+    def test_that_is_made_of_the_target_or_of_what_alone_says_it_is_refused(self, tmp_path: Path) -> None:
+        workspace = _workspace(tmp_path)
+        derive = {"much": "hours > 40", "twice": "hours * 2", "again": "twice + age", "wealthy": "rich"}
+        _prepare(workspace, derive={**derive, "both": "hours > age", "older": "age + 1"})
+        with pytest.raises(
+            InvalidInput, match=r"features: wealthy: made of rich, which says by itself what the target"
+        ):
+            _plan(workspace, numeric=["age", "wealthy"])
+        with pytest.raises(InvalidInput, match=r"features: twice, again: made of hours, which says by itself what the"):
+            _plan(workspace, target="much", numeric=["age", "twice", "again"])
+        with pytest.raises(
+            InvalidInput, match=r"features: twice: made of hours, which says by itself .*\(hours > 40\)"
+        ):
+            _plan(workspace, target="hours > 40", numeric=["age", "twice"])
+        assert _plan(workspace, target="both", numeric=["older", "twice"]).job.target == "both"
+
     @pytest.mark.parametrize("derived", ["person_id", "concat(person_id, trade)", "length(person_id)"])
     def test_made_of_a_pseudonym_is_refused(self, tmp_path: Path, derived: str) -> None:
         """It would list pseudonyms in the registry, and mean nothing on data of another purpose."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss, r2_score, root_mean_squared_error
 
-from dataops.declarations.metrics import Task
+from dataops.declarations.metrics import Points, Task
 from dataops.errors import InvalidInput
 from dataops.training.evaluate import evaluate_scores, merge_evaluations, report
 from dataops.training.groups import GROUPS
@@ -132,7 +132,7 @@ def test_a_report_has_figures_by_slice_and_says_of_which_quantile_the_loss_is():
         evaluate_scores(predictions[rows], target[rows], {"kind": kinds[rows]}, groups[rows], task=Task.REGRESSION)
         for rows in (slice(0, 100), slice(100, 400))
     ]
-    found = report(merge_evaluations(pieces), EVERY, quantile=0.8)
+    found = report(merge_evaluations(pieces), EVERY, points=Points(quantile=0.8))
     assert found["quantile"] == 0.8
     assert found["rows"] == 400
     few = count_predictions(predictions[::4], target[::4])

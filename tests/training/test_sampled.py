@@ -19,7 +19,7 @@ from dataops.training import sampled
 from dataops.training.groups import row_groups, row_ranks
 from dataops.training.parts import EncodedPart
 from dataops.training.sampled import SampleFit, SampleTrainer, fit_rows, limit_of
-from dataops.training.sampled_room import Place, need_of_sample, require_sample_fits
+from dataops.training.sampled_room import Place, need_of_sample, require_sample_fits, roomiest
 from dataops.training.sklearn_estimators import ON_A_SAMPLE, parse_estimator
 
 FEW = {"random_forest": {"n_estimators": 4}, "extra_trees": {"n_estimators": 4}, "mlp": {"max_iter": 4}}
@@ -171,6 +171,15 @@ def test_what_does_not_fit_is_refused_with_what_would_help():
         require_sample_fits(wide, small, 0.8)
     require_sample_fits(need({"estimator": "logistic_regression"}, place=small), small, 0.8)
     require_sample_fits(wide, replace(small, limit=0), 0.8)
+
+
+def test_a_fit_asks_for_room_itself(cluster, whole, place, monkeypatch):
+    """A trial of a search has other parameters than those that were looked at before it."""
+    small = replace(roomiest(cluster), limit=10**6)
+    monkeypatch.setattr(sampled, "roomiest", lambda _: small)
+    with pytest.raises(Compute, match="so it doesn't fit, and nothing was started") as refused:
+        sampled.fit_sample(place(cluster, [whole]), {"estimator": "logistic_regression"}, 0)
+    assert not refused.value.may_pass  # a trial that fails, and no end of the run
 
 
 def test_trees_that_could_outgrow_a_file_are_refused():

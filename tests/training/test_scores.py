@@ -35,7 +35,7 @@ def arrays(rows) -> tuple[np.ndarray, np.ndarray]:
 
 def as_tuple(counts: ScoreCounts) -> tuple:
     lists = (counts.buckets.tolist(), counts.positives.tolist(), counts.negatives.tolist())
-    return (*lists, counts.log_loss_units, counts.squared_error_units)
+    return (*lists, counts.log_loss_units, counts.squared_error_units, counts.reached)
 
 
 @given(rows=scored_rows, cuts=st.lists(st.integers(0, 60), max_size=5), turn=st.booleans())
@@ -126,7 +126,8 @@ def test_sums_of_many_rows_do_not_overflow():
 
 def test_one_class_has_no_auc_but_a_loss():
     counts = count_scores(np.array([0.2, 0.9], np.float32), np.array([1, 1], np.float32))
-    assert set(compute_metrics(counts, list(METRICS))) == {"accuracy", "log_loss", "brier", "calibration_error"}
+    found = {"accuracy", "log_loss", "brier", "calibration_error"}
+    assert set(compute_metrics(counts, list(METRICS))) == found | {"f1", "precision", "recall"}
 
 
 def test_no_rows_have_no_metrics():
@@ -141,9 +142,9 @@ def test_what_is_no_probability_is_refused_with_counts(bad):
 
 def test_unknown_metrics_are_refused_with_near_matches():
     with pytest.raises(InvalidInput) as refused:
-        parse_metrics(["roc_auk", "log_loss", "f1"])
+        parse_metrics(["roc_auk", "log_loss", "f7"])
     assert "no metric 'roc_auk'. Did you mean 'roc_auc'?" in str(refused.value)
-    assert "no metric 'f1'. Known: accuracy" in str(refused.value)
+    assert "no metric 'f7'. Known: accuracy" in str(refused.value)
 
 
 def test_a_metric_named_twice_is_computed_once():

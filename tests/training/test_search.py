@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,14 @@ from dataops.errors import AccessDenied, Compute, InvalidInput
 from dataops.storage.objects import MemoryStore, Store
 from dataops.training import search as searching
 from dataops.training.boosting import BoostingTrainer
+from dataops.training.failures import lasting
+from dataops.training.fitting import Fitting
 from dataops.training.groups import GROUPS
 from dataops.training.logistic import LogisticTrainer
 from dataops.training.parts import EncodedPart, PartsOnCluster, map_parts
 from dataops.training.search import HELD_OUT, Searched, Searching
 from dataops.training.search_trials import Trial, TrialEnd, TrialLog, fold
+from dataops.training.sides import side_of
 
 PENALTIES = {"l2": {"one_of": [1e-3, 1.0, 1e6]}}
 
@@ -49,6 +54,10 @@ class Watched:
         self.seen.append(set().union(*map_parts(parts, _groups_of)))
         self.before(params)
         return LogisticTrainer().fit(parts, params, seed)
+
+
+def _die(_part: EncodedPart, _argument: None) -> None:
+    os._exit(9)  # as the kernel does where memory is short
 
 
 def _groups_of(part: EncodedPart, _argument: None) -> set[int]:
@@ -96,7 +105,7 @@ def test_the_best_is_the_highest_where_more_is_better(parts):
 def test_a_trial_that_fails_is_kept_with_why_and_the_search_goes_on(parts):
     def fail(params: Mapping[str, Any]) -> None:
         if params["l2"] == 1.0:
-            raise Compute("out of luck")
+            raise lasting(Compute("out of luck"))
 
     found = run(parts, Search(method="grid", space=PENALTIES), Watched(before=fail))
     assert ends(found.trials) == ["done", "failed", "done"]
@@ -112,9 +121,50 @@ def test_a_search_of_which_no_trial_comes_to_a_figure_fails_and_says_why(parts):
         run(parts, Search(method="grid", space=PENALTIES), Watched(before=fail))
 
 
+def test_a_cluster_that_fails_is_not_held_against_a_trial(impatient_cluster, place, make_part):
+    """A worker dies in the second trial: the run ends, and the trial is run again when it goes on."""
+    made = [replace(make_part(seed, 400), groups=(np.arange(400) % GROUPS).astype(np.uint8)) for seed in range(2)]
+    search, store, deaths = Search(method="grid", space=PENALTIES), MemoryStore(), [1]
+    parts = place(impatient_cluster, made)
+
+    def lose(params: Mapping[str, Any]) -> None:
+        if params["l2"] == 1.0 and deaths:
+            deaths.pop()
+            map_parts(parts, _die)
+
+    with pytest.raises(Compute, match="KilledWorker"):
+        run(parts, search, Watched(before=lose), store)
+    ended = [event["trial"] for event in TrialLog(store, "run", "one").read() if event["event"] == "ended"]
+    assert ended == [0]
+    impatient_cluster.wait_for_workers(2, timeout=60)
+    again = Watched()
+    found = run(place(impatient_cluster, made), search, again, store)
+    assert again.tried == [1.0, 1e6]
+    assert ends(found.trials) == ["done"] * 3
+
+
 def test_what_the_policies_show_no_figures_about_ends_the_search(parts):
-    with pytest.raises(AccessDenied):
-        run(parts, Search(method="grid", space=PENALTIES), Watched(), least=10_000)
+    """Before a figure about so few is in the journal, or a trial is fitted."""
+    store, trainer = MemoryStore(), Watched()
+    with pytest.raises(AccessDenied, match="the rows to judge trials on are fewer than 10000"):
+        run(parts, Search(method="grid", space=PENALTIES), trainer, store, least=10_000)
+    assert trainer.tried == []
+    assert TrialLog(store, "run", "one").read() == []
+
+
+def test_a_metric_of_fewer_rows_than_the_policies_show_figures_about_is_none_to_search_by(parts):
+    with pytest.raises(
+        Compute, match="lift is not a number on the rows held out, or tells of fewer than 100 rows, abou"
+    ):
+        run(parts, Search(method="grid", space=PENALTIES), Watched(), metric=Metric.LIFT, least=100)
+
+
+def test_rows_that_are_all_held_out_to_judge_on_are_said_before_a_trial(cluster, place, make_part):
+    """As of a split by time where all are of one day."""
+    trainer, one_day = Watched(), replace(make_part(0, 200), groups=np.zeros(200, np.uint8))
+    with pytest.raises(InvalidInput, match="search: all 200 rows are held out to judge trials on"):
+        run(place(cluster, [one_day]), Search(method="grid", space=PENALTIES), trainer)
+    assert trainer.tried == []
 
 
 def test_no_trial_begins_once_the_time_is_over(parts):
@@ -165,9 +215,36 @@ def test_bad_trials_of_boosting_end_early(parts, pruner):
     assert [one.record() for one in trials.values()] == [one.record() for one in found.trials]
 
 
+def test_a_trial_stops_early_by_other_rows_than_it_is_judged_on(parts, place, cluster, make_part):
+    """The targets of the rows that it is judged on turned round: it stops where it did, and is the same model."""
+    params = {"rounds": 40, "learning_rate": 0.5, "early_stopping": 3}
+    turned = [make_part(seed, 400) for seed in range(4)]
+    groups = (np.arange(400) % GROUPS).astype(np.uint8)
+    others = [
+        replace(part, groups=groups, target=np.where(groups < HELD_OUT, 1 - part.target, part.target))
+        for part in turned
+    ]
+    fitting = Fitting(held_out=HELD_OUT)
+    one, other = (replace(given, fitting=replace(fitting, facts={})) for given in (parts, place(cluster, others)))
+    assert BoostingTrainer().fit(one, params, 1) == BoostingTrainer().fit(other, params, 1)
+    assert one.fitting.facts == other.fitting.facts
+    assert one.fitting.facts["held_out_rows"] == 4 * int(((groups >= HELD_OUT) & (groups < HELD_OUT + 4)).sum())
+
+
+def test_a_trial_that_has_done_its_rounds_is_not_given_up():
+    search = Search(trials=1, pruner="asha", space={"learning_rate": {"log": [0.1, 1]}})
+    log = TrialLog(MemoryStore(), "run", "one")
+    given = {"metric": Metric.LOG_LOSS, "seed": 1, "least": 1, "log": log, "tell": lambda *_: None}
+    one = Searching(search=search, trainer=BoostingTrainer(), params={"rounds": 54}, **given)
+    strict, trials = SimpleNamespace(take=lambda *_: True), {}
+    one._take(trials, strict, {"event": "begun", "trial": 0, "params": {"learning_rate": 0.3}})
+    assert one._take(trials, strict, {"event": "reached", "trial": 0, "rounds": 18, "loss": 0.7})
+    assert not one._take(trials, strict, {"event": "reached", "trial": 0, "rounds": 54, "loss": 0.7})
+
+
 def test_a_boosted_trial_is_the_fit_on_the_rows_that_are_not_held_out(parts):
     """What is judged is a model that never saw the rows: the one of a fit that was given the others alone."""
-    kept = searching._side(parts, held_out=False)
+    kept = side_of(parts, HELD_OUT, held_out=False)
     alone = BoostingTrainer().fit(kept, {"rounds": 5}, 1)
     held_out = replace(parts, fitting=replace(parts.fitting, held_out=HELD_OUT))
     assert BoostingTrainer().fit(held_out, {"rounds": 5}, 1) == alone

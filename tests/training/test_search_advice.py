@@ -98,7 +98,9 @@ def test_bad_trials_are_given_up_at_early_rungs(pruner):
 
 def test_rungs_rise_by_threes_below_the_most_rounds():
     assert rungs(27) == [1, 3, 9]
-    assert rungs(1000) == [37, 111, 333, 999]
+    assert rungs(200) == [7, 21, 63]
+    assert rungs(300) == [11, 33, 99]
+    assert rungs(1000) == [37, 111, 333]
     assert rungs(1) == []
 
 
@@ -123,3 +125,15 @@ def test_of_two_who_go_on_with_one_search_one_is_told_so():
         fold(trials, event)
     assert (trials[0].end, trials[0].why) == (TrialEnd.FAILED, "no")
     assert best_of(trials.values(), higher_is_better=True) is None
+
+
+def test_whoever_hears_of_trials_hears_of_those_before_it_went_on_too():
+    """The page of a Dask scheduler that began after them knows them so."""
+    store, heard = MemoryStore(), []
+    first = TrialLog(store, "wealth-1", "xgboost")
+    first.append(BEGUN, 0, params={"x": 1.0})
+    first.append(ENDED, 0, outcome="done", figure=0.5, why=None, seconds=1.0)
+    again = TrialLog(store, "wealth-1", "xgboost", heard=heard.append)
+    again.read()
+    again.append(BEGUN, 1, params={"x": 2.0})
+    assert [(event["event"], event["trial"]) for event in heard] == [(BEGUN, 0), (ENDED, 0), (BEGUN, 1)]

@@ -11,7 +11,7 @@ from dataops.errors import InvalidInput
 from dataops.training.boosting import BoostingTrainer
 from dataops.training.logistic import LogisticTrainer
 from dataops.training.search import require_search
-from dataops.training.search_space import grid_point, random_point, require_space
+from dataops.training.search_space import corners, grid_point, random_point, require_space
 
 SPACE = Search(
     space={
@@ -65,3 +65,14 @@ def test_a_pruner_needs_a_trainer_that_tells_its_rounds_and_their_number():
     with pytest.raises(InvalidInput, match="say `rounds`"):
         require_search(pruned, BoostingTrainer(), "xgboost", {})
     require_search(pruned, BoostingTrainer(), "xgboost", {"rounds": 9})
+
+
+def test_corners_have_every_end_and_stay_few():
+    few = Search(space={"a": {"int": [1, 5]}, "b": {"one_of": ["x", "y", "z"]}}).dimensions
+    assert len(corners(few)) == 6
+    assert corners(few)[0] == {"a": 5, "b": "x"}
+    many = Search(space={f"p{number}": {"int": [1, 5]} for number in range(12)}).dimensions
+    found = corners(many)
+    assert len(found) <= 48
+    assert dict.fromkeys((one.name for one in many), 5) in found
+    assert dict.fromkeys((one.name for one in many), 1) in found

@@ -12,7 +12,9 @@ import pytest
 
 from dataops.errors import Storage
 from dataops.training import linear_passes
+from dataops.training.boosting_ranks import held_out_rows
 from dataops.training.boosting_room import WorkerRoom
+from dataops.training.groups import row_groups, row_ranks
 from dataops.training.logistic import fit_logistic
 from dataops.training.parts import map_parts, merge_parts
 from dataops.training.spilled import needs_disk, spill_part
@@ -30,14 +32,24 @@ def spill_all(parts):
 @pytest.mark.parametrize("rows", [0, 1, 1000])
 def test_a_part_comes_back_as_it_went_to_the_disk(make_part, tmp_path, rows, weighted):
     part = make_part(0, rows, weighted=weighted)
+    if weighted:
+        part = replace(part, groups=row_groups("a file", np.arange(rows)), ranks=row_ranks("a file", np.arange(rows)))
     spilled = spill_part(part, str(tmp_path))
     loaded = spilled.load()
     assert spilled.rows == loaded.rows == rows
     assert np.array_equal(loaded.encoded.values, part.encoded.values)
     assert loaded.encoded.n_numeric == part.encoded.n_numeric
     assert np.array_equal(loaded.target, part.target)
-    assert (loaded.weight is None) == (part.weight is None)
-    assert part.weight is None or np.array_equal(loaded.weight, part.weight)
+    for name in ("weight", "groups", "ranks"):
+        found, expected = getattr(loaded, name), getattr(part, name)
+        assert (found is None) == (expected is None)
+        assert expected is None or (np.array_equal(found, expected) and found.dtype == expected.dtype)
+
+
+def test_the_same_rows_are_held_out_of_a_part_on_the_disk(make_part, tmp_path):
+    part = make_part(0, 1000)
+    part = replace(part, groups=row_groups("a file", np.arange(1000)))
+    assert np.array_equal(held_out_rows(spill_part(part, str(tmp_path)).load(), 6), held_out_rows(part, 6))
 
 
 def test_a_file_goes_with_its_part_and_others_can_t_read_it(make_part, tmp_path):

@@ -1,0 +1,238 @@
+"""Which phase got slower between two records, or two commits.
+
+    python benchmarks/compare.py base.json new.json    # two records
+    python benchmarks/compare.py 7a1f77d bd3b131       # the newest records of two commits, from the history
+    python benchmarks/compare.py 7a1f77d bd3b131 --json
+
+1. For each phase of each question: the ratio of the medians of its repeats, and bounds of that ratio, from all ratios
+   of a repeat of one to a repeat of the other (Moses' interval to the Mann-Whitney test, at most 1 percent on each side
+   where there are repeats enough, else at most 5). So one slow repeat decides nothing.
+2. A phase is slower where even the lower bound is beyond what is noise: 5 percent, or what the question's null run
+   strayed from 1 in either record, and by as much more as the machine itself was slower at a fixed piece of work.
+3. With fewer than three repeats each nothing is decided. Records of other data, sizes or machines aren't compared.
+4. It exits with 1 where a phase got slower, and with 2 where nothing could be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from history import FORMAT, HISTORY, label, newest_of_each_size, read_history, record_folder
+from pace import slower
+
+FLOOR = 0.05  # of noise: less than that is nothing that somebody would go after
+SURE, UNSURE = 0.01, 0.05
+SLOWER, FASTER, SAME, UNKNOWN = "slower", "faster", "same", "too few repeats"
+NOISE = "noise"  # how the machine did: no question of ours
+ALIKE = ("quick", "size", "data", "cluster")
+ALIKE_MACHINES = ("processor", "cores")
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One phase of one question in both records.
+
+    Attributes
+    ----------
+    base, new : median seconds.
+    ratio : of new to base; `low` and `high` are its bounds.
+    noise : how far from 1 a ratio may be and mean nothing.
+    verdict : of `SLOWER`, `FASTER`, `SAME`, `UNKNOWN`.
+    """
+
+    question: str
+    phase: str
+    base: float
+    new: float
+    ratio: float
+    low: float
+    high: float
+    noise: float
+    verdict: str
+
+
+def main() -> None:
+    """Compares, prints, exits."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base", metavar="BASE", help="a record's file, or a commit of the history")
+    parser.add_argument("new", metavar="NEW", help="a record's file, or a commit of the history")
+    parser.add_argument("--history", type=Path, default=record_folder() / HISTORY, help="where commits are looked up")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.parse_args()
+    base, new = (read_records(name, given.history) for name in (given.base, given.new))
+    found, apart = compare(base, new)
+    if given.json:
+        slow = [f"{one.question}: {one.phase}" for one in found if one.verdict == SLOWER]
+        print(json.dumps({"slower": slow, "phases": [asdict(one) for one in found], "not_compared": apart}))
+    else:
+        show(found, apart)
+        for note in other_versions(base, new):
+            print(note)
+    sys.exit(2 if not found else int(any(one.verdict == SLOWER for one in found)))
+
+
+def read_records(name: str, history: Path) -> dict[str, Record]:
+    """Records by question and options: of a file, or the newest of a commit."""
+    path = Path(name)
+    if path.suffix == ".jsonl":
+        return newest_of_each_size(read_history(path))
+    if path.is_file():
+        read = json.loads(path.read_text())
+        records = read if isinstance(read, list) else [read]
+        if any(not isinstance(one, dict) or one.get("format") != FORMAT for one in records):
+            sys.exit(f"{name} is no record of format {FORMAT}: measure again")
+        return newest_of_each_size(records)
+    known = read_history(history)
+    found = [one for one in known if one["commit"] == name] or [
+        one for one in known if str(one["commit"]).startswith(name)
+    ]
+    if not found:
+        commits = ", ".join(dict.fromkeys(str(one["commit"]) for one in reversed(known[-200:]))) or "none"
+        sys.exit(f"{name} is neither a file nor a commit of {history}; commits there, the newest first: {commits}")
+    return newest_of_each_size(found)
+
+
+def compare(base: Mapping[str, Record], new: Mapping[str, Record]) -> tuple[list[Compared], dict[str, str]]:
+    """All phases of questions that are in both, and why the other questions aren't compared."""
+    found: list[Compared] = []
+    apart: dict[str, str] = {}
+    for question in sorted(name for name in {*base, *new} if name.split()[0] != NOISE):
+        if question not in base or question not in new:
+            apart[question] = f"not measured in {'BASE' if question not in base else 'NEW'}"
+        elif why := difference(base[question], new[question]):
+            apart[question] = why
+        else:
+            found += compare_question(base[question], new[question])
+    return found, apart
+
+
+def difference(base: Record, new: Record) -> str:
+    """Why two records of a question say nothing about each other; empty if they do."""
+    pairs = [(name, base.get(name), new.get(name)) for name in ALIKE]
+    pairs += [(name, base["machine"].get(name), new["machine"].get(name)) for name in ALIKE_MACHINES]
+    other = [f"{name}: {one} and {two}" for name, one, two in pairs if one != two]
+    return "; ".join(other)
+
+
+def other_versions(base: Mapping[str, Record], new: Mapping[str, Record]) -> list[str]:
+    """Libraries that aren't the same in both, in words: they may be what got slower."""
+    pairs = [(base[name].get("versions", {}), new[name].get("versions", {})) for name in base if name in new]
+    found = [
+        f"{library} was {one[library]} in BASE and {two[library]} in NEW"
+        for one, two in pairs
+        for library in one
+        if library in two and one[library] != two[library]
+    ]
+    return list(dict.fromkeys(found))
+
+
+def compare_question(base: Record, new: Record) -> Iterator[Compared]:
+    """Each phase that both have."""
+    drift = slower(base.get("pace", ()), new.get("pace", ()))
+    noise = max(FLOOR, stray(base), stray(new))
+    for phase, repeats in base["phases"].items():
+        if repeats and new["phases"].get(phase):
+            yield compare_phase(label(base), phase, repeats, new["phases"][phase], noise, drift)
+
+
+def compare_phase(
+    question: str, phase: str, base: Sequence[float], new: Sequence[float], noise: float, drift: float
+) -> Compared:
+    """One phase.
+
+    Parameters
+    ----------
+    noise : a share; `drift` : how many times slower the machine itself was.
+    """
+    low, high, known = bounds(base, new)
+    verdict = UNKNOWN
+    if known:
+        beyond, below = (1 + noise) * max(1.0, drift), min(1.0, drift) / (1 + noise)
+        verdict = SLOWER if low > beyond else FASTER if high < below else SAME
+    before, after = statistics.median(base), statistics.median(new)
+    ratio = after / before if before else math.inf
+    rounded = {
+        name: float(f"{value:.4g}") if math.isfinite(value) else 0.0
+        for name, value in {"base": before, "new": after, "ratio": ratio, "low": low, "high": high}.items()
+    }
+    return Compared(question=question, phase=phase, noise=round(noise, 4), verdict=verdict, **rounded)
+
+
+def stray(record: Record) -> float:
+    """What the null runs of a record strayed from 1, by their medians; 0 where it has none."""
+    return max((abs(one["median"] - 1) for name, one in record["ratios"].items() if "null" in name), default=0.0)
+
+
+def bounds(base: Sequence[float], new: Sequence[float]) -> tuple[float, float, bool]:
+    """Lower and upper bound of the ratio, and whether there are repeats enough to believe them.
+
+    The k-th least and the k-th greatest of all ratios of pairs: with k - 1 the greatest U for which the chance of so
+    small a U, if nothing changed, is within the level (Moses; Hollander and Wolfe, Nonparametric Statistical Methods,
+    chapter 4).
+    """
+    ratios = sorted(after / max(before, 1e-9) for before in base for after in new)
+    chances = _chances_of_u(len(base), len(new))
+    for level in (SURE, UNSURE):
+        total = 0.0
+        kept = -1
+        for statistic, chance in enumerate(chances):
+            total += chance
+            if total > level + 1e-12:
+                break
+            kept = statistic
+        if kept >= 0:
+            return ratios[kept], ratios[-1 - kept], True
+    return ratios[0], ratios[-1], False
+
+
+def _chances_of_u(first: int, second: int) -> list[float]:
+    """The chance of each value of Mann and Whitney's U if both are of one distribution: coefficients of Gauss's
+    binomial, by Pascal's rule for it.
+    """
+    counts: dict[tuple[int, int], list[int]] = {}
+    for one in range(first + 1):
+        for two in range(second + 1):
+            if not one or not two:
+                counts[one, two] = [1]
+                continue
+            longer, shorter = counts[one, two - 1], counts[one - 1, two]
+            total = [0] * (one * two + 1)
+            for place, count in enumerate(longer):
+                total[place] += count
+            for place, count in enumerate(shorter):
+                total[place + two] += count
+            counts[one, two] = total
+    whole = counts[first, second]
+    return [count / sum(whole) for count in whole]
+
+
+def show(found: Sequence[Compared], apart: Mapping[str, str]) -> None:
+    """The table, and what it comes to."""
+    wide = max((len(f"{one.question}: {one.phase}") for one in found), default=0)
+    if found:
+        print(f"{'question: phase':<{wide}}{'base s':>10}{'new s':>10}{'ratio':>8}{'low':>8}{'high':>8}  verdict")
+    for one in found:
+        seconds = f"{one.base:10.4g}{one.new:10.4g}{one.ratio:8.2f}{one.low:8.2f}{one.high:8.2f}"
+        beyond = f" (noise {one.noise:.0%})" if one.noise > FLOOR else ""
+        print(f"{f'{one.question}: {one.phase}':<{wide}}{seconds}  {one.verdict}{beyond}")
+    for question, why in apart.items():
+        print(f"not compared: {question}: {why}")
+    slow = [one for one in found if one.verdict == SLOWER]
+    for one in slow:
+        print(f"SLOWER: {one.question}, phase '{one.phase}': {one.ratio:.2f} times, at least {one.low:.2f}")
+    if not slow:
+        print("no phase got slower" if found else "nothing could be compared")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The embedded cluster: processes on this machine, bound to loopback, with a private spill folder that is wiped.
+
+1. Scoring takes one process per core with one native thread each; training takes few processes with more threads
+   (cluster file).
+2. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one. Their
+   threads sleep while they wait for each other: by default they spin, and where other processes want the cores as well,
+   boosting took three times the time and the processor's time (`benchmarks/waiting.py`).
+3. A worker that died is started again by its nanny, however long that takes on a busy machine: Dask would take a worker
+   for lost for good that isn't back after 15 seconds, and be left without any.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataops.declarations.clusters import Shape, StartedFile
+from dataops.engine.certs import Certificates, security
+from dataops.engine.spill import spill_folder
+from dataops.engine.standing import Standing
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
+    from distributed.security import Security
+
+NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+WAIT_POLICY = "OMP_WAIT_POLICY"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use (affinity counts, not what the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def start(
+    cluster: StartedFile, shape: Shape, *, workers: int | None = None, certs: Certificates | None = None
+) -> Iterator[Standing]:
+    """The workers of `shape` on this machine with a Dask scheduler in this process, until the context ends.
+
+    Parameters
+    ----------
+    workers : worker processes, instead of what `shape` says.
+    certs : what their connections are encrypted with; None or empty: they aren't, and stay on loopback.
+    """
+    n_workers, threads = shape.resolve(usable_cores())
+    n_workers = workers or n_workers
+    secured = security(certs) if certs else None
+    with (
+        spill_folder(cluster.local_directory) as spill,
+        native_threads(threads),
+        _start(cluster, n_workers, threads, spill, secured) as local,
+    ):
+        yield Standing(
+            scheduler=local, called="the embedded cluster", security=secured, workers=n_workers, threads=threads
+        )
+
+
+def _start(cluster: StartedFile, n_workers: int, threads: int, spill: Path, secured: Security | None) -> LocalCluster:
+    from distributed import LocalCluster
+
+    with _interrupts_held_back():
+        return LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=threads,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=cluster.dashboard,
+            memory_limit=cluster.memory_limit,
+            local_directory=str(spill),
+            silence_logs=logging.CRITICAL,
+            **({"protocol": "tls://", "security": secured} if secured else {}),
+        )
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits until the end; threads and processes started meanwhile never hear it.
+
+    A terminal sends it to all processes at once. The driver alone answers: it ends its workers in order, and they print
+    no tracebacks.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its start, in whichever thread, would let interrupts in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """What native libraries of a worker with `threads` threads are told by its environment."""
+    wait = os.environ.get(WAIT_POLICY, "passive")  # whoever set it knows the machine
+    return {**dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)), WAIT_POLICY: wait}
+
+
+@contextmanager
+def native_threads(threads: int) -> Iterator[None]:
+    """Native libraries of processes that start meanwhile use `threads` threads.
+
+    By the environment, which wins over Dask's ``pre-spawn-environ`` (one thread): Dask writes that into our environment
+    and leaves it there, for the next cluster as well.
+    """
+    before = {name: os.environ.get(name) for name in (*NATIVE_THREAD_VARIABLES, WAIT_POLICY)}
+    os.environ.update(thread_variables(threads))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,118 @@
+"""Places on which workers are kept: while their cluster stands, an agent is there, or another one is tried."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+from dataops.engine.remote import Agent
+
+AGAIN_SECONDS = 10.0
+BEATS = 8  # of the time after which an agent takes itself for abandoned
+
+
+class Beating:
+    """Agents that hear from time to time that their driver is still there, and end with the context."""
+
+    def __init__(self, abandoned_seconds: float) -> None:
+        self._seconds = abandoned_seconds / BEATS
+        self._agents: list[Agent] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="beats", daemon=True)
+
+    def add(self, agent: Agent) -> None:
+        """Let `agent` hear, from now on."""
+        self._agents.append(agent)
+
+    def drop(self, agent: Agent) -> None:
+        """End `agent`."""
+        self._agents.remove(agent)
+        agent.close()
+        agent.wait()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for agent in self._agents:
+            agent.close()
+        for agent in self._agents:
+            agent.wait()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            for agent in tuple(self._agents):
+                agent.beat()
+
+
+class Place:
+    """A place for workers: what is lost there is started again.
+
+    Attributes
+    ----------
+    wanted : workers that it will have, as far as that is known: 1 before it answers, 0 while it doesn't.
+    trouble : why it doesn't answer.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], order: Mapping[str, Any], beating: Beating) -> None:
+        self.name, self._command, self._order, self._beating = name, command, order, beating
+        self.wanted, self.trouble = 1, ""
+        self._stopped = threading.Event()
+        self._agent: Agent | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"workers on {name}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begin to end what is there."""
+        self._stopped.set()
+        if self._agent is not None:
+            self._agent.close()
+
+    def join(self) -> None:
+        """Back when it has ended."""
+        self._thread.join()
+
+    def _keep(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._agent = agent = Agent(self._command, self._order)
+            except (OSError, RuntimeError) as error:  # no process or thread more: too many of them, of files, no memory
+                self.wanted, self.trouble = 0, f"nothing can be started here ({getattr(error, 'strerror', error)})"
+            else:
+                self._beating.add(agent)
+                try:
+                    self._listen(agent)
+                finally:
+                    self._beating.drop(agent)
+            self._stopped.wait(AGAIN_SECONDS)
+
+    def _listen(self, agent: Agent) -> None:
+        while not self._stopped.is_set():
+            said = agent.hear(1.0)
+            if said is None:
+                continue
+            if not said:
+                self.wanted, self.trouble = 0, agent.trouble or "the connection ended"
+                return
+            self.wanted = said.get("workers", self.wanted)
+            self.trouble = said.get("trouble", "")  # it answers: what was before is over
+
+
+@contextmanager
+def kept(
+    commands: Mapping[str, Sequence[str]], order: Mapping[str, Any], beating: Beating
+) -> Iterator[Sequence[Place]]:
+    """A place for each of `commands`, by name; all end with the context."""
+    places = [Place(name, command, order, beating) for name, command in commands.items()]
+    try:
+        yield places
+    finally:
+        for place in places:
+            place.stop()
+        for place in places:
+            place.join()

@@ -1,0 +1,1 @@
+"""The scheduler script: which slots are due, who does them, and what came of them."""

@@ -1,0 +1,131 @@
+"""The page asks nobody, and the README's table is what the records say."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.scripts import BENCHMARKS, loaded
+
+report, questions, suite = loaded("report"), loaded("questions"), loaded("suite")
+results_table = loaded("results_table")
+KEPT = BENCHMARKS / "measured.json"
+
+
+def record(question: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "format": "dataops/benchmark/1",
+        "question": question,
+        "quick": False,
+        "size": "",
+        "measured_at": "2026-01-02T00:00:00Z",
+        "commit": "abc1234",
+        "machine": {"processor": "a <b>fast</b> one", "cores": 2, "memory_bytes": 2**34},
+        "versions": {"python": "3.11.7"},
+        "ratios": {"pandas/dataops": {"median": 5.1, "min": 4.2, "max": 6.0}},
+        "phases": {"start": [1.0, 2.0, 3.0], "work": [0.5]},
+        **changes,
+    }
+
+
+def test_the_page_shows_every_record_and_asks_nobody(tmp_path: Path) -> None:
+    later = {"commit": "def5678", "measured_at": "2026-01-03T00:00:00Z"}
+    noisy = record("noise", noise={"worst": 0.3})
+    limits = {"pandas/dataops": 2.8}
+    records = [record("rescoring"), record("rescoring", limits=limits, **later), record("mine"), noisy]
+    report.write_report(tmp_path / "report.html", records)
+    page = (tmp_path / "report.html").read_text()
+    for said in ("1. abc1234", "2. def5678", "pandas/dataops", "5.1", "at least 2.8", "too noisy: 30%"):
+        assert said in page
+    assert "at least 2.8: missed" not in page
+    assert "<b>fast" not in page
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+    tags = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
+    assert not re.search(r"<[^>]*(src|href)=", tags)
+    assert "<!--chart" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "median", "missed"),
+    [
+        ("pandas/dataops", 2.0, True),
+        ("pandas/dataops", 4.0, False),
+        ("dataops/bare", 4.0, True),
+        ("governed/raw", 2.0, False),
+    ],
+)
+def test_of_peers_at_least_is_asked_and_of_us_at_most(name: str, median: float, missed: bool) -> None:
+    _, found = results_table.judged(name, median, 3.0)
+    assert found == missed
+
+
+def test_the_table_says_medians_and_from_where_to_where() -> None:
+    records = [record("rescoring"), record("rescoring", quick=True, measured_at="2027-01-01T00:00:00Z")]
+    table = report.table(records)
+    assert "| pandas/dataops: 5.1 (4.2 to 6) | `python benchmarks/rescoring.py` |" in table
+    assert "2 cores of a <b>fast</b> one, 16 GiB; commit abc1234" in table
+    assert table == report.table(list(reversed(records)))
+
+
+def test_a_record_with_options_says_them_in_its_command() -> None:
+    assert "`python benchmarks/units.py --rows 5`" in report.table([record("units", size="--rows 5")])
+
+
+def test_kept_records_are_the_newest_of_each_question(tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    lines = [record("units"), record("units", commit="new", measured_at="2027-01-01T00:00:00Z"), record("rooms")]
+    history.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    command = [sys.executable, BENCHMARKS / "report.py", "--records", history]
+    subprocess.run([*command, "--keep", tmp_path / "kept.json"], check=True, timeout=60)
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert {one["question"]: one["commit"] for one in kept} == {"units": "new", "rooms": "abc1234"}
+    command = [sys.executable, BENCHMARKS / "report.py", "--table", "--records"]
+    both = [
+        subprocess.check_output([*command, path], text=True, timeout=60) for path in (history, tmp_path / "kept.json")
+    ]
+    assert both[0] == both[1]
+
+
+@pytest.mark.skipif(not KEPT.exists(), reason="no records are kept with the project yet")
+def test_the_figures_of_the_readme_are_those_of_the_kept_records() -> None:
+    readme = (BENCHMARKS.parent / "README.md").read_text()
+    assert report.table(report.read_records(KEPT)) in readme
+
+
+def test_every_question_has_its_script_and_every_script_its_question() -> None:
+    written = {path.stem for path in BENCHMARKS.glob("*.py") if "write_record(" in path.read_text()}
+    assert written - {"history", "suite"} == set(questions.BY_NAME)
+
+
+def test_noise_is_told_with_where_it_was() -> None:
+    steady, shaken = [1.0] * 20, [1.0, 2.0] * 10
+    assert suite.verdict({"before": steady}).startswith("the machine was quiet enough")
+    said = suite.verdict({"before": steady, "after rooms": shaken})
+    assert said.startswith("the machine was too noisy: 100 percent (after rooms)")
+
+
+def test_a_question_that_fails_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, tuple[str, ...]]] = []
+
+    def ask(question: Any, options: tuple[str, ...], _records: Path) -> bool:
+        tried.append((question.name, options))
+        return question.name != "rooms"
+
+    monkeypatch.setattr(suite, "ask", ask)
+    monkeypatch.setattr(suite, "PAIRS", 2)
+    monkeypatch.setattr(
+        sys, "argv", ["suite.py", "--short", "--quick", "--only", "startup,rooms", "--records", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit, match="failed: rooms"):
+        suite.main()
+    assert [name for name, _ in tried] == ["rooms", "startup"]
+    assert all(options.count("--quick") == 1 for _, options in tried)
+    assert (tmp_path / "report.html").is_file()
+    [noise] = report.read_records(tmp_path / "history.jsonl")
+    assert set(noise["noise"]) == {"worst", "before", "after rooms", "after startup"}
