@@ -45,7 +45,7 @@ def test_a_version_is_loaded_and_answers_as_it_did_with_what_it_took():
     called = call_version(loaded(package()), limits(ms_per_row=100))
     assert called.failed == ""
     assert called.rows == 16
-    assert 0 < called.seconds < 30
+    assert 0 <= called.seconds < 30  # some machines count a processor in steps of 10 ms
     assert 0 <= called.memory_mb < 512
     assert 0 < called.ms_per_row < 1000
 
