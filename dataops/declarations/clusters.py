@@ -142,6 +142,15 @@ class AddressFile(RemoteFile):
             yield from (Finding(place=("address",), message=one) for one in refused_address(self, self.address))
 
 
+class Adapt(Declaration):
+    """Between which bounds a cluster grows and shrinks by its work."""
+
+    minimum: Count = 1
+    """How many hosts or jobs have workers at all times, 1 to 10000, and are waited for at the start. Default: 1."""
+    spare_seconds: Annotated[float, Field(ge=1, le=604_800)] = 60.0
+    """Seconds, 1 or more, after which a host or job is given back whose workers do and hold nothing. Default: 60."""
+
+
 class AgentsFile(RemoteFile, StartedFile):
     """What the file of a cluster has on whose machines agents keep workers."""
 
@@ -153,6 +162,19 @@ class AgentsFile(RemoteFile, StartedFile):
     abandoned_seconds: Annotated[float, Field(ge=10, le=604_800)] = 120.0
     """Seconds, 10 or more, after which processes end whose machine hears nothing of the driver any more. Default: 120.
     """
+    adapt: Adapt | None = None
+    """Lets the cluster grow while tasks wait, up to all its hosts or jobs, and shrink when there is less to do.
+    Default: all of them, all the time."""
+
+    @property
+    def minimum(self) -> int | None:
+        """How many hosts or jobs have workers from the start; None: all."""
+        return None if self.adapt is None else self.adapt.minimum
+
+    def refused_adapt(self, places: int) -> Iterator[Finding]:
+        """A minimum above the number of hosts or jobs."""
+        if self.adapt is not None and self.adapt.minimum > places:
+            yield Finding(place=("adapt", "minimum"), message=f"there are no more than {places}")
 
 
 class SshFile(AgentsFile):
@@ -176,8 +198,9 @@ class SshFile(AgentsFile):
     """File with the hosts' keys. A host whose key isn't known is refused. Default: as `ssh` does."""
 
     def check(self) -> Iterator[Finding]:
-        """No host twice."""
+        """No host twice, and no minimum beyond them."""
         yield from find_repeats(self.hosts, ("hosts",))
+        yield from self.refused_adapt(len(self.hosts))
 
 
 class SlurmFile(AgentsFile):
@@ -205,6 +228,10 @@ class SlurmFile(AgentsFile):
     """Cores of a job, 1 to 10000. Default: 1."""
     memory: JobMemory | None = None
     """Memory of a job, such as `8G`, as Slurm writes it. Default: Slurm's."""
+
+    def check(self) -> Iterator[Finding]:
+        """No minimum beyond the jobs."""
+        yield from self.refused_adapt(self.jobs)
 
 
 KINDS: Mapping[str, type[ClusterFile]] = {

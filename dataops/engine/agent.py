@@ -111,6 +111,7 @@ async def _work(order: Mapping[str, Any], lifeline: Lifeline, tell: IO[str]) -> 
             "env": thread_variables(threads),
             "security": _security(order),
             "host": address_towards(order["scheduler"]),
+            "resources": {order["place"]: 1},  # no task asks for it: it says whose the worker is (`engine.adapting`)
             "dashboard_address": LOOPBACK,  # Dask opens it with or without a dashboard, and with TLS as well
         }
         await asyncio.gather(*(_keep(order["scheduler"], words, lifeline, tell) for _ in range(workers)))

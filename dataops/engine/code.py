@@ -1,14 +1,16 @@
-"""Which code ran: recorded with every run and model version."""
+"""Which code ran: recorded with every run and model version, and the same on all workers of a run."""
 
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from dataops.errors import Compute
 from dataops.version import VERSION
 
 LIBRARIES = (
@@ -50,3 +52,25 @@ def code_identity() -> Mapping[str, str]:
     for name, installed in library_versions().items():
         hasher.update(f"{name} {installed}\0".encode())
     return {"version": VERSION, "digest": f"sha256:{hasher.hexdigest()}"}
+
+
+def require_code(expected: Mapping[str, str]) -> None:
+    """Nothing, where this process runs the `expected` code: a worker may have joined after its run had looked.
+
+    Raises
+    ------
+    Compute : it runs other code.
+    """
+    here = code_identity()
+    if here != expected:
+        raise Compute(
+            f"a worker on {socket.gethostname()} runs other code than the run: {told_apart(here, expected)}; units "
+            "would come out otherwise. Install the same dataops with the same libraries there"
+        )
+
+
+def told_apart(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """How the code that was `found` differs from the `expected` one."""
+    if found["version"] != expected["version"]:
+        return f"version {found['version']} and not {expected['version']}"
+    return f"version {found['version']}, of other files or libraries"

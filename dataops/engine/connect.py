@@ -44,12 +44,14 @@ class Connection:
     Attributes
     ----------
     workers, threads : worker processes, and threads of the one with the most, when it was connected to.
+    trouble : why workers were missing then, as far as that is known.
     """
 
     client: Client
     dashboard: str
     workers: int
     threads: int
+    trouble: str = ""
 
 
 @contextmanager
@@ -76,7 +78,9 @@ def connect(cluster: ClusterFile, shape: Shape | None, *, workers: int | None = 
             require_same_code(client, code_identity())
             n_workers, threads = len(counted), max(counted)
         dashboard = found.dashboard or str(client.dashboard_link)
-        yield Connection(client=client, dashboard=dashboard, workers=n_workers, threads=threads)
+        yield Connection(
+            client=client, dashboard=dashboard, workers=n_workers, threads=threads, trouble=found.trouble()
+        )
 
 
 @contextmanager
@@ -142,7 +146,8 @@ def _met(
     ):
         first = connection_of(client)
         try:
-            yield client, found
+            with found.adapting(client):
+                yield client, found
         except Exception as error:
             gone = client.status != "running"
             if _is_lost(error, gone=gone, again=not gone and connection_of(client) is not first):

@@ -27,6 +27,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from dataops.datasets.units import Unit
+from dataops.engine.code import code_identity
 from dataops.engine.tasks import Failure, Task, attempt_batch, units_in_hand
 from dataops.engine.telling import UNITS, size_of
 from dataops.errors import Compute
@@ -102,7 +103,7 @@ class Flights:
         others = [address for address in self._ask("ncores") if address not in avoid] if avoid else []
         where: dict[str, Any] = {"workers": others, "allow_other_workers": True} if others else {}
         key = (self._name, f"{units[0].id}-{next(self._numbers)}-{self._nonce}")
-        task = partial(attempt_batch, function, self._packed)
+        task = partial(attempt_batch, code_identity(), function, self._packed)
         try:
             with annotate(**{UNITS: size_of(units)}):
                 future = self._client.submit(task, _pack(units), key=key, pure=False, **where)

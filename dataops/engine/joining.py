@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dataops.engine.code import code_identity
+from dataops.engine.code import code_identity, told_apart
 from dataops.engine.standing import ANSWER_SECONDS, Standing
 from dataops.errors import Compute
 
@@ -60,9 +60,7 @@ def require_same_code(client: Client, here: Mapping[str, str]) -> None:
 def _told(said: Any, here: Mapping[str, str]) -> str:
     if not isinstance(said, Mapping):
         return f"no dataops that answers: {type(said).__name__}"
-    if said["version"] != here["version"]:
-        return f"version {said['version']} and not {here['version']}"
-    return f"version {said['version']}, of other files or libraries"
+    return told_apart(said, here)
 
 
 def ask_workers(client: Client, function: Any, *arguments: Any) -> dict[str, Any]:

@@ -51,25 +51,54 @@ class Beating:
 
 
 class Place:
-    """A place for workers: what is lost there is started again.
+    """A place for workers: what is lost there is started again, unless it rests.
 
     Attributes
     ----------
-    wanted : workers that it will have, as far as that is known: 1 before it answers, 0 while it doesn't.
+    wanted : workers that it will have, as far as that is known: 1 before it answers, 0 while it doesn't, or rests.
     trouble : why it doesn't answer.
     """
 
-    def __init__(self, name: str, command: Sequence[str], order: Mapping[str, Any], beating: Beating) -> None:
-        self.name, self._command, self._order, self._beating = name, command, order, beating
-        self.wanted, self.trouble = 1, ""
-        self._stopped = threading.Event()
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        order: Mapping[str, Any],
+        beating: Beating,
+        *,
+        resting: bool = False,
+    ) -> None:
+        self.name, self._command, self._order, self._beating = name, command, {**order, "place": name}, beating
+        self.wanted, self.trouble = 0 if resting else 1, ""
+        self._stopped, self._taken = threading.Event(), threading.Event()
+        if not resting:
+            self._taken.set()
         self._agent: Agent | None = None
         self._thread = threading.Thread(target=self._keep, name=f"workers on {name}", daemon=True)
         self._thread.start()
 
+    @property
+    def rests(self) -> bool:
+        """Whether no workers are wanted there now."""
+        return not self._taken.is_set()
+
+    def take(self) -> None:
+        """Have workers there."""
+        if self.rests:
+            self.wanted, self.trouble = 1, ""
+            self._taken.set()
+
+    def rest(self) -> None:
+        """Begin to end the workers there, until it is taken again."""
+        self._taken.clear()
+        self.wanted, self.trouble = 0, ""
+        if self._agent is not None:
+            self._agent.close()
+
     def stop(self) -> None:
-        """Begin to end what is there."""
+        """Begin to end what is there, for good."""
         self._stopped.set()
+        self._taken.set()  # nothing waits for it any more
         if self._agent is not None:
             self._agent.close()
 
@@ -79,36 +108,57 @@ class Place:
 
     def _keep(self) -> None:
         while not self._stopped.is_set():
+            self._taken.wait()
+            if self._stopped.is_set():
+                return
             try:
                 self._agent = agent = Agent(self._command, self._order)
             except (OSError, RuntimeError) as error:  # no process or thread more: too many of them, of files, no memory
-                self.wanted, self.trouble = 0, f"nothing can be started here ({getattr(error, 'strerror', error)})"
+                self._ails(f"nothing can be started here ({getattr(error, 'strerror', error)})")
             else:
                 self._beating.add(agent)
                 try:
                     self._listen(agent)
                 finally:
                     self._beating.drop(agent)
-            self._stopped.wait(AGAIN_SECONDS)
+            if not self.rests:
+                self._stopped.wait(AGAIN_SECONDS)
 
     def _listen(self, agent: Agent) -> None:
-        while not self._stopped.is_set():
+        while self._taken.is_set() and not self._stopped.is_set():
             said = agent.hear(1.0)
             if said is None:
                 continue
             if not said:
-                self.wanted, self.trouble = 0, agent.trouble or "the connection ended"
+                self._ails(agent.trouble or "the connection ended")
                 return
-            self.wanted = said.get("workers", self.wanted)
-            self.trouble = said.get("trouble", "")  # it answers: what was before is over
+            if not self.rests:
+                self.wanted = said.get("workers", self.wanted)
+                self.trouble = said.get("trouble", "")  # it answers: what was before is over
+
+    def _ails(self, trouble: str) -> None:
+        if not self.rests:  # what ends so was told to
+            self.wanted, self.trouble = 0, trouble
 
 
 @contextmanager
 def kept(
-    commands: Mapping[str, Sequence[str]], order: Mapping[str, Any], beating: Beating
+    commands: Mapping[str, Sequence[str]],
+    order: Mapping[str, Any],
+    beating: Beating,
+    *,
+    taken: int | None = None,
 ) -> Iterator[Sequence[Place]]:
-    """A place for each of `commands`, by name; all end with the context."""
-    places = [Place(name, command, order, beating) for name, command in commands.items()]
+    """A place for each of `commands`, by name; all end with the context.
+
+    Parameters
+    ----------
+    taken : how many have workers from the beginning, and the rest when they are taken; None: all.
+    """
+    places = [
+        Place(name, command, order, beating, resting=taken is not None and number >= taken)
+        for number, (name, command) in enumerate(commands.items())
+    ]
     try:
         yield places
     finally:

@@ -57,7 +57,7 @@ def start(
         if cluster.certs is not None:
             words["certs"] = cluster.certs
         commands = {f"job {number + 1}": command(cluster) for number in range(cluster.jobs)}
-        with kept(commands, words, beating) as places:
+        with kept(commands, words, beating, taken=cluster.minimum) as places:
             yield standing_at(address, cluster, certs, places, f"http://127.0.0.1:{port}/status" if here else None)
 
 

@@ -20,16 +20,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dataops.declarations.cluster_values import is_loopback
 from dataops.declarations.clusters import AgentsFile, Shape, SlurmFile, SshFile
+from dataops.engine.adapting import adapting
 from dataops.engine.certs import DAYS, Certificates, new_certificates, only, read_certificates, security
 from dataops.engine.keeping import BEATS, Beating, Place, kept
 from dataops.engine.profile import dask_config
 from dataops.engine.remote import Agent
-from dataops.engine.standing import Standing
+from dataops.engine.standing import Standing, as_it_is
 from dataops.errors import Compute, InvalidInput
 from dataops.records import now_utc
 
@@ -64,7 +66,10 @@ def start(
         address = str(said["scheduler"])
         words = worker_order(cluster, order, shape, workers, address, certs)
         commands = {host: command(cluster, host) for host in cluster.hosts}
-        with kept(commands, words, beating) as places, _dashboard(cluster, host, said.get("dashboard")) as dashboard:
+        with (
+            kept(commands, words, beating, taken=cluster.minimum) as places,
+            _dashboard(cluster, host, said.get("dashboard")) as dashboard,
+        ):
             yield standing_at(address, cluster, certs, places, dashboard)
 
 
@@ -101,6 +106,7 @@ def standing_at(
         seconds=cluster.start_seconds,
         trouble=lambda: "; ".join(f"{place.name}: {place.trouble}" for place in places if place.trouble),
         dashboard=dashboard,
+        adapting=partial(adapting, places=places, bounds=cluster.adapt) if cluster.adapt else as_it_is,
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distributed import Client
     from distributed.security import Security
 
 ANSWER_SECONDS = 30.0
@@ -14,6 +16,11 @@ ANSWER_SECONDS = 30.0
 
 def _nothing() -> str:
     return ""
+
+
+def as_it_is(client: Client) -> AbstractContextManager[None]:  # noqa: ARG001  # others need it
+    """A cluster that neither grows nor shrinks."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,7 @@ class Standing:
     seconds : how long they are waited for, and for an answer of the Dask scheduler.
     trouble : why workers may be missing, as far as that is known by now.
     dashboard : where people see the dashboard from here, or why they don't; None: where Dask says that it is.
+    adapting : has it grow and shrink, as far as it does, until the context ends.
     """
 
     scheduler: Any
@@ -42,3 +50,4 @@ class Standing:
     seconds: float = ANSWER_SECONDS
     trouble: Callable[[], str] = _nothing
     dashboard: str | None = None
+    adapting: Callable[[Client], AbstractContextManager[None]] = as_it_is

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from dataops import errors
 from dataops.datasets.units import Unit
+from dataops.engine.code import require_code
 from dataops.errors import Compute, DataopsError
 
 Task = Callable[[Any, Unit], Any]
@@ -64,10 +65,15 @@ def units_in_hand() -> list[str]:
     return list(_in_hand.values())
 
 
-def attempt_batch(function: Task, context: bytes, units: bytes) -> list[Any] | Failure:
-    """`attempt_all`, with context and units as they travel; one failure for all if they can't be unpacked."""
+def attempt_batch(code: Mapping[str, str], function: Task, context: bytes, units: bytes) -> list[Any] | Failure:
+    """`attempt_all`, with context and units as they travel; one failure for all if they can't be unpacked, or if other
+    `code` than the run's would do them.
+    """
     try:
+        require_code(code)
         given, batch = _unpacked(context), _loads(units)
+    except Compute as error:
+        return Failure(family="Compute", message=str(error))
     except Exception as error:  # noqa: BLE001  # its text may hold what was packed
         return Failure(
             family="Compute",

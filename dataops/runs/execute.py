@@ -324,6 +324,8 @@ def working(
         counts = {"worker": connection.workers, "thread": connection.threads}
         size = " x ".join(f"{count} {noun}{'s' * (count > 1)}" for noun, count in counts.items())
         progress.say(f"  dashboard    {page}  ({size})")
+        if connection.trouble:
+            progress.say(f"  missing      {connection.trouble}")
 
         def told(event: str, /, **fields: Any) -> None:
             emit(event, **fields)

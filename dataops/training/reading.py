@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.metrics import Task
+from dataops.engine.code import code_identity, require_code
 from dataops.engine.tasks import Failure, attempt
 from dataops.engine.telling import UNITS, size_of
 from dataops.engine.work import Work
@@ -194,8 +196,11 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     return numbers
 
 
-def encode_or_raise(context: PartContext, unit: Unit) -> tuple[EncodedPart | SpilledPart, Receipt]:
-    """`encode_unit`, raising only our own errors, which hold no values."""
+def encode_or_raise(
+    code: Mapping[str, str], context: PartContext, unit: Unit
+) -> tuple[EncodedPart | SpilledPart, Receipt]:
+    """`encode_unit`, raising only our own errors, which hold no values; `Compute` where other `code` would do it."""
+    require_code(code)
     outcome = attempt(encode_unit, context, unit)
     if isinstance(outcome, Failure):
         raise outcome.error() from None
@@ -251,11 +256,12 @@ def submit_parts(
 
     placed = placed or {}
     held = client.submit(as_is, context, key=f"{keys}-context", pure=False)
+    task = partial(encode_or_raise, code_identity())
     read, parts, receipts = [], [], []
     for unit in units:
         where = {"workers": [placed[unit.id]], "allow_other_workers": True} if unit.id in placed else {}
         with annotate(**{UNITS: size_of((unit,))}):
-            read.append(client.submit(encode_or_raise, held, unit, key=f"{keys}-{unit.id}", pure=False, **where))
+            read.append(client.submit(task, held, unit, key=f"{keys}-{unit.id}", pure=False, **where))
         # the part and the receipt are futures of their own: one stays where it is, the other comes home
         parts.append(client.submit(itemgetter(0), read[-1], key=f"{keys}-{unit.id}-part", pure=False, **where))
         receipts.append(client.submit(itemgetter(1), read[-1], key=f"{keys}-{unit.id}-receipt", pure=False))

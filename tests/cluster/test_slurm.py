@@ -47,6 +47,17 @@ def test_a_rescore_in_jobs_of_slurm_of_which_one_is_cancelled(
     wait_until(lambda: not single.jobs(), "no job is left")
 
 
+def test_more_jobs_come_with_work_that_waits(
+    done: Done, copied: Callable[[], Town], single: Slurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(single, monkeypatch)
+    with running(copied(), {**KEYS, "jobs": 2, "adapt": {"minimum": 1}}, seconds=4.0) as rescore:
+        rescore.wait_for(1)
+        wait_until(lambda: len(single.jobs()) == 2, "it has grown")
+        assert rescore.require_same_bytes(done)["cluster_ready"] == 1
+    wait_until(lambda: not single.jobs(), "no job is left")
+
+
 def test_a_driver_that_is_killed_leaves_no_job(
     copied: Callable[[], Town], single: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

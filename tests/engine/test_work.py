@@ -17,10 +17,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 from dataops.engine import handing_out as engine
+from dataops.engine.code import code_identity
 from dataops.engine.progress import Progress
 from dataops.engine.tasks import Failure, attempt, attempt_all, attempt_batch
 from dataops.engine.work import Work
 from dataops.errors import Compute, ContractViolation, Integrity, Storage
+from dataops.version import VERSION
 from tests.datasets.examples import make_unit
 from tests.engine import jobs
 from tests.engine.jobs import Context
@@ -199,8 +201,15 @@ class TestFailure:
         assert isinstance(failure.error(), Integrity)
         assert isinstance(Failure(family="Elsewhere", message="").error(), Compute)
 
+    def test_other_code_than_the_runs_is_done_by_no_worker(self) -> None:
+        failure = attempt_batch({"version": "0.0.1", "digest": "sha256:0"}, jobs.rows_of, b"CANARY", b"CANARY")
+        assert isinstance(failure, Failure)
+        assert failure.family == "Compute"
+        assert f"other code than the run: version {VERSION} and not 0.0.1; units would" in failure.message
+        assert not failure.may_pass
+
     def test_to_unpack_a_task_says_nothing_of_what_was_packed(self) -> None:
-        failure = attempt_batch(jobs.rows_of, b"CANARY", b"CANARY")
+        failure = attempt_batch(code_identity(), jobs.rows_of, b"CANARY", b"CANARY")
         assert isinstance(failure, Failure)
         assert failure.family == "Compute"
         assert "CANARY" not in failure.message

@@ -1,0 +1,181 @@
+"""Clusters grow while tasks wait, shrink when nothing is done or held, and stay within their bounds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from distributed import Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataops.declarations.clusters import Adapt
+from dataops.engine.adapting import GROW_SECONDS, Adapting, Change, Load, adapting
+from dataops.engine.keeping import Beating, Place, kept
+from dataops.engine.remote import Agent
+
+PLACES = tuple(f"node{number}" for number in range(1, 9))
+NOTHING = Change()
+
+
+def state(*, minimum: int = 1, spare_seconds: float = 60.0, places: Sequence[str] = PLACES) -> Adapting:
+    bounds = Adapt(minimum=minimum, spare_seconds=spare_seconds)
+    return Adapting(bounds=bounds, places=places, taken=set(places[:minimum]))
+
+
+def load(waiting: int = 0, *used: str) -> Load:
+    return Load(waiting=waiting, used=frozenset(used))
+
+
+class TestGrowing:
+    def test_twice_as_many_while_tasks_wait(self) -> None:
+        cluster = state()
+        took = [len(cluster.look(load(9), place * GROW_SECONDS).take) for place in range(5)]
+        assert took == [1, 2, 4, 0, 0]
+        assert cluster.taken == set(PLACES)
+
+    def test_not_before_those_had_time_to_come(self) -> None:
+        cluster = state()
+        assert cluster.look(load(9), 0.0).take == ("node2",)
+        assert cluster.look(load(9), GROW_SECONDS - 1) == NOTHING
+        assert cluster.look(load(9), GROW_SECONDS).take == ("node3", "node4")
+
+    def test_not_where_every_task_is_in_hand(self) -> None:
+        cluster = state(minimum=2)
+        assert all(cluster.look(load(0, "node1", "node2"), float(now)) == NOTHING for now in range(600))
+
+    def test_another_place_for_one_that_does_not_answer(self) -> None:
+        cluster = state(minimum=2)
+        ailing = frozenset({"node1"})
+        assert cluster.look(load(), 0.0, ailing=ailing).take == ("node3",)
+        assert cluster.look(load(), 1.0, ailing=ailing) == NOTHING
+        assert cluster.look(load(), 2.0, ailing=ailing | {"node3"}).take == ("node4",)
+
+    def test_what_came_back_is_one_too_many(self) -> None:
+        cluster = state()
+        assert cluster.look(load(), 0.0, ailing=frozenset({"node1"})).take == ("node2",)
+        looks = [cluster.look(load(), float(now)) for now in range(1, 80)]
+        assert [look.rest for look in looks if look.rest] == [("node2",)]
+        assert cluster.taken == {"node1"}
+
+
+class TestShrinking:
+    def test_by_what_neither_does_nor_holds_anything_for_long(self) -> None:
+        cluster = state(spare_seconds=30.0, places=PLACES[:3])
+        cluster.taken = set(PLACES[:3])
+        assert cluster.look(load(0, "node1", "node2"), 0.0) == NOTHING
+        assert cluster.look(load(0, "node1", "node2"), 29.0) == NOTHING
+        assert cluster.look(load(0, "node1", "node2"), 30.0).rest == ("node3",)
+        assert cluster.look(load(), 59.0) == NOTHING
+        assert cluster.look(load(), 60.0).rest == ("node2",)
+        assert cluster.look(load(), 1000.0) == NOTHING
+
+    def test_not_while_tasks_wait(self) -> None:
+        cluster = state(places=PLACES[:2])
+        cluster.look(load(1), 0.0)
+        assert cluster.look(load(1), 500.0) == NOTHING
+
+    def test_what_was_given_back_is_taken_again(self) -> None:
+        cluster = state(places=PLACES[:2])
+        cluster.look(load(1), 0.0)
+        assert cluster.look(load(), 60.0).rest == ("node2",)
+        assert cluster.look(load(1), 61.0).take == ("node2",)
+        assert cluster.look(load(0, "node1"), 120.0) == NOTHING  # its time begins anew
+
+
+@settings(deadline=None)
+@given(
+    minimum=st.integers(1, 8),
+    looks=st.lists(
+        st.tuples(
+            st.floats(0.1, 40.0), st.integers(0, 3), st.sets(st.sampled_from(PLACES)), st.sets(st.sampled_from(PLACES))
+        ),
+        max_size=60,
+    ),
+)
+def test_whatever_happens_it_stays_within_its_bounds(
+    minimum: int, looks: list[tuple[float, int, set[str], set[str]]]
+) -> None:
+    cluster, now = state(minimum=minimum), 0.0
+    for seconds, waiting, used, ails in looks:
+        now += seconds
+        before = set(cluster.taken)
+        ailing = frozenset(ails & before)
+        change = cluster.look(load(waiting, *(used & before)), now, ailing=ailing)
+        assert cluster.taken == (before | set(change.take)) - set(change.rest)
+        assert not before & set(change.take)
+        assert not change.rest or not (change.take or waiting)
+        assert not set(change.rest) & (used | ailing)
+        answering = cluster.taken - ailing
+        assert len(answering) >= min(minimum, len(PLACES) - len(ailing))
+
+
+@dataclass
+class Cluster:
+    """Places of this machine, as hosts would be, and their Dask scheduler."""
+
+    places: Sequence[Place]
+    client: Client
+    seen: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def cluster(tmp_path: object) -> Iterator[Cluster]:
+    agent = [sys.executable, "-m", "dataops.engine.agent"]
+    common = {"config": {}, "environment": {}, "abandoned_seconds": 60.0, "certs": {}}
+    with Beating(60.0) as beating:
+        scheduling = Agent(agent, {**common, "role": "scheduler", "dashboard": "127.0.0.1:0"})
+        beating.add(scheduling)
+        address = (scheduling.hear(60.0) or {})["scheduler"]
+        order = {
+            **common,
+            "role": "worker",
+            "scheduler": address,
+            "workers": 1,
+            "shape": {"workers": 1, "threads": 1},
+            "memory_limit": "auto",
+            "local_directory": None,
+        }
+        commands = {"node1": agent, "node2": agent}
+        with (
+            kept(commands, order, beating, taken=1) as places,
+            Client(address, set_as_default=False) as client,
+            adapting(client, places, Adapt(minimum=1, spare_seconds=2.0)),
+        ):
+            yield Cluster(places=places, client=client)
+
+
+def workers_become(client: Client, count: int) -> None:
+    ends = time.monotonic() + 60.0
+    while len(client.nthreads()) != count:
+        assert time.monotonic() < ends, client.nthreads()
+        time.sleep(0.05)
+
+
+def nap(seconds: float, number: int) -> int:
+    time.sleep(seconds)
+    return number
+
+
+def test_places_come_with_work_and_go_without(cluster: Cluster) -> None:
+    client = cluster.client
+    client.wait_for_workers(1, timeout=60)
+    assert [place.rests for place in cluster.places] == [False, True]
+    done = client.map(nap, [0.2] * 200, range(200), pure=False)
+    workers_become(client, 2)
+    assert client.gather(done) == list(range(200))
+    held = client.submit(nap, 0.0, 7, workers=[list(client.nthreads())[-1]], pure=False)
+    del done
+    assert held.result() == 7
+    time.sleep(4.0)
+    kept_for_what_it_holds = next(iter(client.who_has([held]).values()))
+    assert set(kept_for_what_it_holds) <= set(client.nthreads())
+    del held
+    workers_become(client, 1)
+    assert sum(place.rests for place in cluster.places) == 1
+    again = client.map(nap, [0.2] * 100, range(100), pure=False)
+    workers_become(client, 2)
+    assert client.gather(again) == list(range(100))
