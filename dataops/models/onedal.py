@@ -36,6 +36,7 @@ _SHARE_WITH_CELLS = 0.25  # of the rows, about, where rows that trees can't tell
 _PADDING = 256  # rows of zeros; the tail that is scored otherwise has less than 64
 _CHECK_ROWS = 8192
 _REPEATS = 3
+_LEAST_SECONDS, _MOST_STEPS = 0.1, 10_000  # of a repeat: some machines count a processor in steps of 10 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +175,14 @@ def _convert(model: BoostedModel, threads: int) -> Any:
 
 def _seconds(step: Callable[[], object]) -> float:
     """The least processor seconds of this thread that `step` took."""
-    spent = []
-    for _ in range(_REPEATS):
-        started = time.thread_time()
+    return max(min(_seconds_once(step) for _ in range(_REPEATS)), 1e-9)
+
+
+def _seconds_once(step: Callable[[], object]) -> float:
+    """Those of one `step`, the mean of as many as the clock needs to tell."""
+    started, taken, steps = time.thread_time(), 0.0, 0
+    while taken < _LEAST_SECONDS and steps < _MOST_STEPS:
         step()
-        spent.append(time.thread_time() - started)
-    return max(min(spent), 1e-9)
+        steps += 1
+        taken = time.thread_time() - started
+    return taken / steps

@@ -57,7 +57,7 @@ def _told() -> tuple[dict[str, Any], bytes]:
 
 def _called(told: dict[str, Any], model: bytes) -> Called:
     _import_libraries(told["model_format"])
-    before = _memory_mb("VmRSS")
+    before = _held_mb()
     _limit(told["seconds"], told["clock_seconds"], told["memory_mb"])
     try:
         return _predict(told, model, before)
@@ -127,13 +127,25 @@ def _lower(limit: int, wanted: int) -> None:
     resource.setrlimit(limit, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
+def _held_mb() -> float:
+    """Memory of this process now. Where Linux's list has no peak, the most that it ever had: that may be what its
+    parent had, and a peak is compared with its own kind.
+    """
+    return _memory_mb("VmHWM" if _told_mb("VmHWM") is None else "VmRSS")
+
+
 def _memory_mb(name: str) -> float:
     """Memory of this process by its name in Linux's own list; elsewhere the most that it ever had."""
+    told = _told_mb(name)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 if told is None else told
+
+
+def _told_mb(name: str) -> float | None:
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return None
 
 
 if __name__ == "__main__":

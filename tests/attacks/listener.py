@@ -55,6 +55,6 @@ def from_dask(client: Client, listener: Listener) -> dict[str, bytes]:
 
 
 def _page(url: str) -> bytes:
-    with suppress(urllib.error.URLError, ValueError), urllib.request.urlopen(url, timeout=5) as page:  # noqa: S310
+    with suppress(urllib.error.URLError, ValueError), urllib.request.urlopen(url, timeout=60) as page:  # noqa: S310
         return bytes(page.read())
     return b""

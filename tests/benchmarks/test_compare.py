@@ -41,7 +41,7 @@ def verdicts(base: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
 
 def test_a_sleep_that_is_planted_in_one_phase_is_caught_and_named(tmp_path: Path) -> None:
     measure(tmp_path / "base.json")
-    measure(tmp_path / "new.json", {"sum": 0.5})
+    measure(tmp_path / "new.json", {"sum": 1.0})
     done = compared(tmp_path / "base.json", tmp_path / "new.json")
     assert done.returncode == 1, done.stdout + done.stderr
     slow = [line for line in done.stdout.splitlines() if line.startswith("SLOWER")]

@@ -9,7 +9,7 @@ import time
 from history import arguments, data_of_files, write_record
 from measuring import Spread, require, seconds
 
-SECONDS = 0.02  # of each phase: slept, so that other work on the machine changes little
+SECONDS = 0.2  # of each phase: slept, so that other work on the machine changes less than what counts as noise
 
 
 def main() -> None:

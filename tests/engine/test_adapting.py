@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from distributed import Client
@@ -155,19 +156,23 @@ def workers_become(client: Client, count: int) -> None:
         time.sleep(0.05)
 
 
-def nap(seconds: float, number: int) -> int:
-    time.sleep(seconds)
+def wait_for(gate: Path, number: int) -> int:
+    """`number`, once the gate is there: a place takes as long to come as the machine is slow, and there is work."""
+    while not gate.exists():
+        time.sleep(0.02)
     return number
 
 
-def test_places_come_with_work_and_go_without(cluster: Cluster) -> None:
+def test_places_come_with_work_and_go_without(cluster: Cluster, tmp_path: Path) -> None:
     client = cluster.client
     client.wait_for_workers(1, timeout=60)
     assert [place.rests for place in cluster.places] == [False, True]
-    done = client.map(nap, [0.2] * 200, range(200), pure=False)
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = client.map(wait_for, [first] * 20, range(20), pure=False)
     workers_become(client, 2)
-    assert client.gather(done) == list(range(200))
-    held = client.submit(nap, 0.0, 7, workers=[list(client.nthreads())[-1]], pure=False)
+    held = client.submit(wait_for, first, 7, workers=[list(client.nthreads())[-1]], pure=False)
+    first.touch()
+    assert client.gather(done) == list(range(20))
     del done
     assert held.result() == 7
     time.sleep(4.0)
@@ -176,6 +181,7 @@ def test_places_come_with_work_and_go_without(cluster: Cluster) -> None:
     del held
     workers_become(client, 1)
     assert sum(place.rests for place in cluster.places) == 1
-    again = client.map(nap, [0.2] * 100, range(100), pure=False)
+    again = client.map(wait_for, [second] * 20, range(20), pure=False)
     workers_become(client, 2)
-    assert client.gather(again) == list(range(100))
+    second.touch()
+    assert client.gather(again) == list(range(20))

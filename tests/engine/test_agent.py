@@ -102,14 +102,14 @@ def test_an_agent_that_hears_nothing_ends(started: Callable[[Mapping[str, Any]],
 
 
 def test_an_agent_that_hears_something_goes_on(started: Callable[[Mapping[str, Any]], Agent]) -> None:
-    agent = started({**schedule({}), "abandoned_seconds": 3.0})
+    agent = started({**schedule({}), "abandoned_seconds": 8.0})
 
     def said() -> Mapping[str, Any] | None:
         agent.beat()
         return agent.hear(0.2)
 
     wait_until(lambda: "scheduler" in (said() or {}))
-    until = time.monotonic() + 4.0
+    until = time.monotonic() + 9.0
     while time.monotonic() < until:
         assert said() is None
 

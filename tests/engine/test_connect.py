@@ -94,8 +94,8 @@ def blip(client: Client) -> None:
         cut.set()
 
     client.loop.add_callback(abort)
-    assert cut.wait(30)
-    deadline = time.monotonic() + 30
+    assert cut.wait(60)
+    deadline = time.monotonic() + 60
     while client.status != "running" or client.scheduler_comm in (first, None):
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -72,7 +72,7 @@ def test_a_scheduler_that_is_gone_is_told_nothing_and_holds_nobody_up() -> None:
     for _ in range(100):
         teller.tell("phase_started", phase="b")
     teller.close()
-    assert time.monotonic() - began < telling.SECONDS_TO_LAND + 1
+    assert time.monotonic() - began < telling.SECONDS_TO_LAND + 5  # a wait for each would be far longer
 
 
 def test_what_can_not_travel_goes_as_text() -> None:

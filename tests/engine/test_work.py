@@ -278,9 +278,9 @@ class TestTimeouts:
         self, cluster: Client, told: Told, tmp_path: Path
     ) -> None:
         heard: list[str] = []
-        work = work_on(cluster, told, tmp_path, stalled_seconds=3.0)
+        work = work_on(cluster, told, tmp_path, stalled_seconds=6.0)
         try:
-            with pytest.raises(Compute, match=r"^nothing came of unit u000001 \(part-1.parquet\) for 3 seconds"):
+            with pytest.raises(Compute, match=r"^nothing came of unit u000001 \(part-1.parquet\) for 6 seconds"):
                 work.map_units(
                     "score", jobs.hangs, Context(folder=tmp_path), UNITS, landed=lambda unit, _: heard.append(unit.id)
                 )
@@ -294,7 +294,7 @@ class TestTimeouts:
         self, cluster: Client, told: Told, tmp_path: Path
     ) -> None:
         context = Context(folder=tmp_path, bad="", slow="u000003")
-        work = work_on(cluster, told, tmp_path, stalled_seconds=3.0)
+        work = work_on(cluster, told, tmp_path, stalled_seconds=6.0)
         heard: list[str] = []
         try:
             results = work.map_units("score", jobs.hangs, context, UNITS, landed=lambda unit, _: heard.append(unit.id))

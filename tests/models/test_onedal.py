@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,6 +76,16 @@ def test_what_it_can_not_take_xgboost_scores(model: BoostedModel, monkeypatch: p
     found = choose(model)
     assert (found.kernel, found.reason) == ("xgboost", "oneDAL can't take the model (AttributeError)")
     assert 0 < found.row_seconds < 1e-3
+
+
+def test_a_clock_in_coarse_steps_tells_how_long_a_short_step_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = [0]  # milliseconds
+    monkeypatch.setattr(onedal, "time", SimpleNamespace(thread_time=lambda: spent[0] // 10 / 100))
+
+    def step() -> None:
+        spent[0] += 4
+
+    assert onedal._seconds(step) == pytest.approx(0.004, rel=0.1)
 
 
 class Slightly:

@@ -50,6 +50,21 @@ def test_a_version_is_loaded_and_answers_as_it_did_with_what_it_took():
     assert 0 < called.ms_per_row < 1000
 
 
+def test_where_the_list_has_no_peak_what_its_parent_took_is_not_the_version_s(monkeypatch):
+    code = (
+        "from dataops.promotion import caller\n"
+        "told = caller._told_mb\n"
+        "caller._told_mb = lambda name: None if name == 'VmHWM' else told(name)\n"
+        "held = bytearray(b'x') * (256 << 20)\n"
+        "del held\n"
+        "caller.main()\n"
+    )
+    monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", code))
+    called = call_version(loaded(package()), limits())
+    assert called.failed == ""
+    assert 0 <= called.memory_mb < 128
+
+
 def test_no_module_is_taken_from_the_folder_that_it_is_called_in(tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit('taken from here')")
     monkeypatch.chdir(tmp_path)
@@ -112,7 +127,7 @@ def test_seconds_are_those_of_a_processor_so_that_a_busy_machine_refuses_nothing
     monkeypatch.setattr(calling, "COMMAND", (calling.COMMAND[0], "-c", code))
     called = call_version(loaded(package()), limits(seconds=0.5))
     assert (called.failed, called.missed) == ("", "")
-    assert 0 < called.seconds < 0.5
+    assert 0 <= called.seconds < 0.5
 
 
 def test_the_process_knows_no_secret_of_this_one(monkeypatch):

@@ -69,7 +69,7 @@ def opened(folder: Path, **arguments: Any) -> Iterator[Handle]:
         yield handle
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Returns as soon as `condition` holds; fails where it doesn't within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

@@ -115,14 +115,14 @@ def test_when_it_last_looked_is_said_and_stands_still_while_the_registry_hangs(
 
     def hang(*_: object) -> None:
         asked.set()
-        answers.wait(20)
+        answers.wait(60)
         raise Storage("it took too long")
 
     with opened(models, every=0.01) as model:
         begun = model.looked_at
         wait_until(lambda: model.looked_at > begun)
         monkeypatch.setattr("dataops.runtime.following.current", hang)
-        assert asked.wait(20)
+        assert asked.wait(60)
         before = model.looked_at
         assert model.predict(ROWS) == pytest.approx(expected(1.0), abs=1e-6)
         assert (model.looked_at, model.last_error) == (before, None)
@@ -138,14 +138,14 @@ def test_closing_waits_for_no_registry_that_hangs_and_its_heartbeat_goes_with_th
 
     def hang(*_: object) -> None:
         asked.set()
-        answers.wait(20)
+        answers.wait(60)
         raise Storage("it took too long")
 
     monkeypatch.setattr("dataops.runtime.handle._CLOSING", 0.01)
     monkeypatch.setattr("dataops.runtime.beating.Beating.end", only_while(answers, Beating.end))
     with opened(models, every=0.01, app="shop"):
         monkeypatch.setattr("dataops.runtime.following.current", hang)
-        assert asked.wait(20)
+        assert asked.wait(60)
     assert list((models / "income/heartbeats").rglob("*.json"))
     answers.set()
     wait_until(lambda: not list((models / "income/heartbeats").rglob("*.json")))

@@ -245,6 +245,6 @@ def race(url: str, what: str, *, rounds: int, writers: tuple[str, ...]) -> list[
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = [process.communicate(timeout=60)[0] for process in processes]
+    answers = [process.communicate(timeout=250)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes)
     return [json.loads(answer) for answer in answers]

@@ -46,14 +46,14 @@ class TestPosixStore(SharedStoreSuite):
         (store.root / "a" / ".tmp-0123").write_bytes(b"ha")
         assert store.list("") == ["a/b"]
 
-    @pytest.mark.timeout(10)
+    @pytest.mark.timeout(60)
     def test_a_named_pipe_where_a_record_should_be_holds_nobody_up(self, store: PosixStore) -> None:
         store.put_if_absent("a/b", b"x")
         os.mkfifo(store.root / "a" / "pipe")
         with pytest.raises(NotFound):
             store.get_at_most("a/pipe", 10)
 
-    @pytest.mark.timeout(10)
+    @pytest.mark.timeout(60)
     def test_who_wrote_a_record_is_told_of_its_bytes_and_of_no_link_or_pipe(
         self, store: PosixStore, tmp_path: Path
     ) -> None:

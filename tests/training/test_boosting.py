@@ -221,7 +221,7 @@ def test_a_worker_killed_while_ranks_are_made_leaves_no_rank_waiting(
                     os.kill(os.getpid(), signal.SIGKILL)
             super().__init__(seat, order, parts)
 
-    monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(boosting_gang, "GRACE_SECONDS", 3.0)  # less, and a busy scheduler doesn't see it in time
     ranks_of(monkeypatch, Killing)
     model = fit_xgboost(place(mortal_cluster, units), FEW, 0)
     assert mark.exists()
