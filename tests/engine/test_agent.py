@@ -75,7 +75,13 @@ def test_a_worker_that_ended_is_started_again(started: Callable[[Mapping[str, An
     host = outward()
     scheduler = (started({**schedule(certs), "host": host}).hear(DEADLINE_SECONDS) or {})["scheduler"]
     assert scheduler.startswith(f"tls://{host}:")
-    work = {"role": "worker", "scheduler": scheduler, "shape": {"workers": 1, "threads": 2}, "workers": None}
+    work = {
+        "role": "worker",
+        "scheduler": scheduler,
+        "place": "here",
+        "shape": {"workers": 1, "threads": 2},
+        "workers": None,
+    }
     rest = {"memory_limit": "auto", "local_directory": None, "environment": secret, "certs": only(certs, "worker")}
     assert started({**work, **rest}).hear(DEADLINE_SECONDS) == {"workers": 1}
     with Client(scheduler, security=security(only(certs, "client")), set_as_default=False) as client:
