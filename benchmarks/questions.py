@@ -1,7 +1,8 @@
-"""Every question that there is a benchmark for: what is asked, and how it is run short and in full.
+"""Every question that there is a benchmark for: what is asked, and how it is run short, beside the peers, and in full.
 
 Short is for two cores and ten minutes in all: sizes that take a second or less, and repeats enough for their medians to
-be steady. In full everything is measured as its script does by itself, beside the peers.
+be steady. Beside the peers are the questions whose ratios say whether it is worth leaving what people have. In full
+everything is measured as its script does by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Question:
     name : of its script and in its record.
     asked : what a reader wants to know.
     short : options of the short run; None: it isn't part of it.
+    peers : options of the run beside the peers; None: it isn't part of it.
     module : whether it is started with ``-m benchmarks.<name>``.
     headline : which ratios and figures the table of results tells, by the beginning of their names; none: all ratios.
     """
@@ -29,6 +31,7 @@ class Question:
     name: str
     asked: str
     short: tuple[str, ...] | None = None
+    peers: tuple[str, ...] | None = None
     module: bool = False
     headline: tuple[str, ...] = ()
 
@@ -64,6 +67,7 @@ QUESTIONS = (
         asked="a scan of flights under filter, two pseudonyms, bins and ten rules against Arrow's; a governed rescore "
         "against one without policy and contract",
         short=("--no-rescore", "--groups", "1"),
+        peers=(),
         headline=("governed", "pseudonyms of unique"),
     ),
     Question(
@@ -92,6 +96,7 @@ QUESTIONS = (
         name="rescoring",
         asked="flights rescored against pandas, `dask.dataframe`, Spark, Ray Data, and against the bare work",
         short=_NARROW,
+        peers=("--sets", "narrow"),
     ),
     Question(
         name="incremental",
@@ -103,8 +108,13 @@ QUESTIONS = (
         name="logistic",
         asked="a logistic regression of flights against scikit-learn's and Spark's",
         short=("--rows", "250000", "--turns", "4", "--only", "scikit-learn"),
+        peers=(),
     ),
-    Question(name="boosting", asked="boosted trees of flights against pandas and XGBoost alone; dask-ml's summary"),
+    Question(
+        name="boosting",
+        asked="boosted trees of flights against pandas and XGBoost alone; dask-ml's summary",
+        peers=(),
+    ),
     Question(
         name="search",
         asked="a grid of eight boosted models searched and the best fitted against scikit-learn on Dask (joblib)",

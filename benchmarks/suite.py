@@ -1,6 +1,7 @@
 """All questions, one after another, with how noisy the machine was; draws the report.
 
     python benchmarks/suite.py --short               # about ten minutes on two quiet cores (make bench)
+    python benchmarks/suite.py --peers               # governance, rescoring, training beside the peers: an hour
     python benchmarks/suite.py --full                # everything, beside the peers: hours (make bench-full)
     python benchmarks/suite.py --short --only rooms,startup
 
@@ -38,7 +39,7 @@ def main() -> None:
     _tell_noise("before", pieces["before"])
     failed = []
     for one in asked:
-        options = (one.short or ()) if given.short else ()
+        options = (one.short if given.short else one.peers if given.peers else None) or ()
         if not ask(one, (*options, *(more for more in given.more if more not in options)), given.records):
             failed.append(one.name)
         pieces[f"after {one.name}"] = pace(PAIRS * 2)
@@ -56,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--short", action="store_true", help="ten minutes on two cores, without peers to install")
+    size.add_argument("--peers", action="store_true", help="governance, rescoring, training beside the peers: an hour")
     size.add_argument("--full", action="store_true", help="everything, with peers")
     parser.add_argument("--only", default="", help="some questions, with commas")
     parser.add_argument("--records", type=Path, default=record_folder(), help="the folder of records")
@@ -70,7 +72,7 @@ def _asked(given: argparse.Namespace) -> Sequence[Question]:
     named = {*filter(None, given.only.split(","))}
     if named:
         return [BY_NAME[name] for name in BY_NAME if name in named]
-    return [one for one in QUESTIONS if given.full or one.short is not None]
+    return [one for one in QUESTIONS if given.full or (one.peers is not None if given.peers else one.short is not None)]
 
 
 def ask(question: Question, options: Sequence[str], records: Path) -> bool:
