@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataops.declarations.clusters import ClusterFile, RemoteFile, shape_of
+from dataops.declarations.clusters import AgentsFile, ClusterFile, RemoteFile, shape_of
 from dataops.engine.certs import expiry
 from dataops.engine.code import code_identity
 from dataops.engine.connect import joined
@@ -53,6 +53,8 @@ def check_cluster(workspace: Workspace, cluster: ClusterFile, *, workers: int | 
     ------
     Compute : there is no cluster, or nobody answers.
     """
+    if isinstance(cluster, AgentsFile):
+        cluster = cluster.model_copy(update={"adapt": None})  # every host and job is asked, and not the first few
     settings, key = workspace.settings, f"probe-{new_nonce()}"
     places = {"storage": settings.storage, "registry": settings.registry, "keys": settings.keys}
     with joined(cluster, shape_of(cluster, training=False), workers=workers) as client:
