@@ -150,7 +150,7 @@ def cluster(tmp_path: object) -> Iterator[Cluster]:
 
 
 def workers_become(client: Client, count: int) -> None:
-    ends = time.monotonic() + 60.0
+    ends = time.monotonic() + 120.0
     while len(client.nthreads()) != count:
         assert time.monotonic() < ends, client.nthreads()
         time.sleep(0.05)
@@ -165,7 +165,7 @@ def wait_for(gate: Path, number: int) -> int:
 
 def test_places_come_with_work_and_go_without(cluster: Cluster, tmp_path: Path) -> None:
     client = cluster.client
-    client.wait_for_workers(1, timeout=60)
+    client.wait_for_workers(1, timeout=120)
     assert [place.rests for place in cluster.places] == [False, True]
     first, second = tmp_path / "first", tmp_path / "second"
     done = client.map(wait_for, [first] * 20, range(20), pure=False)

@@ -20,7 +20,7 @@ from dataops.engine.remote import Agent
 from dataops.records import now_utc
 
 COMMAND = (sys.executable, "-m", "dataops.engine.agent")
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 ALWAYS = {"config": {"distributed.worker.multiprocessing-method": "spawn"}, "abandoned_seconds": 60.0}
 
 

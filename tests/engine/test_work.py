@@ -249,7 +249,7 @@ class TestKilledWorker:
     def test_by_the_same_unit_over_and_over_has_it_go_another_way(
         self, mortal: Client, told: Told, tmp_path: Path
     ) -> None:
-        mortal.wait_for_workers(2, timeout=60)
+        mortal.wait_for_workers(2, timeout=120)
         asked: list[str] = []
 
         def on_killed(unit: Any) -> Any:
@@ -266,7 +266,7 @@ class TestKilledWorker:
 
     @pytest.mark.faults
     def test_by_a_unit_without_another_way_names_the_unit(self, mortal: Client, told: Told, tmp_path: Path) -> None:
-        mortal.wait_for_workers(2, timeout=60)
+        mortal.wait_for_workers(2, timeout=120)
         with pytest.raises(Compute, match=r"workers died several times over unit u000001 \(part-1\.parquet\)"):
             work_on(mortal, told, tmp_path).map_units(
                 "score", jobs.kills_its_worker, Context(folder=tmp_path), UNITS[:4], on_killed=lambda _: None
@@ -325,7 +325,7 @@ def elsewhere(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
     ]
     try:
         with Client(scheduler_file=str(address), set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=120)
             yield started[0], client
     finally:
         for process in started:

@@ -50,7 +50,7 @@ def foreign(tmp_path: Path) -> Iterator[Client]:
     started = [subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ) for command in commands]
     try:
         with Client(scheduler_file=str(address), set_as_default=False) as client:
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(1, timeout=120)
             yield client
     finally:
         for process in started:

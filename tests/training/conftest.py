@@ -33,7 +33,7 @@ def second_cluster() -> Iterator[Client]:
 def mortal_cluster(second_cluster: Client) -> Client:
     """A cluster whose workers a test may kill: they are started again."""
     loosen(second_cluster)
-    second_cluster.wait_for_workers(2, timeout=60)
+    second_cluster.wait_for_workers(2, timeout=120)
     return second_cluster
 
 

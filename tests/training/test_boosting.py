@@ -246,5 +246,5 @@ def test_one_rank_that_fails_leaves_no_other_waiting(mortal_cluster, units, plac
     with pytest.raises(Compute, match="xgboost failed on the cluster with MemoryError"):
         fit_xgboost(place(mortal_cluster, units), FEW, 0)
     ranks_of(monkeypatch, XgboostRank)
-    mortal_cluster.wait_for_workers(2, timeout=60)
+    mortal_cluster.wait_for_workers(2, timeout=120)
     assert auc(fit_xgboost(place(mortal_cluster, units), FEW, 0), held_out) > 0.7

@@ -94,7 +94,7 @@ def test_a_worker_that_dies_of_rows_is_told_as_something_to_try_again(impatient_
     with pytest.raises(Compute, match="encode failed on the cluster with KilledWorker") as lost:
         reading.load_parts(work, "encode", SimpleNamespace(), [SimpleNamespace(id="u000000", rows=5, size_bytes=40)])
     assert lost.value.may_pass
-    impatient_cluster.wait_for_workers(2, timeout=60)
+    impatient_cluster.wait_for_workers(2, timeout=120)
 
 
 def test_rows_that_are_gone_are_told_as_something_to_try_again(cluster, make_part, place):

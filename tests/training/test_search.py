@@ -136,7 +136,7 @@ def test_a_cluster_that_fails_is_not_held_against_a_trial(impatient_cluster, pla
         run(parts, search, Watched(before=lose), store)
     ended = [event["trial"] for event in TrialLog(store, "run", "one").read() if event["event"] == "ended"]
     assert ended == [0]
-    impatient_cluster.wait_for_workers(2, timeout=60)
+    impatient_cluster.wait_for_workers(2, timeout=120)
     again = Watched()
     found = run(place(impatient_cluster, made), search, again, store)
     assert again.tried == [1.0, 1e6]
