@@ -14,7 +14,7 @@ from typing import Any
 
 from telling import tell, tell_phase, versions
 
-PRELOAD = ("xgboost", "daal4py.mb", "dataops.rescoring.score", "dataops.governance.expression_syntax")
+PRELOAD = ("daal4py.mb", "dataops.rescoring.score", "dataops.governance.expression_syntax")
 
 
 def main() -> None:

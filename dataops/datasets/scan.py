@@ -112,17 +112,23 @@ def read_unit(
         positions=positions,
         quarantined=quarantined,
         receipt=receipt,
-        keys_aside=_keys_aside(source, rows, aside, keys, survey),
+        keys_aside=_keys_aside(source, rows, checked.keep, aside, keys, survey),
     )
 
 
 def _keys_aside(
-    source: Source, rows: AllowedRows, aside: pa.Table | None, keys: Sequence[str], survey: Surveyed | None
+    source: Source,
+    rows: AllowedRows,
+    keep: pa.Array,
+    aside: pa.Table | None,
+    keys: Sequence[str],
+    survey: Surveyed | None,
 ) -> pa.Table:
     if aside is None or not keys:
         return pa.table({})
-    bad = np.isin(rows.positions, aside.column(QUARANTINE_ROW).to_numpy())
-    return _masked(source, rows.table.filter(pa.array(bad)), keys, survey)
+    broken = np.flatnonzero(~np.asarray(keep))  # few, mostly: dropped rows and those set aside
+    bad = broken[np.isin(rows.positions[broken], aside.column(QUARANTINE_ROW).to_numpy())]
+    return _masked(source, rows.table.take(pa.array(bad)), keys, survey)
 
 
 def _require_granted(source: Source, columns: Sequence[str]) -> None:
@@ -147,7 +153,7 @@ def _masked(
         mask = source.effect.columns[name]
         values = rows.column(name)
         if mask is not None:
-            masked[name] = _masked_column(source, name, mask, values, survey)
+            masked[name] = _masked_column(source, name, mask, values, survey, encoded=encoded)
         elif encoded and pa.types.is_dictionary(values.type):
             # a dictionary that comes this far still holds values of rows that were filtered out
             masked[name] = without_strays(values)
@@ -157,11 +163,12 @@ def _masked(
 
 
 def _masked_column(
-    source: Source, name: str, mask: Mask, values: pa.ChunkedArray, survey: Surveyed | None
+    source: Source, name: str, mask: Mask, values: pa.ChunkedArray, survey: Surveyed | None, *, encoded: bool
 ) -> pa.ChunkedArray:
     if mask.kind is MaskKind.RARE and survey is not None:
-        return apply_mask(mask, values, key=survey.key, frequent=survey.frequent(name, mask.min_count or 0))
-    return apply_mask(mask, values, key=_key(source, mask))
+        frequent = survey.frequent(name, mask.min_count or 0)
+        return apply_mask(mask, values, key=survey.key, frequent=frequent, encoded=encoded)
+    return apply_mask(mask, values, key=_key(source, mask), encoded=encoded)
 
 
 def _key(source: Source, mask: Mask) -> bytes | None:

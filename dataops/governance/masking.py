@@ -44,7 +44,7 @@ from dataops.errors import Integrity, InvalidInput
 from dataops.governance.generalising import coarse_floats, coarse_integers, cut_dates, ends, prefixes
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.mask import VALUE_FREE, Mask, MaskKind, parse_mask
-from dataops.governance.plain_types import is_list, one_array, plain_column, plain_type
+from dataops.governance.plain_types import is_list, one_array, plain_column, plain_type, without_strays
 from dataops.governance.pseudonyms import is_identity, pseudonyms
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
 
 REDACTED = "[redacted]"
 RARE = "[rare]"
+_MANY = 2  # rows of each value at least, for a dictionary to be worth it
 _IDENTITIES = "string, binary, integer, boolean, date or timestamp"
 
 
@@ -164,6 +165,7 @@ def apply_mask(
     *,
     key: bytes | None = None,
     frequent: np.ndarray[Any, np.dtype[np.uint64]] | None = None,
+    encoded: bool = False,
 ) -> pa.ChunkedArray:
     """`column` as the mask lets it be seen, in `output_type` and built anew.
 
@@ -178,6 +180,8 @@ def apply_mask(
         ignored by the other kinds.
     frequent
         Of a rare mask: uint64 (n_values,), sorted; `hashing.keyed_hashes` of the values that stay.
+    encoded
+        Text of a dictionary may come out as a dictionary, of the masked values that rows have, in their own order.
 
     Raises
     ------
@@ -186,8 +190,10 @@ def apply_mask(
     """
     type_ = output_type(mask, column.type)
     try:
-        masked = _masked(mask, column, type_, _Means(key=key, frequent=frequent))
-        return pa.chunked_array([masked], type=type_)
+        means = _Means(key=key, frequent=frequent)
+        if encoded and mask.kind in _KERNELS and pa.types.is_string(type_) and pa.types.is_dictionary(column.type):
+            return pa.chunked_array([_encoded(mask, column, type_, means)])
+        return pa.chunked_array([_masked(mask, column, type_, means)], type=type_)
     except (pa.ArrowException, UnicodeError, OverflowError):
         raise Integrity(
             f"mask {mask}: a column of {len(column)} rows of type {column.type} holds bytes that are no {column.type}"
@@ -214,6 +220,24 @@ def _each_distinct(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, mean
         return _masked(mask, plain_column(column), type_, means)
     values = pa.chunked_array([encoded.dictionary])
     return _masked(mask, values, type_, means).take(encoded.indices)
+
+
+def _encoded(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, means: _Means) -> pa.Array:
+    """Masked by the values of the dictionary, and left as one: rows cost no text.
+
+    The dictionary is that of the masked values, each once and sorted: in the order of the true ones it would tell which
+    pseudonym comes before which.
+    """
+    chunk = one_array(without_strays(column))
+    if _MANY * len(chunk.dictionary) > len(chunk):
+        return _each_distinct(mask, column, type_, means)
+    values = _masked(mask, pa.chunked_array([chunk.dictionary], chunk.type.value_type), type_, means)
+    found = values.dictionary_encode()
+    order = pc.array_sort_indices(found.dictionary).to_numpy()
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    codes = pa.array(place).take(found.indices).take(chunk.indices)
+    return pa.DictionaryArray.from_arrays(codes, found.dictionary.take(pa.array(order)))
 
 
 def _generalised(mask: Mask, plain: pa.ChunkedArray, _means: _Means) -> pa.Array:

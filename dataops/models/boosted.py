@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +17,35 @@ from dataops.declarations.metrics import Task
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
 from dataops.models.grid import Grid, find_grid
+from dataops.models.native import load_native
 from dataops.models.predictor import BOOSTED, Margins, Predictions, require_columns
 from dataops.models.ubj import require_sound
 
-UBJ_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
+
+class _Booster(Protocol):
+    """XGBoost, asked for scores: by its library alone (`native`), or by its package where that isn't found."""
+
+    @property
+    def columns(self) -> int: ...
+
+    @property
+    def rounds(self) -> int: ...
+
+    def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]: ...
+
+    def to_json(self) -> bytes: ...
 
 
 class BoostedModel:
     """Gradient-boosted trees for two classes or a number, scored by XGBoost over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_columns", "_data", "_grid", "_task", "_threads", "_thresholds")
+    __slots__ = ("_booster", "_data", "_grid", "_task", "_threads", "_thresholds")
 
-    def __init__(self, booster: Any, data: bytes, threads: int, task: Task = Task.BINARY) -> None:
+    def __init__(self, booster: _Booster, data: bytes, threads: int, task: Task) -> None:
         self._booster, self._data, self._threads, self._task = booster, data, threads, task
-        self._columns = int(booster.num_features())
-        found = thresholds_of(booster)
+        found = thresholds_of(booster.to_json())
         self._thresholds = found or {}
-        self._grid = None if found is None else find_grid(found, trees=booster.num_boosted_rounds())
+        self._grid = None if found is None else find_grid(found, trees=booster.rounds)
 
     @classmethod
     def from_bytes(cls, data: bytes, threads: int = 1) -> BoostedModel:
@@ -43,19 +55,11 @@ class BoostedModel:
         ------
         Format : XGBoost can't read it, or its objective isn't one of `ubj.OBJECTIVES`.
         """
-        import xgboost
-
-        unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
-        if not data.startswith(UBJ_START):
-            raise Format(unreadable)
+        native = load_native(data, threads)
+        if native is not None:
+            return cls(native, data, threads, native.task)
         task = require_sound(data)
-        try:
-            booster = xgboost.Booster({"nthread": threads})
-            booster.load_model(bytearray(data))
-        except xgboost.core.XGBoostError:
-            # the library's message isn't passed on: it quotes bytes of the model
-            raise Format(unreadable) from None
-        return cls(booster, data, threads, task)
+        return cls(_Packaged(load_booster(data, threads)), data, threads, task)
 
     @property
     def format(self) -> str:
@@ -69,13 +73,13 @@ class BoostedModel:
 
     @property
     def booster(self) -> Any:
-        """XGBoost's own object."""
-        return self._booster
+        """The model as XGBoost's package has it, read anew."""
+        return load_booster(self._data, self._threads)
 
     @property
     def columns(self) -> int:
         """How many columns it takes."""
-        return self._columns
+        return self._booster.columns
 
     @property
     def thresholds(self) -> Mapping[int, Sequence[float]]:
@@ -96,7 +100,7 @@ class BoostedModel:
         return self._scores(encoded, "margin")
 
     def _scores(self, encoded: Encoded, kind: str) -> npt.NDArray[np.float32]:
-        matrix = require_columns(encoded, self._columns)
+        matrix = require_columns(encoded, self.columns)
         if not len(matrix):
             return np.empty(0, np.float32)
         if self._grid is None:
@@ -105,11 +109,52 @@ class BoostedModel:
 
     def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
         """The scores of all rows of `matrix` by XGBoost: `kind` is ``value`` or ``margin``."""
-        # the rows are finite, and of as many columns as the model asks for: it need not look
-        return np.asarray(self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False), np.float32)
+        return self._booster.of_rows(matrix, kind)
 
     def __reduce__(self) -> tuple[Callable[..., BoostedModel], tuple[bytes, int]]:
         return type(self).from_bytes, (self._data, self._threads)
+
+
+class _Packaged:
+    """XGBoost by its package."""
+
+    __slots__ = ("_booster",)
+
+    def __init__(self, booster: Any) -> None:
+        self._booster = booster
+
+    @property
+    def columns(self) -> int:
+        return int(self._booster.num_features())
+
+    @property
+    def rounds(self) -> int:
+        return int(self._booster.num_boosted_rounds())
+
+    def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
+        # the rows are finite, and of as many columns as the model asks for: it need not look
+        return np.asarray(self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False), np.float32)
+
+    def to_json(self) -> bytes:
+        return bytes(self._booster.save_raw("json"))
+
+
+def load_booster(data: bytes, threads: int) -> Any:
+    """The model in `data`, which is sound, as XGBoost's package has it.
+
+    Raises
+    ------
+    Format : XGBoost can't read it.
+    """
+    import xgboost
+
+    try:
+        booster = xgboost.Booster({"nthread": threads})
+        booster.load_model(bytearray(data))
+    except xgboost.core.XGBoostError:
+        # the library's message isn't passed on: it quotes bytes of the model
+        raise Format(f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)") from None
+    return booster
 
 
 def load(data: bytes, threads: int) -> BoostedModel:
@@ -117,10 +162,12 @@ def load(data: bytes, threads: int) -> BoostedModel:
     return BoostedModel.from_bytes(data, threads)
 
 
-def thresholds_of(booster: Any) -> dict[int, list[float]] | None:
-    """What XGBoost's trees compare each column with; None for other boosters, and for splits by sets of categories."""
+def thresholds_of(model: bytes) -> dict[int, list[float]] | None:
+    """What the trees of XGBoost's JSON compare each column with; None for other boosters, and for splits by sets of
+    categories.
+    """
     try:
-        trees = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["trees"]
+        trees = json.loads(model)["learner"]["gradient_booster"]["model"]["trees"]
     except KeyError:
         return None
     found: dict[int, list[float]] = {}

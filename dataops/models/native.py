@@ -1,7 +1,8 @@
 """XGBoost's trees, scored by its C library without its Python package.
 
-1. An application that scores a few rows needs none of what ``import xgboost`` brings along (scikit-learn and pandas,
-   seconds of it): the library is loaded from inside the installed package, by its documented C interface.
+1. An application that scores a few rows, and each worker of a rescore, needs none of what ``import xgboost`` brings
+   along (scikit-learn and pandas, seconds of it): the library is loaded from inside the installed package, by its
+   documented C interface.
 2. The answers are those of `boosted` to the bit: it is the same library, asked the same.
 3. One thread unless told: no pool of threads is started, so a process may fork after it has scored.
 4. Any number of threads may score with one model: XGBoost keeps what a call gives in the calling thread's own memory,
@@ -28,12 +29,11 @@ import numpy.typing as npt
 from dataops.declarations.metrics import Task
 from dataops.errors import Compute, Format
 from dataops.features.encoder import Encoded
-from dataops.models.boosted import UBJ_START
-from dataops.models.predictor import BOOSTED, Margins, Predictions, Predictor, require_columns
+from dataops.models.predictor import BOOSTED, Margins, Predictions, require_columns
 from dataops.models.ubj import require_sound
 
 _NAMES: Final = {"darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
-_VALUE, _MARGIN = 0, 1  # XGBoosterPredictFromDense: type
+_KINDS: Final = {"value": 0, "margin": 1}  # XGBoosterPredictFromDense: type
 
 
 _MOST_IDLE = 4
@@ -74,14 +74,11 @@ class _Library:
 
 
 class NativeModel:
-    """Gradient-boosted trees for two classes or a number; `boosted.BoostedModel` is the same by XGBoost's package."""
+    """Gradient-boosted trees for two classes or a number; `boosted.BoostedModel` scores equal rows once, by this."""
 
     __slots__ = ("__weakref__", "_booster", "_columns", "_library", "_task")
 
     def __init__(self, library: _Library, data: bytes, threads: int) -> None:
-        unreadable = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
-        if not data.startswith(UBJ_START):
-            raise Format(unreadable)
         self._task = require_sound(data)
         booster, columns = library.booster(), ctypes.c_uint64()
         try:
@@ -90,7 +87,7 @@ class NativeModel:
             library.call("XGBoosterGetNumFeature", booster, ctypes.byref(columns))
         except Compute:
             library.free(booster)
-            raise Format(unreadable) from None
+            raise Format(f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)") from None
         self._library, self._booster, self._columns = library, booster, columns.value
         weakref.finalize(self, library.retire, booster).atexit = False
 
@@ -104,19 +101,50 @@ class NativeModel:
         """By its objective."""
         return self._task
 
+    @property
+    def columns(self) -> int:
+        """How many columns it takes."""
+        return self._columns
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it was boosted."""
+        rounds = ctypes.c_int()
+        self._library.call("XGBoosterBoostedRounds", self._booster, ctypes.byref(rounds))
+        return rounds.value
+
+    def to_json(self) -> bytes:
+        """The model as XGBoost's JSON."""
+        length, data = ctypes.c_uint64(), ctypes.POINTER(ctypes.c_char)()
+        self._library.call(
+            "XGBoosterSaveModelToBuffer",
+            self._booster,
+            json.dumps({"format": "json"}).encode(),
+            ctypes.byref(length),
+            ctypes.byref(data),
+        )
+        return ctypes.string_at(data, length.value)  # a copy: the memory is the booster's
+
     def predict(self, encoded: Encoded) -> Predictions:
         """``(n_rows,)`` float32, the probability of the positive class, or the number that is predicted."""
-        return self._scores(encoded, _VALUE)
+        return self.of_rows(require_columns(encoded, self._columns), "value")
 
     def margins(self, encoded: Encoded) -> Margins:
         """``(n_rows,)`` float32, the sum of the trees: log odds, of a regression before its link."""
-        return self._scores(encoded, _MARGIN)
+        return self.of_rows(require_columns(encoded, self._columns), "margin")
 
-    def _scores(self, encoded: Encoded, kind: int) -> npt.NDArray[np.float32]:
-        matrix = np.ascontiguousarray(require_columns(encoded, self._columns))
+    def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
+        """The scores of the rows of `matrix`, finite and of `columns` columns: `kind` is ``value`` or ``margin``."""
         if not len(matrix):
             return np.empty(0, np.float32)
-        asked = {"type": kind, "training": False, "iteration_begin": 0, "iteration_end": 0, "strict_shape": False}
+        matrix = np.ascontiguousarray(matrix)
+        asked = {
+            "type": _KINDS[kind],
+            "training": False,
+            "iteration_begin": 0,
+            "iteration_end": 0,
+            "strict_shape": False,
+        }
         config = json.dumps({**asked, "missing": math.nan, "cache_id": 0}).encode()
         shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
         result = ctypes.POINTER(ctypes.c_float)()
@@ -134,7 +162,7 @@ class NativeModel:
         return np.ctypeslib.as_array(result, shape=(len(matrix),)).copy()
 
 
-def load_native(data: bytes, threads: int = 1) -> Predictor | None:
+def load_native(data: bytes, threads: int = 1) -> NativeModel | None:
     """The model in `data`, XGBoost's UBJ; None where XGBoost's library isn't found without its package.
 
     Raises

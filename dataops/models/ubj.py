@@ -28,6 +28,7 @@ OBJECTIVES: Final[Mapping[str, Task]] = {
     "count:poisson": Task.REGRESSION,
 }
 """The objectives of models that are read, and what these predict."""
+_START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
 _DEPTH = 32
 _KINDS: Final[Mapping[str, str]] = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
 _NUMBERS: Final = {ord(mark): struct.Struct(">" + kind) for mark, kind in _KINDS.items()}
@@ -55,13 +56,15 @@ def require_sound(data: bytes) -> Task:
     ------
     Format : it isn't, or its objective isn't one of `OBJECTIVES`.
     """
+    what = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
+    if not data.startswith(_START):
+        raise Format(what)
     try:
         learner = _whole(data)["learner"]
         objective = str(learner["objective"]["name"])
         if objective in OBJECTIVES:
             _require_learner(learner)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error, RecursionError) as error:
-        what = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
         raise Format(f"{what}: {type(error).__name__} in its structure") from None
     if objective not in OBJECTIVES:
         raise Format(f"the XGBoost model has objective {objective[:40]!r}; expected one of {', '.join(OBJECTIVES)}")

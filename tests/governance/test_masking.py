@@ -363,3 +363,36 @@ def test_a_record_that_is_no_mask_is_refused(record: dict[str, Any]) -> None:
 def test_a_plain_column_has_no_dictionary() -> None:
     column = pa.chunked_array([pa.array(["a", "b", "a"], pa.large_string())]).dictionary_encode()
     assert plain_column(column).equals(pa.chunked_array([["a", "b", "a"]]))
+
+
+TEXTS = [None, "", "ann", "bob", "bertha", "çelik", "zoë"]
+BY_VALUE = (PSEUDONYM, parse_mask({"keep": {"last": 2}}, where="test"), prefix(1))
+
+
+@pytest.mark.parametrize("mask", BY_VALUE, ids=str)
+@given(
+    rows=st.lists(st.sampled_from(TEXTS), max_size=40),
+    others=st.lists(st.sampled_from([*TEXTS[1:], "somebody who was filtered out"]), unique=True),
+    cut=st.integers(0, 40),
+)
+def test_a_dictionary_stays_one_of_what_rows_have_and_in_no_order_of_the_true_values(
+    mask: Mask, rows: list[str | None], others: list[str], cut: int
+) -> None:
+    values = [*others, *dict.fromkeys(row for row in rows if row is not None and row not in others)]
+    indices = pa.array([None if row is None else values.index(row) for row in rows], pa.int32())
+    whole = pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
+    column = pa.chunked_array([whole[:cut], whole[cut:]])
+    plain = apply_mask(mask, column, key=KEY)
+    encoded = apply_mask(mask, column, key=KEY, encoded=True)
+    assert encoded.to_pylist() == plain.to_pylist()
+    if pa.types.is_dictionary(encoded.type):
+        assert encoded.num_chunks == 1
+        assert encoded.chunk(0).dictionary.to_pylist() == sorted({row for row in plain.to_pylist() if row is not None})
+    else:
+        assert encoded.type == pa.string()
+
+
+def test_a_dictionary_of_few_values_stays_one() -> None:
+    column = pa.chunked_array([pa.array(["b", "a", "b", None] * 8).dictionary_encode()])
+    assert pa.types.is_dictionary(apply_mask(prefix(1), column, encoded=True).type)
+    assert apply_mask(REDACT, column, encoded=True).to_pylist() == ["[redacted]"] * 32

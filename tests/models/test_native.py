@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import xgboost
 from dataops.errors import Format, InvalidInput
 from dataops.features.encoder import Encoded
 from dataops.models import native
-from dataops.models.boosted import BoostedModel
+from dataops.models.boosted import BoostedModel, load_booster
 from dataops.models.native import load_native
 from tests.compat.writing import HERE
 
@@ -38,10 +39,27 @@ def model() -> native.NativeModel:
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 3000])
 def test_answers_are_those_of_the_package_to_the_bit(model: native.NativeModel, rows: int) -> None:
-    package, encoded = BoostedModel.from_bytes(DATA), make_rows(rows)
-    assert model.predict(encoded).tobytes() == package.predict(encoded).tobytes()
-    assert model.margins(encoded).tobytes() == package.margins(encoded).tobytes()
-    assert model.format == package.format
+    package, encoded = load_booster(DATA, 1), make_rows(rows)
+    for kind, ours in (("value", model.predict), ("margin", model.margins)):
+        theirs = package.inplace_predict(encoded.values, predict_type=kind) if rows else np.empty(0, np.float32)
+        assert ours(encoded).tobytes() == theirs.tobytes()
+    assert (model.columns, model.rounds) == (package.num_features(), package.num_boosted_rounds())
+    assert json.loads(model.to_json()) == json.loads(bytes(package.save_raw("json")))
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["library found", "library elsewhere"])
+def test_a_rescore_scores_alike_with_the_package_and_without(
+    model: native.NativeModel, monkeypatch: pytest.MonkeyPatch, *, elsewhere: bool
+) -> None:
+    if elsewhere:
+        monkeypatch.setattr("dataops.models.boosted.load_native", lambda *_: None)
+    scorer, encoded = BoostedModel.from_bytes(DATA), make_rows(3000)
+    assert scorer.predict(encoded).tobytes() == model.predict(encoded).tobytes()
+    assert scorer.margins(encoded).tobytes() == model.margins(encoded).tobytes()
+    assert (scorer.format, scorer.task, scorer.columns) == (model.format, model.task, model.columns)
+    assert scorer.thresholds
+    with pytest.raises(Format, match="not an XGBoost model"):
+        BoostedModel.from_bytes(b"{Lnothing of the kind")
 
 
 def test_threads_share_a_model(model: native.NativeModel) -> None:
@@ -109,8 +127,8 @@ def test_another_number_of_columns_is_refused(model: native.NativeModel) -> None
 
 def test_the_package_is_not_imported() -> None:
     script = (
-        "import sys; from pathlib import Path; from dataops.models.native import load_native; "
-        "load_native(Path(sys.argv[1]).read_bytes()); "
+        "import sys; from pathlib import Path; from dataops.models.predictor import load_predictor; "
+        "load_predictor('xgboost-ubj/1', Path(sys.argv[1]).read_bytes()); "
         "print([name for name in ('xgboost', 'sklearn', 'pandas', 'scipy') if name in sys.modules])"
     )
     command = [sys.executable, "-c", script, str(HERE / "xgboost-ubj-1.ubj")]
