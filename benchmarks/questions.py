@@ -55,6 +55,7 @@ QUESTIONS = (
         short=(),
         headline=("read", "check", "summarise", "encode"),
     ),
+    Question(name="where", asked="where the time of each phase of the line goes, beside the bare work"),
     Question(
         name="features",
         asked="kinds of features, in summary and encoder, on one core",

@@ -3,10 +3,10 @@
     python benchmarks/where.py               # 3 million payments
     python benchmarks/where.py --quick       # a tenth of them
 
-1. The worker's thread is looked at every ten milliseconds (Dask's statistical profile). A sample counts for the innermost
-   of our functions that `STEPS` names, so native code counts for the step that called it.
-2. Seconds of a step are its share of the samples, times the seconds in which the worker had a task in hand. ``waiting`` is
-   the rest of the phases' time: planning the next task, sending it, and what the driver does alone.
+1. The worker's thread is looked at every ten milliseconds (Dask's statistical profile). A sample counts for the
+   innermost of our functions that `STEPS` names, so native code counts for the step that called it.
+2. Seconds of a step are its share of the samples, times the seconds in which the worker had a task in hand. ``waiting``
+   is the rest of the phases' time: planning the next task, sending it, and what the driver does alone.
 3. ``bare`` is what the same columns and rows cost without a rule, a mask, a receipt or a step: Arrow decodes what the
    job reads, and encodes what it writes, in one process with one thread.
 """

@@ -120,7 +120,8 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
     """`table` as Parquet: zstd, fixed row groups, no schema metadata, so that equal rows give equal bytes.
 
     Text is written as a dictionary, and without its least and greatest value: these take as long as all the rest, and
-    few readers can leave rows out by them. Of numbers and times it is the other way round.
+    few readers can leave rows out by them. Of numbers and times it is the other way round; whole numbers and times as
+    differences, which are smaller, and quicker to compress and to read.
     """
     sink = pa.BufferOutputStream()
     plain = table.replace_schema_metadata(None)
@@ -131,6 +132,7 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
         compression="zstd",
         compression_level=1,
         use_dictionary=texts,
+        column_encoding={field.name: "DELTA_BINARY_PACKED" for field in plain.schema if _is_whole(field.type)},
         write_statistics=[name for name in plain.column_names if name not in texts],
         row_group_size=ROWS_PER_GROUP,
         store_schema=False,
@@ -142,6 +144,11 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+def _is_whole(kind: pa.DataType) -> bool:
+    """Whether Parquet holds values of `kind` as whole numbers."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_temporal(kind)) and not pa.types.is_duration(kind)
 
 
 def _write(files: DataFiles, path: str, below: str, table: pa.Table) -> Fragment:

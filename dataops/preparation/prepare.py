@@ -27,6 +27,7 @@ from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
 from dataops.governance.marks import derived_marks, derived_origins, side_marks
+from dataops.governance.plain_types import without_strays
 from dataops.preparation.split import SPLIT_COLUMN, assign_split, assign_split_by_time, split_start
 from dataops.records import Record, digest
 from dataops.storage.objects import open_store
@@ -165,7 +166,7 @@ class PrepareContext:
 def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
     """The record of `unit`, prepared and written by this attempt or by an earlier one."""
     plan = context.plan
-    read = read_unit(context.source, unit, plan.read)
+    read = read_unit(context.source, unit, plan.read, encoded=True)
     table, filtered = plan.steps.apply(read.table)
     if plan.labelled is not None:
         labelled = table.filter(evaluate_predicate(plan.labelled, table))
@@ -194,8 +195,13 @@ def _sides(split: Split, table: pa.Table) -> pa.Array:
 
 
 def _as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    schema = schema_of(columns)
-    return table.select(schema.names).cast(schema).combine_chunks()
+    """The columns of the output in their types; text that is a dictionary stays one, of the values that rows have."""
+    declared = {}
+    for field in schema_of(columns):
+        column = table.column(field.name)
+        encoded = pa.types.is_dictionary(column.type) and column.type.value_type == field.type == pa.string()
+        declared[field.name] = without_strays(column) if encoded else column.cast(field.type)
+    return pa.table(declared).combine_chunks()
 
 
 def run_prepare(

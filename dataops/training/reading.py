@@ -86,7 +86,7 @@ class Selection:
 
 def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray, Receipt]:
     """The selected rows of `unit`, their targets (float32), and what became of the others."""
-    read = read_unit(selection.source, unit, selection.read)
+    read = read_unit(selection.source, unit, selection.read, encoded=True)
     if selection.grouped:
         read = _with_groups(read, unit, selection.grouping)
     if selection.ranked:
