@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dataops.governance.expression_tree import Call, Constant, Name, Node, RefusedError
 from dataops.governance.expression_values import plain
-from dataops.governance.expressions import Expression, compute_tree, tree_of
+from dataops.governance.expressions import Expression, compute_tree
 
 _NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -40,7 +40,7 @@ class Range:
 
 def may_pass(condition: Expression, ranges: Mapping[str, Range]) -> bool:
     """Whether `condition` may be true in a row of a row group whose columns have these `ranges`."""
-    return _may_be(tree_of(condition.sql), ranges, wanted=True)
+    return _may_be(condition.tree, ranges, wanted=True)
 
 
 def _may_be(node: Node, ranges: Mapping[str, Range], *, wanted: bool) -> bool:

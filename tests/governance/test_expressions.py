@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -543,3 +545,14 @@ def test_nested_betweens_do_not_multiply() -> None:
     for _ in range(12):
         sql = f"case {sql} when 1 then 1 when 2 then 2 else 3 end"
     assert run(sql, [{"i": 2}]) == [2]
+
+
+def test_one_that_was_parsed_elsewhere_needs_no_parser() -> None:
+    packed = pickle.dumps(parse_expression("delay > 15 and distance is not null", where="test"))
+    program = (
+        "import pickle, sys; import pyarrow as pa; from dataops.governance.expressions import evaluate; "
+        "found = evaluate(pickle.loads(sys.stdin.buffer.read()), pa.table({'delay': [20, 3], 'distance': [1, 1]})); "
+        "print(found.to_pylist(), 'sqlglot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=packed, capture_output=True, check=True)
+    assert done.stdout == b"[True, False] False\n"
