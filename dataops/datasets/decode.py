@@ -145,15 +145,18 @@ def _encoded_texts(footer: pq.FileMetaData, groups: Sequence[int], columns: Sequ
     for index in range(footer.num_columns):
         name = footer.schema.column(index).path
         chunks = [footer.row_group(group).column(index) for group in groups] if name in texts else []
-        if chunks and all(_lies_in_dictionary(chunk) for chunk in chunks):
+        if chunks and all(lies_in_dictionary(chunk) for chunk in chunks):
             found.append(name)
     return found
 
 
-def _lies_in_dictionary(chunk: pq.ColumnChunkMetaData) -> bool:
+def lies_in_dictionary(chunk: pq.ColumnChunkMetaData) -> bool:
+    """Whether the text of `chunk` can be read as a dictionary, and takes less so."""
+    # by the encodings: not all writers say where their dictionary begins
     small = chunk.total_uncompressed_size < _LENGTH_BYTES * chunk.num_values
     # the delta encodings are as small, and Arrow can't read them as dictionaries
-    return small and chunk.has_dictionary_page and not any("DELTA" in one for one in chunk.encodings)
+    encodings = " ".join(chunk.encodings)
+    return small and "DICTIONARY" in encodings and "DELTA" not in encodings
 
 
 def _require_inside_dictionaries(table: pa.Table) -> None:

@@ -6,7 +6,8 @@ import os
 import pickle
 import random
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataops.datasets.decode import decode_unit
+from dataops.datasets.decode import decode_unit, lies_in_dictionary
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.errors import DataopsError, Integrity
 from dataops.governance.contract import RuleKind
@@ -115,3 +116,23 @@ def test_a_filter_of_dictionaries_is_evaluated_by_row(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", towns(["smith", None, "baker", "smith"] * 50))
     source = make_source(tmp_path, filters=["trade = 'smith'"])
     assert read_unit(source, units_of(tmp_path)[0], ["trade"]).table.column("trade").to_pylist() == ["smith"] * 100
+
+
+@pytest.mark.parametrize(
+    ("encodings", "size", "expected"),
+    [
+        (("PLAIN", "RLE", "RLE_DICTIONARY"), 100, True),
+        (("PLAIN_DICTIONARY", "RLE"), 100, True),
+        (("PLAIN", "RLE", "RLE_DICTIONARY"), 4000, False),
+        (("PLAIN", "RLE"), 100, False),
+        (("RLE_DICTIONARY", "DELTA_BYTE_ARRAY"), 100, False),
+    ],
+)
+def test_that_text_lies_in_a_dictionary_is_told_by_its_encodings(
+    encodings: tuple[str, ...], size: int, *, expected: bool
+) -> None:
+    """Writers such as DuckDB don't say where the dictionary's page begins."""
+    chunk = SimpleNamespace(
+        encodings=encodings, total_uncompressed_size=size, num_values=1000, has_dictionary_page=False
+    )
+    assert lies_in_dictionary(cast("Any", chunk)) is expected
