@@ -5,8 +5,7 @@ For one unit, in this order:
 0. the grant must hold the columns and not have ended; a dataset that had to be surveyed must have been;
 1. the file must still be the one that was planned (size, time and footer of a source, size of a part);
 2. only the columns that are asked for and granted are decoded, with those that filters and contract rules look at;
-   dictionaries are
-   decoded to plain values, or rid of those that no row has any more;
+   dictionaries are decoded to plain values, or rid of those that no row has any more;
 3. the policy's row filters, which may look at columns that the reader may not see;
 4. the contract's rules, with what a survey of the whole dataset says of repeated keys: rows that break one are dropped
    or quarantined, once, and counted by every rule that they break;

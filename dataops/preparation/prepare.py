@@ -181,7 +181,7 @@ def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
         dataset=plan.job.output,
         run=context.run,
         input_dataset=context.source.dataset,
-        table=_as_declared(table, plan.columns),
+        table=as_declared(table, plan.columns),
         quarantined=read.quarantined,
         receipt=read.receipt.with_filtered_by_job(filtered),
     )
@@ -194,7 +194,7 @@ def _sides(split: Split, table: pa.Table) -> pa.Array:
     return assign_split(keys, test=split.test or 0.0)
 
 
-def _as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
+def as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
     """The columns of the output in their types; text that is a dictionary stays one, of the values that rows have."""
     declared = {}
     for field in schema_of(columns):

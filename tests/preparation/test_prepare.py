@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.commit import UnitRecord, committed_units
+from dataops.datasets.commit import UnitRecord, committed_units, parquet_bytes
 from dataops.datasets.publish import require_within_thresholds
 from dataops.datasets.receipt import Receipt, merge_receipts
 from dataops.declarations.prepare import PrepareJob
 from dataops.errors import AccessDenied, ContractViolation, DataopsError, InvalidInput
-from dataops.governance.contract import Action, Contract, inherited_classification
+from dataops.governance.contract import Action, Column, Contract, inherited_classification
 from dataops.governance.marks import mark
 from dataops.governance.mask import Mask, MaskKind
 from dataops.preparation.prepare import (
     PrepareContext,
+    as_declared,
     plan_prepare,
     prepare_lineage,
     prepare_unit,
@@ -212,3 +213,12 @@ class TestThresholds:
         with pytest.raises(ContractViolation, match=r"of \d+ rows break it") as caught:
             require_within_thresholds(self._given(given, **limits), _receipts(records))
         assert "150" not in str(caught.value)
+
+
+def test_a_part_holds_no_text_of_rows_that_a_step_left_out() -> None:
+    rows = pa.table({"who": pa.array(["kept", "CANARY", "kept"]).dictionary_encode(), "n": [1, 2, 3]})
+    columns = [Column(name="who", type=pa.string(), required=False, classification="public")]
+    part = parquet_bytes(as_declared(rows.filter(pa.array([True, False, True])), columns))
+    encoded = pq.read_table(pa.BufferReader(part), read_dictionary=["who"])["who"]
+    assert encoded.chunk(0).dictionary.to_pylist() == ["kept"]
+    assert pq.read_table(pa.BufferReader(part)).to_pydict() == {"who": ["kept", "kept"]}
