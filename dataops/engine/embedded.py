@@ -5,9 +5,7 @@
 2. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one. Their
    threads sleep while they wait for each other: by default they spin, and where other processes want the cores as well,
    boosting took three times the time and the processor's time (`benchmarks/waiting.py`).
-3. Columns come and go by the dozen megabytes, and a worker that gives their memory back each time, as Dask asks of it,
-   spends a seventh of its time on getting it again. So some of it is kept: by glibc, which alone is asked.
-4. A worker that died is started again by its nanny, however long that takes on a busy machine: Dask would take a worker
+3. A worker that died is started again by its nanny, however long that takes on a busy machine: Dask would take a worker
    for lost for good that isn't back after 15 seconds, and be left without any.
 """
 
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 WAIT_POLICY = "OMP_WAIT_POLICY"
-# bytes that glibc keeps at the end of a heap; from how many on memory is apart, and given back at once (32 MiB at most)
-KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(128 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 
 
 def usable_cores() -> int:
@@ -103,9 +99,8 @@ def _interrupts_held_back() -> Iterator[None]:
 
 def thread_variables(threads: int) -> dict[str, str]:
     """What native libraries of a worker with `threads` threads are told by its environment."""
-    chosen = {WAIT_POLICY: "passive", **KEPT_MEMORY}
-    known = {name: os.environ.get(name, value) for name, value in chosen.items()}  # whoever set one knows the machine
-    return {**dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)), **known}
+    wait = os.environ.get(WAIT_POLICY, "passive")  # whoever set it knows the machine
+    return {**dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)), WAIT_POLICY: wait}
 
 
 @contextmanager
@@ -115,9 +110,8 @@ def native_threads(threads: int) -> Iterator[None]:
     By the environment, which wins over Dask's ``pre-spawn-environ`` (one thread): Dask writes that into our environment
     and leaves it there, for the next cluster as well.
     """
-    told = thread_variables(threads)
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
+    before = {name: os.environ.get(name) for name in (*NATIVE_THREAD_VARIABLES, WAIT_POLICY)}
+    os.environ.update(thread_variables(threads))
     try:
         yield
     finally:

@@ -99,7 +99,6 @@ def where_it_runs(context: Context, unit: Unit) -> dict[str, Any]:
         "pid": os.getpid(),
         "omp": os.environ.get("OMP_NUM_THREADS"),
         "waiting": os.environ.get("OMP_WAIT_POLICY"),
-        "kept": os.environ.get("MALLOC_TRIM_THRESHOLD_"),
         "threads": threading.active_count(),
         "folder": os.getcwd(),  # noqa: PTH109
     }
