@@ -16,8 +16,9 @@ from dataops.datasets.following import Taken
 from dataops.datasets.reading import Source
 from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
-from dataops.governance.contract import Column, Contract
-from dataops.governance.grant import Grant
+from dataops.governance.contract import Column, Contract, RuleKind
+from dataops.governance.expressions import Expression, expression_of
+from dataops.governance.grant import Effect, Grant
 from dataops.governance.keys import current_key_id, require_usable
 from dataops.governance.marks import mark
 from dataops.governance.masking import Mask, MaskKind, output_type
@@ -186,8 +187,14 @@ def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -
         purpose=purpose,
         keys_folder=settings.keys,
         expires_at=grant.expires_at,
+        expressions=_expressions(grant.effect, dataset.contract),
     )
     return GovernedInput(dataset=dataset, grant=grant, source=source, units=plan_units(dataset.snapshot.fragments))
+
+
+def _expressions(effect: Effect, contract: Contract) -> tuple[Expression, ...]:
+    rules = [rule.arguments["sql"] for rule in contract.rules if rule.kind == RuleKind.EXPRESSION]
+    return tuple(expression_of(sql) for sql in (*effect.filters, *rules))
 
 
 def origins_of(dataset: Dataset) -> tuple[MadeFrom, ...]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,7 @@ from dataops.datasets.reading import Source
 from dataops.datasets.replayed import TakenRows, take_rows
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied, ContractViolation, Integrity
-from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression
+from dataops.governance.expressions import Expression, evaluate_predicate, expression_of, remember
 from dataops.records import now_utc, parse_time
 
 
@@ -56,7 +55,8 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
     require_unexpired(source)
-    filters = [_expression(text) for text in source.effect.filters]
+    remember(source.expressions)
+    filters = [expression_of(text) for text in source.effect.filters]
     looked_at = {*names, *(name for one in filters for name in one.columns)}
     taken = take_rows(source, unit, looked_at, encoded=encoded, filters=filters)
     if taken.rows != unit.rows:
@@ -105,11 +105,6 @@ def _require_text(source: Source, unit: Unit, table: pa.Table) -> None:
                 f"dataset '{source.dataset}': column '{name}' of {unit.fragment.shown} holds values that are no "
                 f"{column.type}, which its contract asks for (unit {unit.id}): damaged, or of another encoding"
             ) from None
-
-
-@lru_cache(maxsize=256)
-def _expression(text: str) -> Expression:
-    return parse_expression(text, where="row filter of the policy")
 
 
 def _allowed(raw: pa.Table, filters: Sequence[Expression]) -> np.ndarray:

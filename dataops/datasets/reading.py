@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataops.governance.contract import Contract
+from dataops.governance.expressions import Expression
 from dataops.governance.grant import Effect
 
 
@@ -19,6 +20,8 @@ class Source:
     Attributes
     ----------
     expires_at : time (`records.format_time`) from which on nothing is read any more; None: the grant has no end.
+    expressions : those of the filters of `effect` and of the rules of `contract`, parsed; a worker that is told them
+        needs no parser.
     survey : URL of the folder with what a look at the whole dataset found; None where no rule or mask needs one.
     quarantine : URL of the folder of all quarantine files; of a replay only.
     """
@@ -30,5 +33,6 @@ class Source:
     purpose: str
     keys_folder: str
     expires_at: str | None = None
+    expressions: tuple[Expression, ...] = ()
     survey: str | None = None
     quarantine: str | None = None

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,12 +38,12 @@ class Expression:
 
     sql: str
     columns: tuple[str, ...]
-    _tree: Node | None = field(default=None, repr=False, compare=False)
+    tree: Node = field(repr=False, compare=False)
 
-    @property
-    def tree(self) -> Node:
-        """What the SQL says."""
-        return tree_of(self.sql) if self._tree is None else self._tree
+
+# by their SQL, those that this process has met
+_MET: dict[str, Expression] = {}
+_MOST_MET = 1024
 
 
 def parse_expression(text: str, *, where: str) -> Expression:
@@ -61,8 +60,10 @@ def parse_expression(text: str, *, where: str) -> Expression:
     ------
     InvalidInput : it isn't in the language; the message starts with `where`.
     """
-    tree = _parse(text, where=where)
-    return Expression(sql=text, columns=tuple(sorted(columns_of(tree))), _tree=tree)
+    from dataops.governance.expression_syntax import parse_tree  # sqlglot: many a process is told all it needs
+
+    tree = parse_tree(text, where=where)
+    return Expression(sql=text, columns=tuple(sorted(columns_of(tree))), tree=tree)
 
 
 def result_type(expression: Expression, schema: pa.Schema, *, where: str) -> pa.DataType:
@@ -110,21 +111,30 @@ def evaluate_predicate(expression: Expression, table: pa.Table) -> pa.ChunkedArr
     return pc.fill_null(values.cast(BOOLEAN), fill_value=False)
 
 
-@lru_cache(maxsize=1024)
-def tree_of(sql: str) -> Node:
-    """The tree of an expression that was parsed before, from memory where it can.
+def remember(expressions: Iterable[Expression]) -> None:
+    """Let `expression_of` know them in this process: what a worker is told was parsed by who told it."""
+    if len(_MET) > _MOST_MET:
+        _MET.clear()
+    _MET.update((one.sql, one) for one in expressions)
+
+
+def expression_of(sql: str) -> Expression:
+    """An expression that was parsed before, from memory where it can.
 
     Raises
     ------
     InvalidInput : it isn't in the language.
     """
-    return _parse(sql, where="expression")
+    found = _MET.get(sql)
+    if found is None:
+        found = parse_expression(sql, where="expression")
+        remember((found,))
+    return found
 
 
-def _parse(text: str, *, where: str) -> Node:
-    from dataops.governance.expression_syntax import parse_tree  # sqlglot: many a model has no expression
-
-    return parse_tree(text, where=where)
+def tree_of(sql: str) -> Node:
+    """The tree of `expression_of`."""
+    return expression_of(sql).tree
 
 
 def compute_tree(node: Node, columns: Mapping[str, pa.Array], *, rows: int) -> pa.Array:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +15,7 @@ import pytest
 
 from dataops.datasets.access import GovernedInput, govern, origins_of, require_same
 from dataops.datasets.catalog import open_dataset
+from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import append_snapshot, manifest_key
 from dataops.errors import AccessDenied, Format, NotFound
 from dataops.governance.contract import Column
@@ -19,7 +23,7 @@ from dataops.governance.rules import MadeFrom
 from dataops.records import format_time, now_utc
 from dataops.runs.workspace import Workspace, open_workspace
 from tests.datasets.examples import make_manifest, open_one
-from tests.line.people import POLICY, make_workspace
+from tests.line.people import CONTRACT, POLICY, make_workspace
 
 WEEK = timedelta(days=7)
 
@@ -130,6 +134,27 @@ class TestMadeFrom:
     def test_records_of_origins_round_trip(self) -> None:
         origin = MadeFrom(dataset="raw", zone="production", filters=("sha256:1", "sha256:2"))
         assert MadeFrom.from_record(origin.record()) == origin
+
+
+class TestTravelling:
+    def test_a_worker_reads_under_filters_and_rules_without_a_parser(self, workspace: Workspace) -> None:
+        rule = "{id: busy, type: sql, query: 'hours < 40 or age > 40', mustBeLessThan: 100, unit: percent}"
+        contract = CONTRACT.replace("    properties:", f"    quality:\n      - {rule}\n    properties:")
+        (workspace.settings.workspace / "contracts/people.yaml").write_text(contract)
+        given = open_one(workspace, "people_old", "train")
+        asked = (given.source, given.units[0], tuple(given.source.effect.columns))
+        program = (
+            "import pickle, sys; from dataops.datasets.scan import read_unit; "
+            "read = read_unit(*pickle.loads(sys.stdin.buffer.read())); "
+            "print(read.receipt, 'sqlglot' in sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], input=pickle.dumps(asked), stdout=subprocess.PIPE, check=True
+        )
+        receipt = read_unit(*asked).receipt
+        assert receipt.filtered_by_policy > 0
+        assert receipt.broken["busy"] > 0
+        assert done.stdout.decode() == f"{receipt} False\n"
 
 
 class TestEnd:

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -17,7 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataops.errors import DataopsError, InvalidInput
-from dataops.governance.expressions import Expression, evaluate, evaluate_predicate, parse_expression, result_type
+from dataops.governance.expressions import (
+    evaluate,
+    evaluate_predicate,
+    expression_of,
+    parse_expression,
+    remember,
+    result_type,
+)
 
 Row = Mapping[str, Any]
 Oracle = Callable[[Row], Any]
@@ -384,7 +392,16 @@ def test_columns_are_listed_once_and_an_expression_survives_pickling() -> None:
     expression = parse_expression('b + a * a + "Odd name"', where="here")
     assert expression.columns == ("Odd name", "a", "b")
     assert pickle.loads(pickle.dumps(expression)) == expression
-    assert evaluate(Expression(sql="a", columns=("a",)), pa.table({"a": [1]})).to_pylist() == [1]
+
+
+def test_what_a_process_was_told_is_not_parsed_again() -> None:
+    told = replace(parse_expression("a + 1", where="here"), sql="told, and no SQL at all")
+    remember((told,))
+    assert expression_of("told, and no SQL at all") is told
+    for number in range(1200):
+        remember((replace(told, sql=f"told {number}"),))
+    with pytest.raises(InvalidInput, match="can't be read as SQL"):
+        expression_of("told, and no SQL at all")  # forgotten: memory is bounded
 
 
 # --- refusals
