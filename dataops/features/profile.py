@@ -40,6 +40,7 @@ SCORE_BINS = 20
 """Equal bins of 0 to 1, in which scores are shown."""
 
 _BLOCK = 1 << 15  # rows: their columns stay in a core's cache
+_SMALL = 1 << 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # no slots: where counts lie is worked out once
@@ -208,19 +209,45 @@ def _count(
 
 
 def _count_numbers(cells: NumberCells, values: Floats32, n_missing: Ints, groups: _Groups) -> Ints:
-    ordered = values if groups.order is None else values[groups.order]
+    whole = _small_whole_numbers(values)
+    below = _below(cells.edges, values, groups) if whole is None else _below_of_whole(cells.edges, whole, groups)
     counts = np.zeros((len(groups.ends), cells.n_cells), np.int64)
-    start = 0
-    for group, end in enumerate(groups.ends.tolist()):
-        if end > start:
-            # to sort some rows and look the edges up in them takes a tenth of the time of looking up each row
-            below = np.searchsorted(np.sort(ordered[start:end]), cells.edges)
-            counts[group, 1:-1], counts[group, -1] = below, end - start
-            counts[group, 2:] -= below
-        start = end
+    counts[:, 1:-1], counts[:, -1] = below, np.diff(groups.ends, prepend=0)
+    counts[:, 2:] -= below
     counts[:, MISSING] = n_missing
     counts[:, 1 + cells.fill] -= n_missing
     return counts
+
+
+def _small_whole_numbers(values: Floats32) -> npt.NDArray[np.int64] | None:
+    """The values, if all are whole numbers of 0 to `_SMALL`: hours, ages, years are counted faster one by one."""
+    few = values[:64]
+    if not (np.trunc(few) == few).all() or not 0 <= values.min(initial=0) <= values.max(initial=0) < _SMALL:
+        return None
+    whole = values.astype(np.int64)
+    return whole if (whole == values).all() else None
+
+
+def _below_of_whole(edges: Floats32, whole: npt.NDArray[np.int64], groups: _Groups) -> Ints:
+    """``(n_groups, n_edges)``: how many values of each group lie below each edge."""
+    n_groups, size = len(groups.ends), int(whole.max(initial=0)) + 1
+    places = whole if n_groups == 1 else whole + groups.places * size
+    by_value = np.bincount(places, minlength=n_groups * size).reshape(n_groups, size)
+    up_to = np.concatenate([np.zeros((n_groups, 1), np.int64), by_value.cumsum(axis=1)], axis=1)
+    below: Ints = up_to[:, np.clip(np.ceil(edges), 0, size).astype(np.int64)]
+    return below
+
+
+def _below(edges: Floats32, values: Floats32, groups: _Groups) -> Ints:
+    """``(n_groups, n_edges)``: how many values of each group lie below each edge."""
+    ordered = values if groups.order is None else values[groups.order]
+    below = np.zeros((len(groups.ends), len(edges)), np.int64)
+    start = 0
+    for group, end in enumerate(groups.ends.tolist()):
+        # to sort some rows and look the edges up in them takes a tenth of the time of looking up each row
+        below[group] = np.searchsorted(np.sort(ordered[start:end]), edges)
+        start = end
+    return below
 
 
 def _count_codes(cells: CategoryCells, codes: Floats32, n_missing: Ints, groups: _Groups) -> Ints:

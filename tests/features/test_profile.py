@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataops.errors import Format
 from dataops.features.cells import NumberCells, folded
 from dataops.features.columns import Ints
-from dataops.features.encoder import Encoder, encode
+from dataops.features.encoder import Encoded, Encoder, encode
 from dataops.features.profile import (
     SCORE_BINS,
     ProfileSpec,
@@ -76,6 +76,31 @@ def test_a_slices_counts_are_those_of_its_rows_alone_and_all_rows_are_counted_as
         some = [row for row in rows if row[3] == value or (value is None and row[3] not in VALUES)]
         alone = count(whole, encoder, some) if some else np.zeros(whole.size, np.int64)
         assert np.array_equal(sliced.of_slice(counts, 0)[place], folded(alone, whole.coarse))
+
+
+@given(
+    st.one_of(
+        st.lists(st.integers(0, 30), min_size=1, max_size=80),
+        st.lists(st.sampled_from([0, -0.0, 1, 4094, 4095, 4096, -1, 0.5, 3e9]), min_size=1, max_size=80),
+    ),
+    st.lists(st.floats(-10, 5000, width=32), max_size=9, unique_by=lambda edge: edge + 0.0).map(sorted),
+    st.integers(1, 3),
+)
+def test_whole_numbers_are_counted_as_numbers_are(values: list[float], edges: list[float], n_values: int) -> None:
+    numbers = np.array(values, np.float32)
+    cells = NumberCells(
+        name="x", edges=np.array(edges, np.float32), fill=0, points=(), coarse=np.arange(len(edges) + 2)
+    )
+    spec = ProfileSpec(scores=cells, columns=(cells,), slices=(("s", tuple("abc"[: n_values - 1])),))
+    places = np.arange(len(numbers)) % n_values
+    encoded = Encoded(values=numbers[:, np.newaxis], n_numeric=1, unknown={}, missing={})
+    counts = count_profile(spec, encoded, numbers, [places])
+    expected = [
+        np.bincount(np.searchsorted(cells.edges, numbers[places == place], side="right") + 1, minlength=cells.n_cells)
+        for place in range(n_values)
+    ]
+    assert np.array_equal(counts[: 2 * cells.n_cells], np.tile(np.sum(expected, axis=0), 2))
+    assert np.array_equal(spec.of_slice(counts, 0), np.tile(expected, 2))
 
 
 def test_more_rows_than_a_block_are_counted_once_each() -> None:
