@@ -8,7 +8,9 @@
 1. A fixed piece of work on all cores is measured in turns with itself before, between and after the questions. Where
    nine of ten pairs don't stay within 10 percent, the machine was too noisy, and that is said with the results.
 2. Every question writes its record into the folder of records, and its line into the history there.
-3. A question that fails is told, and the others are asked all the same; then it exits with 1.
+3. At the end it says by how much the medians of the ratios moved since the run before of the same questions, options,
+   data and machine: what moves by more than 10 percent isn't known that well.
+4. A question that fails is told, and the others are asked all the same; then it exits with 1.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from history import HISTORY, read_history, record_folder, write_record
+from compare import difference
+from history import HISTORY, newest_of_each_size, read_history, record_folder, write_record
 from measuring import Spread, end_on_signal
 from pace import LIMIT, PAIRS, noise, pace
 from questions import BY_NAME, QUESTIONS, Question
 from report import write_report
+
+Record = Mapping[str, Any]
 
 PROJECT = Path(__file__).parent.parent
 
@@ -35,6 +40,8 @@ def main() -> None:
     given = _arguments()
     asked = _asked(given)
     begun = time.monotonic()
+    history = given.records / HISTORY
+    earlier = newest_of_each_size(read_history(history))
     pieces = {"before": pace(PAIRS * 2)}
     _tell_noise("before", pieces["before"])
     failed = []
@@ -46,8 +53,9 @@ def main() -> None:
         _tell_noise(f"after {one.name}", pieces[f"after {one.name}"])
     write_noise(given.records, pieces)
     page = given.records / "report.html"
-    write_report(page, read_history(given.records / HISTORY))
+    write_report(page, read_history(history))
     print(f"\n{verdict(pieces)}")
+    print("\n".join(steadiness(earlier, newest_of_each_size(read_history(history)), [one.name for one in asked])))
     print(f"{len(asked) - len(failed)} questions in {(time.monotonic() - begun) / 60:.1f} minutes; report: {page}")
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")
@@ -100,6 +108,32 @@ def verdict(pieces: Mapping[str, Sequence[float]]) -> str:
             f"the machine was too noisy: {100 * worst:.0f} percent ({where}); no more than {100 * LIMIT:.0f} would do"
         )
     return f"the machine was quiet enough: the same work strayed by {100 * worst:.0f} percent at most"
+
+
+def steadiness(earlier: Mapping[str, Record], now: Mapping[str, Record], names: Sequence[str]) -> list[str]:
+    """By how much the medians of the ratios of the questions `names` moved between two runs, in lines.
+
+    Parameters
+    ----------
+    earlier, now : the newest records before and after this run, by question and options.
+    """
+    moves = {
+        f"{one['question']}: {name}": (earlier[key]["ratios"][name]["median"], spread["median"])
+        for key, one in now.items()
+        if one["question"] in names and key in earlier and earlier[key]["measured_at"] < one["measured_at"]
+        if not difference(earlier[key], one)
+        for name, spread in one["ratios"].items()
+        if "null" not in name and name in earlier[key]["ratios"]
+    }
+    if not moves:
+        return ["there is no earlier run to compare the ratios with: run it twice"]
+    far = [
+        f"  {name}: {before:.3g}, now {after:.3g}"
+        for name, (before, after) in moves.items()
+        if abs(after / before - 1) >= LIMIT
+    ]
+    said = f"medians of {len(moves)} ratios beside the run before: "
+    return [said + (f"{len(far)} moved by {LIMIT:.0%} or more" if far else f"all within {LIMIT:.0%}"), *far]
 
 
 def _tell_noise(when: str, pieces: Sequence[float]) -> None:
