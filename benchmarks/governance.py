@@ -160,7 +160,7 @@ def main() -> None:
     groups = 1 if given.quick else given.groups
     with tempfile.TemporaryDirectory(prefix="dataops-governance-") as folder:
         workspace = make_workspace(Path(folder), file, n_groups=groups)
-        phases["governed scan"], raw = measure_scan(workspace, 3 if given.quick else 7)
+        phases["governed scan"], raw = measure_scan(workspace, 3 if given.quick else 15)
         ratios["governed/raw"] = of_turns(phases["governed scan"], raw)
         measured = {"raw Arrow scan": ("s", Spread.of(raw))}
         if not given.no_rescore:

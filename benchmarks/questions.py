@@ -62,12 +62,12 @@ QUESTIONS = (
         short=(),
         headline=("number:", "target:", "hash:", "cross:"),
     ),
-    Question(name="startup", asked="every verb, from its start to its end", short=("--turns", "4", "--every", "5")),
+    Question(name="startup", asked="every verb, from its start to its end", short=("--turns", "3", "--every", "5")),
     Question(
         name="governance",
         asked="a scan of flights under filter, two pseudonyms, bins and ten rules against Arrow's; a governed rescore "
         "against one without policy and contract",
-        short=("--no-rescore", "--groups", "1"),
+        short=("--no-rescore",),
         peers=(),
         headline=("governed", "pseudonyms of unique"),
     ),

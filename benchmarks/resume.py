@@ -6,8 +6,8 @@
 1. The run is started as a person starts it, and everything of it is killed (SIGKILL to its driver and its workers) once
    so many of its fifty units have their record; then ``dataops job resume RUN`` does the others.
 2. The scores of the resumed run are compared with an undisturbed run's, row by row, to the bit, before a figure counts.
-3. ``resume`` is all that the second process takes, its start and its cluster's too. The cost is what both processes
-   took beyond an undisturbed one, in its seconds: another start, units that were under way, and what finding out takes.
+3. ``resume`` is all that the second process takes, its start and its cluster's too. The ratio is of what both processes
+   took to an undisturbed one: beyond 1 is another start, units that were under way, and what finding out takes.
 4. A round is undisturbed, killed and resumed at each share, undisturbed again (``null``).
 """
 
@@ -182,10 +182,10 @@ def same_scores(name: str, got: pa.Table, expected: pa.Table) -> None:
 
 
 def find_ratios(whole: Mapping[str, Sequence[float]], killed: Mapping[int, Sequence[Killed]]) -> dict[str, Spread]:
-    """What was taken beyond an undisturbed run, in its seconds, round by round."""
+    """What both processes took to an undisturbed one, round by round."""
     found = {
-        f"cost of a kill at {share}%": Spread.of(
-            [(one.before + one.resumed) / took - 1 for one, took in zip(some, whole[WHOLE], strict=True)]
+        f"killed at {share}% and resumed/{WHOLE}": Spread.of(
+            [(one.before + one.resumed) / took for one, took in zip(some, whole[WHOLE], strict=True)]
         )
         for share, some in killed.items()
     }
@@ -205,7 +205,7 @@ def show(
         before, resumed = (Spread.of(one).median for one in zip(*[(k.before, k.resumed) for k in found], strict=True))
         print(f"killed at {share}%: {before:.2f} s until then, resumed in {resumed:.2f} s")
     for name, one in ratios.items():
-        print(f"{name:<36}{one.median:8.2f} ({one.min:.2f} to {one.max:.2f})", flush=True)
+        print(f"{name:<40}{one.median:8.2f} ({one.min:.2f} to {one.max:.2f})", flush=True)
 
 
 if __name__ == "__main__":
