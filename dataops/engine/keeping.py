@@ -71,6 +71,7 @@ class Place:
         self.name, self._command, self._order, self._beating = name, command, {**order, "place": name}, beating
         self.wanted, self.trouble = 0 if resting else 1, ""
         self._stopped, self._taken = threading.Event(), threading.Event()
+        self._telling = threading.Lock()  # whoever ends it for good isn't who gives it back
         if not resting:
             self._taken.set()
         self._agent: Agent | None = None
@@ -84,21 +85,26 @@ class Place:
 
     def take(self) -> None:
         """Have workers there."""
-        if self.rests:
-            self.wanted, self.trouble = 1, ""
-            self._taken.set()
+        with self._telling:
+            if self.rests:
+                self.wanted, self.trouble = 1, ""
+                self._taken.set()
 
     def rest(self) -> None:
-        """Begin to end the workers there, until it is taken again."""
-        self._taken.clear()
-        self.wanted, self.trouble = 0, ""
-        if self._agent is not None:
-            self._agent.close()
+        """Begin to end the workers there, until it is taken again; nothing, where it was stopped."""
+        with self._telling:
+            if self._stopped.is_set():
+                return
+            self._taken.clear()
+            self.wanted, self.trouble = 0, ""
+            if self._agent is not None:
+                self._agent.close()
 
     def stop(self) -> None:
         """Begin to end what is there, for good."""
-        self._stopped.set()
-        self._taken.set()  # nothing waits for it any more
+        with self._telling:
+            self._stopped.set()
+            self._taken.set()  # nothing waits for it any more
         if self._agent is not None:
             self._agent.close()
 
@@ -114,27 +120,30 @@ class Place:
             try:
                 self._agent = agent = Agent(self._command, self._order)
             except (OSError, RuntimeError) as error:  # no process or thread more: too many of them, of files, no memory
+                broken = True
                 self._ails(f"nothing can be started here ({getattr(error, 'strerror', error)})")
             else:
                 self._beating.add(agent)
                 try:
-                    self._listen(agent)
+                    broken = self._listen(agent)
                 finally:
                     self._beating.drop(agent)
-            if not self.rests:
+            if broken and not self.rests:
                 self._stopped.wait(AGAIN_SECONDS)
 
-    def _listen(self, agent: Agent) -> None:
-        while self._taken.is_set() and not self._stopped.is_set():
+    def _listen(self, agent: Agent) -> bool:
+        """Whether `agent` ended without having been told to: one that was may still end when another is wanted."""
+        while not agent.closed and self._taken.is_set() and not self._stopped.is_set():
             said = agent.hear(1.0)
-            if said is None:
+            if said is None or agent.closed:
                 continue
             if not said:
                 self._ails(agent.trouble or "the connection ended")
-                return
+                return True
             if not self.rests:
                 self.wanted = said.get("workers", self.wanted)
                 self.trouble = said.get("trouble", "")  # it answers: what was before is over
+        return False
 
     def _ails(self, trouble: str) -> None:
         if not self.rests:  # what ends so was told to

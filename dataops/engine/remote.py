@@ -19,7 +19,12 @@ _ENDED: Mapping[str, Any] = {}
 
 
 class Agent:
-    """An agent that was given an order; it ends when this one is closed, or when its driver dies."""
+    """An agent that was given an order; it ends when this one is closed, or when its driver dies.
+
+    Attributes
+    ----------
+    closed : whether it was told to end: that it ends then is no trouble.
+    """
 
     def __init__(self, command: Sequence[str], order: Mapping[str, Any]) -> None:
         self._process = subprocess.Popen(  # noqa: S603  # words that our files were checked for, and no shell
@@ -32,7 +37,7 @@ class Agent:
         self._said: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
         self._errors: deque[str] = deque(maxlen=_LINES)
         self._writing = threading.Lock()
-        self._answered = False
+        self._answered = self.closed = False
         pipes = (self._process.stdin, self._process.stdout, self._process.stderr)
         self._stdin, self._stdout, self._stderr = (pipe for pipe in pipes if pipe is not None)
         self._listening = threading.Thread(target=self._listen, daemon=True)
@@ -59,6 +64,7 @@ class Agent:
 
     def close(self) -> None:
         """Ends it, and with it what it started."""
+        self.closed = True
         with suppress(OSError), self._writing:
             self._stdin.close()
 

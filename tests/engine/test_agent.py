@@ -155,6 +155,27 @@ def test_a_place_where_nothing_can_be_started_is_tried_again(monkeypatch: pytest
         place.join()
 
 
+def test_a_place_that_is_taken_back_at_once_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Agent] = []
+
+    def make(*words: Any) -> Agent:
+        made.append(Agent(*words))
+        return made[-1]
+
+    monkeypatch.setattr("dataops.engine.keeping.AGAIN_SECONDS", 2 * DEADLINE_SECONDS)  # more than is waited for here
+    monkeypatch.setattr("dataops.engine.keeping.Agent", make)
+    with Beating(60.0) as beating:
+        place = Place("node1", ("sh", "-c", """echo '{"workers": 2}'; cat"""), {}, beating)
+        wait_until(lambda: place.wanted == 2)
+        place.rest()
+        place.take()
+        wait_until(lambda: bool(place.trouble) or (len(made) == 2 and place.wanted == 2))
+        assert not place.trouble
+        place.stop()
+        place.rest()  # by somebody who doesn't know yet
+        place.join()
+
+
 def test_a_host_listens_where_it_was_reached() -> None:
     assert reached_at({"SSH_CONNECTION": "10.0.0.9 50000 10.0.0.2 22"}) == "10.0.0.2"
     assert reached_at({}) == "127.0.0.1"
