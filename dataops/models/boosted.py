@@ -163,15 +163,9 @@ def load(data: bytes, threads: int) -> BoostedModel:
 
 
 def thresholds_of(model: bytes) -> dict[int, list[float]] | None:
-    """What the trees of XGBoost's JSON compare each column with; None for other boosters, and for splits by sets of
-    categories.
-    """
-    try:
-        trees = json.loads(model)["learner"]["gradient_booster"]["model"]["trees"]
-    except KeyError:
-        return None
+    """What the trees of XGBoost's JSON compare each column with; None for splits by sets of categories."""
     found: dict[int, list[float]] = {}
-    for tree in trees:
+    for tree in json.loads(model)["learner"]["gradient_booster"]["model"]["trees"]:
         if any(tree["split_type"]):
             return None
         for left, place, value in zip(

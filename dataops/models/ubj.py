@@ -3,8 +3,8 @@
 1. Whoever can sign a model could else make it read or write anywhere in the process, or take all of its memory.
 2. What is checked: every byte belongs to a value, arrays are as long as the file, trees are trees (each node has one
    parent, and asks for a column that there is), and all arrays of a tree have a value for each node.
-3. Only what XGBoost writes for gradient-boosted trees or a linear booster of numbers is taken; sets of categories and
-   other boosters aren't.
+3. Only what XGBoost writes for gradient-boosted trees of numbers is taken; sets of categories and other boosters
+   aren't: XGBoost trains a linear booster, and can't score it in place.
 4. It is quick, and lets other threads go on: an application answers while its next model is looked through.
 """
 
@@ -28,6 +28,7 @@ OBJECTIVES: Final[Mapping[str, Task]] = {
     "count:poisson": Task.REGRESSION,
 }
 """The objectives of models that are read, and what these predict."""
+_BOOSTER: Final = "gbtree"
 _START = b"{L"  # an object whose first key has a 64-bit length; XGBoost aborts the process for no bytes at all
 _DEPTH = 32
 _KINDS: Final[Mapping[str, str]] = {"i": "b", "U": "B", "I": "h", "l": "i", "L": "q", "d": "f", "D": "d"}
@@ -54,20 +55,22 @@ def require_sound(data: bytes) -> Task:
 
     Raises
     ------
-    Format : it isn't, or its objective isn't one of `OBJECTIVES`.
+    Format : it isn't, or its objective isn't one of `OBJECTIVES`, or its booster is another than trees.
     """
     what = f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)"
     if not data.startswith(_START):
         raise Format(what)
     try:
         learner = _whole(data)["learner"]
-        objective = str(learner["objective"]["name"])
-        if objective in OBJECTIVES:
+        objective, booster = str(learner["objective"]["name"]), str(learner["gradient_booster"]["name"])
+        if objective in OBJECTIVES and booster == _BOOSTER:
             _require_learner(learner)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, struct.error, RecursionError) as error:
         raise Format(f"{what}: {type(error).__name__} in its structure") from None
     if objective not in OBJECTIVES:
         raise Format(f"the XGBoost model has objective {objective[:40]!r}; expected one of {', '.join(OBJECTIVES)}")
+    if booster != _BOOSTER:
+        raise Format(f"the XGBoost model has booster {booster[:40]!r}; expected {_BOOSTER!r}: train it with that")
     return OBJECTIVES[objective]
 
 
@@ -141,14 +144,7 @@ def _require_learner(learner: Mapping[str, Any]) -> None:
     columns = _number(param["num_feature"])
     if _number(param["num_class"]) not in (0, 1) or _number(param["num_target"]) != 1 or columns < 1:
         raise ValueError("outputs")
-    booster = learner["gradient_booster"]
-    if booster["name"] == "gblinear":
-        if len(booster["model"]["weights"]) != columns + 1:
-            raise ValueError("weights")
-        return
-    if booster["name"] != "gbtree":
-        raise ValueError("booster")
-    model = booster["model"]
+    model = learner["gradient_booster"]["model"]
     trees, param = model["trees"], model["gbtree_model_param"]
     if _number(param["num_trees"]) != len(trees) or any(len(model.get("cats", {}).get(name, ())) for name in _NO_TREES):
         raise ValueError("trees")

@@ -28,7 +28,6 @@ Y = (X[:, 0] + X[:, 1] ** 2 > 1).astype(int)
         {"grow_policy": "lossguide", "max_leaves": 15, "max_depth": 0},
         {"num_parallel_tree": 3, "subsample": 0.5},
         {"gamma": 1e9},
-        {"booster": "gblinear"},
     ],
 )
 def test_what_xgboost_writes_is_taken(params: dict[str, Any]) -> None:
@@ -36,6 +35,14 @@ def test_what_xgboost_writes_is_taken(params: dict[str, Any]) -> None:
     for names in (None, [f"column {n}" for n in range(6)]):
         booster = xgboost.train(params, xgboost.DMatrix(X, Y, feature_names=names), 5)
         require_sound(bytes(booster.save_raw("ubj")))
+
+
+@pytest.mark.parametrize("name", ["gblinear", "dart"])
+def test_boosters_other_than_trees_are_refused_by_name(name: str) -> None:
+    params = {"objective": "binary:logistic", "nthread": 1, "booster": name}
+    data = bytes(xgboost.train(params, xgboost.DMatrix(X, Y), 5).save_raw("ubj"))
+    with pytest.raises(Format, match=f"has booster '{name}'; expected 'gbtree'"):
+        BoostedModel.from_bytes(data)
 
 
 def patched(name: str, value: int, place: int = 0) -> bytes:
