@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dataops.declarations.metrics import Task
-from dataops.errors import Format
+from dataops.errors import Compute, Format
 from dataops.features.encoder import Encoded
 from dataops.models.grid import Grid, find_grid
 from dataops.models.native import load_native
@@ -132,8 +132,15 @@ class _Packaged:
         return int(self._booster.num_boosted_rounds())
 
     def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
-        # the rows are finite, and of as many columns as the model asks for: it need not look
-        return np.asarray(self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False), np.float32)
+        from xgboost.core import XGBoostError
+
+        try:
+            # the rows are finite, and of as many columns as the model asks for: it need not look
+            found = self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False)
+        except XGBoostError:
+            # as `native` says it: a model that fails is no fault of its rows, which would be tried one by one
+            raise Compute("XGBoosterPredictFromDense of XGBoost's library failed") from None
+        return np.asarray(found, np.float32)
 
     def to_json(self) -> bytes:
         return bytes(self._booster.save_raw("json"))

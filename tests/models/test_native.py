@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from dataops.errors import Format, InvalidInput
+from dataops.errors import Compute, Format, InvalidInput
 from dataops.features.encoder import Encoded
 from dataops.models import native
 from dataops.models.boosted import BoostedModel, load_booster
@@ -111,6 +111,17 @@ def test_a_model_that_comes_after_another_answers_as_if_it_were_the_first(monkey
             rows = Encoded.of(x.astype(np.float32), np.empty((len(x), 0), np.int32))
             assert got.predict(rows).tobytes() == BoostedModel.from_bytes(data).predict(rows).tobytes()
             assert got.margins(rows).tobytes() == BoostedModel.from_bytes(data).margins(rows).tobytes()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["library found", "library elsewhere"])
+def test_a_model_that_fails_is_to_blame_and_not_its_rows(
+    model: native.NativeModel, monkeypatch: pytest.MonkeyPatch, *, elsewhere: bool
+) -> None:
+    if elsewhere:
+        monkeypatch.setattr("dataops.models.boosted.load_native", lambda *_: None)
+    scorer = BoostedModel.from_bytes(DATA)
+    with pytest.raises(Compute, match=r"^XGBoosterPredictFromDense of XGBoost's library failed$"):
+        scorer.of_rows(np.zeros((2, model.columns - 1), np.float32), "value")
 
 
 @pytest.mark.parametrize("data", [b"", b"{L", b"{L" + b"x" * 99, DATA[:500], DATA[:-10], b"pickle"])
