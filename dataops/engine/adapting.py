@@ -4,7 +4,7 @@
    those had some time to come. So a thousand are there within minutes, and what asks for little gets little.
 2. One shrinks by places whose workers neither did nor held anything for some time. What is held is never moved: a
    training that keeps its rows in the memory of workers keeps the workers.
-3. A place that doesn't answer doesn't count: another one is taken for it.
+3. A place that doesn't answer, or where no worker starts, doesn't count: another one is taken for it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ class Load:
     ----------
     waiting : tasks that could be done, and that no thread has in hand.
     used : the places whose workers do or hold something.
+    come : the places that have workers.
     """
 
     waiting: int
     used: frozenset[str]
+    come: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Adapting:
 
         Parameters
         ----------
-        ailing : places that are taken and don't answer.
+        ailing : places that are taken and don't answer, or on which no worker starts.
         """
         answering = [name for name in self.places if name in self.taken - ailing]
         for name in answering:
@@ -128,12 +130,14 @@ def _adapt(client: Client, places: Sequence[Place], state: Adapting, ended: thre
     by_name = {place.name: place for place in places}
     while not ended.wait(LOOK_SECONDS):
         try:
-            waiting, used = _ask(client, _look)
+            waiting, used, come = _ask(client, _look)
         except Exception as error:  # noqa: BLE001  # nobody answers: the next look may find out more
             _log.debug("the Dask scheduler wasn't asked how busy it is (%s)", type(error).__name__)
             continue
-        ailing = frozenset(place.name for place in places if place.trouble and not place.wanted)
-        change = state.look(Load(waiting=waiting, used=frozenset(used)), time.monotonic(), ailing=ailing)
+        load = Load(waiting=waiting, used=frozenset(used), come=frozenset(come))
+        # where one worker of several doesn't start, the others are there
+        ails = {place.name for place in places if place.trouble and not (place.wanted and place.name in load.come)}
+        change = state.look(load, time.monotonic(), ailing=frozenset(ails))
         for name in change.take:
             by_name[name].take()
         for name in change.rest:
@@ -158,13 +162,14 @@ def _ask(client: Client, question: Any, *arguments: Any) -> Any:
     )
 
 
-def _look(dask_scheduler: Any) -> tuple[int, list[str]]:
-    waiting, used = len(dask_scheduler.queued) + len(dask_scheduler.unrunnable), set()
+def _look(dask_scheduler: Any) -> tuple[int, list[str], list[str]]:
+    waiting, used, come = len(dask_scheduler.queued) + len(dask_scheduler.unrunnable), set(), set()
     for worker in dask_scheduler.workers.values():
+        come.update(worker.resources)
         waiting += max(0, len(worker.processing) - worker.nthreads)
         if worker.processing or worker.has_what:
             used.update(worker.resources)
-    return waiting, sorted(used)
+    return waiting, sorted(used), sorted(come)
 
 
 async def _retire_place(place: str, dask_scheduler: Any) -> None:

@@ -4,7 +4,8 @@
    environment come that way alone: no disk holds them, and no command line.
 2. Its stdin is its life line. All that it started ends when stdin ends, or when nothing came through it for
    `abandoned_seconds`: the driver died, or was cut off for good.
-3. A worker that ended is started again, whatever its exit code: Dask's own end with 0 when they were cut off.
+3. A worker that ended is started again, whatever its exit code: Dask's own end with 0 when they were cut off. How many
+   will be there is told, and told again when one doesn't start or does after all.
 4. It listens where it can be reached: a scheduler on the address that its driver logged in to, a worker on the one from
    which the scheduler is reached. Pages and figures of Dask's, which go unencrypted, stay on loopback.
 """
@@ -102,7 +103,8 @@ async def _schedule(order: Mapping[str, Any], lifeline: Lifeline, tell: IO[str])
 async def _work(order: Mapping[str, Any], lifeline: Lifeline, tell: IO[str]) -> None:
     workers, threads = Shape(**order["shape"]).resolve(usable_cores())
     workers = order["workers"] or workers
-    _say(tell, workers=workers)
+    kept = Kept(workers=workers, tell=tell)
+    kept.say()
     with spill_folder(order["local_directory"]) as spill:
         words = {
             "nthreads": threads,
@@ -114,24 +116,36 @@ async def _work(order: Mapping[str, Any], lifeline: Lifeline, tell: IO[str]) -> 
             "resources": {order["place"]: 1},  # no task asks for it: it says whose the worker is (`engine.adapting`)
             "dashboard_address": LOOPBACK,  # Dask opens it with or without a dashboard, and with TLS as well
         }
-        await asyncio.gather(*(_keep(order["scheduler"], words, lifeline, tell) for _ in range(workers)))
+        await asyncio.gather(*(_keep(number, order["scheduler"], words, lifeline, kept) for number in range(workers)))
 
 
-async def _keep(scheduler: str, words: Mapping[str, Any], lifeline: Lifeline, tell: IO[str]) -> None:
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """The workers of an agent, and why some of them don't start, by their numbers."""
+
+    workers: int
+    tell: IO[str]
+    troubles: dict[int, str] = field(default_factory=dict)
+
+    def say(self) -> None:
+        """Tells how many will be there, as far as that is known."""
+        ails = {"trouble": next(iter(self.troubles.values()))} if self.troubles else {}
+        _say(self.tell, workers=self.workers - len(self.troubles), **ails)
+
+
+async def _keep(number: int, scheduler: str, words: Mapping[str, Any], lifeline: Lifeline, kept: Kept) -> None:
     """A worker of `scheduler`, and another one whenever it ended."""
     from distributed import Nanny
 
-    ails = False
     while not lifeline.ended.is_set():
         try:
             async with Nanny(scheduler, **words) as nanny:
-                if ails:
-                    _say(tell, trouble="")
-                    ails = False
+                if kept.troubles.pop(number, ""):
+                    kept.say()
                 await _first(lifeline.ended.wait(), nanny.finished())
         except Exception as error:  # noqa: BLE001  # whatever it is, the next one may come up
-            ails = True
-            _say(tell, trouble=f"a worker didn't start ({type(error).__name__})")
+            kept.troubles[number] = f"a worker didn't start ({type(error).__name__})"
+            kept.say()
         await lifeline.ends_within(PAUSE_SECONDS)
 
 

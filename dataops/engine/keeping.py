@@ -55,8 +55,9 @@ class Place:
 
     Attributes
     ----------
-    wanted : workers that it will have, as far as that is known: 1 before it answers, 0 while it doesn't, or rests.
-    trouble : why it doesn't answer.
+    wanted : workers that it will have, as far as that is known: 1 before it answers, 0 while it doesn't, while none
+        starts there, or while it rests.
+    trouble : why it doesn't answer, or why a worker doesn't start.
     """
 
     def __init__(

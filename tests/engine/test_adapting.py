@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def state(*, minimum: int = 1, spare_seconds: float = 60.0, places: Sequence[str
 
 
 def load(waiting: int = 0, *used: str) -> Load:
-    return Load(waiting=waiting, used=frozenset(used))
+    return Load(waiting=waiting, used=frozenset(used), come=frozenset(PLACES))
 
 
 class TestGrowing:
@@ -123,12 +124,15 @@ class Cluster:
     seen: list[int] = field(default_factory=list)
 
 
-@pytest.fixture
-def cluster(tmp_path: object) -> Iterator[Cluster]:
-    agent = [sys.executable, "-m", "dataops.engine.agent"]
+AGENT = (sys.executable, "-m", "dataops.engine.agent")
+
+
+@contextmanager
+def adapting_cluster(commands: Mapping[str, Sequence[str]]) -> Iterator[Cluster]:
+    """One that has the first of its places at the beginning."""
     common = {"config": {}, "environment": {}, "abandoned_seconds": 60.0, "certs": {}}
     with Beating(60.0) as beating:
-        scheduling = Agent(agent, {**common, "role": "scheduler", "dashboard": "127.0.0.1:0"})
+        scheduling = Agent(AGENT, {**common, "role": "scheduler", "dashboard": "127.0.0.1:0"})
         beating.add(scheduling)
         address = (scheduling.hear(60.0) or {})["scheduler"]
         order = {
@@ -140,13 +144,18 @@ def cluster(tmp_path: object) -> Iterator[Cluster]:
             "memory_limit": "auto",
             "local_directory": None,
         }
-        commands = {"node1": agent, "node2": agent}
         with (
             kept(commands, order, beating, taken=1) as places,
             Client(address, set_as_default=False) as client,
             adapting(client, places, Adapt(minimum=1, spare_seconds=2.0)),
         ):
             yield Cluster(places=places, client=client)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    with adapting_cluster({"node1": AGENT, "node2": AGENT}) as started:
+        yield started
 
 
 def workers_become(client: Client, count: int) -> None:
@@ -185,3 +194,14 @@ def test_places_come_with_work_and_go_without(cluster: Cluster, tmp_path: Path) 
     workers_become(client, 2)
     second.touch()
     assert client.gather(again) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    "told", ['{"workers": 0, "trouble": "none starts"}', '{"workers": 1, "trouble": "none starts"}']
+)
+def test_a_host_on_which_no_worker_starts_is_replaced(told: str) -> None:
+    told_and_alive = ("sh", "-c", f"echo '{told}'; while read line; do :; done")
+    with adapting_cluster({"node1": told_and_alive, "node2": AGENT}) as cluster:
+        cluster.client.wait_for_workers(1, timeout=120)
+        assert [place.rests for place in cluster.places] == [False, False]
+        assert cluster.client.submit(abs, -3).result() == 3

@@ -127,6 +127,16 @@ def test_what_cannot_be_started_is_told() -> None:
     assert agent.trouble == "Permission denied"
 
 
+def test_workers_that_do_not_start_are_not_among_those_that_will_be_there(
+    started: Callable[[Mapping[str, Any]], Agent],
+) -> None:
+    words = {"scheduler": "tcp://127.0.0.1:9", "place": "here", "shape": {"workers": 2, "threads": 1}, "workers": None}
+    agent = started({**words, "role": "worker", "memory_limit": "no size", "local_directory": None, "certs": {}})
+    told = {"trouble": "a worker didn't start (ValueError)"}
+    said = [agent.hear(DEADLINE_SECONDS) for _ in range(3)]
+    assert said == [{"workers": 2}, {"workers": 1, **told}, {"workers": 0, **told}]
+
+
 def test_what_a_login_prints_is_no_answer() -> None:
     agent = Agent(("sh", "-c", """echo '{}'; echo '[1]'; echo welcome; echo '{"workers": 3}'"""), {"role": "worker"})
     assert agent.hear(DEADLINE_SECONDS) == {"workers": 3}
