@@ -34,9 +34,7 @@ from dataops.models.ubj import require_sound
 
 _NAMES: Final = {"darwin": "libxgboost.dylib", "win32": "xgboost.dll"}
 _KINDS: Final = {"value": 0, "margin": 1}  # XGBoosterPredictFromDense: type
-
-
-_MOST_IDLE = 4
+_MOST_IDLE: Final = 4  # boosters that wait for their next model: each keeps its last one until then
 
 
 class _Library:
@@ -76,7 +74,7 @@ class _Library:
 class NativeModel:
     """Gradient-boosted trees for two classes or a number; `boosted.BoostedModel` scores equal rows once, by this."""
 
-    __slots__ = ("__weakref__", "_booster", "_columns", "_library", "_task")
+    __slots__ = ("_booster", "_columns", "_library", "_task")
 
     def __init__(self, library: _Library, data: bytes, threads: int) -> None:
         self._task = require_sound(data)
@@ -89,7 +87,8 @@ class NativeModel:
             library.free(booster)
             raise Format(f"not an XGBoost model in UBJ that this release reads ({len(data)} bytes)") from None
         self._library, self._booster, self._columns = library, booster, columns.value
-        weakref.finalize(self, library.retire, booster).atexit = False
+        # not when this model is gone, but when nobody has its pointer any more: a copy of the model shares it
+        weakref.finalize(booster, library.retire, ctypes.c_void_p(booster.value)).atexit = False
 
     @property
     def format(self) -> str:

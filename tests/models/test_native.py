@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -111,6 +112,25 @@ def test_a_model_that_comes_after_another_answers_as_if_it_were_the_first(monkey
             rows = Encoded.of(x.astype(np.float32), np.empty((len(x), 0), np.int32))
             assert got.predict(rows).tobytes() == BoostedModel.from_bytes(data).predict(rows).tobytes()
             assert got.margins(rows).tobytes() == BoostedModel.from_bytes(data).margins(rows).tobytes()
+
+
+def test_a_copy_answers_as_its_model_did_after_that_is_gone_and_others_came(
+    model: native.NativeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = native._Library(model._library._functions)
+    monkeypatch.setattr(native, "_library", lambda: library)
+    rows = make_rows(300)
+    params = {"objective": "binary:logistic", "nthread": 1}
+    data = bytes(xgboost.train(params, xgboost.DMatrix(rows.values, rows.values[:, 0] > 0), 4).save_raw("ubj"))
+    original = load_native(DATA)
+    assert original is not None
+    twin, want = copy.copy(original), original.predict(rows).tobytes()
+    del original
+    others = [load_native(data) for _ in range(2)]
+    assert twin.predict(rows).tobytes() == want
+    assert not library._idle
+    del twin, others
+    assert len({booster.value for booster in library._idle}) == 3  # each once, none lost
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["library found", "library elsewhere"])
