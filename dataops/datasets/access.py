@@ -13,12 +13,12 @@ from typing import Any
 
 from dataops.datasets.catalog import Dataset, is_declared, open_dataset, read_contract, read_entry
 from dataops.datasets.following import Taken
-from dataops.datasets.reading import Source
+from dataops.datasets.reading import Source, parse_filter
 from dataops.datasets.units import Unit, plan_units
 from dataops.errors import AccessDenied, Integrity, InvalidInput, NotFound, near_match
-from dataops.governance.contract import Column, Contract, RuleKind
-from dataops.governance.expressions import Expression, expression_of
-from dataops.governance.grant import Effect, Grant
+from dataops.governance.conditions import with_trees
+from dataops.governance.contract import Column, Contract
+from dataops.governance.grant import Grant
 from dataops.governance.keys import current_key_id, require_usable
 from dataops.governance.marks import mark
 from dataops.governance.masking import Mask, MaskKind, output_type
@@ -182,19 +182,14 @@ def govern(settings: Settings, reader: Reader, dataset: Dataset, purpose: str) -
     source = Source(
         dataset=dataset.name,
         url=dataset.url,
-        contract=dataset.contract,
+        contract=with_trees(dataset.contract),
         effect=grant.effect,
         purpose=purpose,
         keys_folder=settings.keys,
         expires_at=grant.expires_at,
-        expressions=_expressions(grant.effect, dataset.contract),
+        parsed=tuple(parse_filter(sql) for sql in grant.effect.filters),
     )
     return GovernedInput(dataset=dataset, grant=grant, source=source, units=plan_units(dataset.snapshot.fragments))
-
-
-def _expressions(effect: Effect, contract: Contract) -> tuple[Expression, ...]:
-    rules = [rule.arguments["sql"] for rule in contract.rules if rule.kind == RuleKind.EXPRESSION]
-    return tuple(expression_of(sql) for sql in (*effect.filters, *rules))
 
 
 def origins_of(dataset: Dataset) -> tuple[MadeFrom, ...]:

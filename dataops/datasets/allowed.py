@@ -19,7 +19,8 @@ from dataops.datasets.reading import Source
 from dataops.datasets.replayed import TakenRows, take_rows
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied, ContractViolation, Integrity
-from dataops.governance.expressions import Expression, evaluate_predicate, expression_of, remember
+from dataops.governance.expressions import Expression, evaluate_predicate
+from dataops.governance.plain_types import plain_type, without_strays
 from dataops.records import now_utc, parse_time
 
 
@@ -55,8 +56,7 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
     require_unexpired(source)
-    remember(source.expressions)
-    filters = [expression_of(text) for text in source.effect.filters]
+    filters = source.filters
     looked_at = {*names, *(name for one in filters for name in one.columns)}
     taken = take_rows(source, unit, looked_at, encoded=encoded, filters=filters)
     if taken.rows != unit.rows:
@@ -96,15 +96,25 @@ def require_unexpired(source: Source) -> None:
 def _require_text(source: Source, unit: Unit, table: pa.Table) -> None:
     """Nothing, if all text is text: Arrow reads the bytes of a page as they are."""
     for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_dictionary(column.type):  # checked by its distinct values when it was decoded
-            continue
         try:
-            column.validate(full=True)
+            _validate(column)
         except pa.ArrowInvalid:  # its text may hold the value
             raise ContractViolation(
                 f"dataset '{source.dataset}': column '{name}' of {unit.fragment.shown} holds values that are no "
-                f"{column.type}, which its contract asks for (unit {unit.id}): damaged, or of another encoding"
+                f"{plain_type(column.type)}, which its contract asks for (unit {unit.id}): "
+                "damaged, or of another encoding"
             ) from None
+
+
+def _validate(column: pa.ChunkedArray) -> None:
+    if not pa.types.is_dictionary(column.type):
+        column.validate(full=True)
+        return
+    try:
+        for chunk in column.chunks:
+            chunk.dictionary.validate(full=True)
+    except pa.ArrowInvalid:  # of a row that wasn't let through, maybe
+        without_strays(column).chunk(0).dictionary.validate(full=True)
 
 
 def _allowed(raw: pa.Table, filters: Sequence[Expression]) -> np.ndarray:

@@ -25,12 +25,15 @@ from dataops.datasets.receipt import Receipt
 from dataops.datasets.row_groups import row_groups_of
 from dataops.datasets.snapshot import DATASETS_FOLDER, Fragment
 from dataops.errors import Integrity, NotFound
+from dataops.governance.plain_types import in_order_of_rows
 from dataops.records import Record, decode_record, encode_record, new_nonce
 from dataops.storage.files import DataFiles, open_files
 from dataops.storage.objects import Store, open_store
 from dataops.storage.side_by_side import side_by_side
 
 ROWS_PER_GROUP = 131_072
+# of a dictionary that is written as it is; Arrow's own ends where one grows larger, and plain text begins
+_MOST_VALUES, _MOST_BYTES = 1 << 14, 1 << 19
 EXCHANGE_FOLDER = "exchange"
 """Where tasks of a run leave rows for one another, until its output is published."""
 
@@ -117,14 +120,15 @@ def run_folder(dataset: str, run: str) -> str:
 
 
 def parquet_bytes(table: pa.Table) -> pa.Buffer:
-    """`table` as Parquet: zstd, fixed row groups, no schema metadata, so that equal rows give equal bytes.
+    """`table` as Parquet: zstd, fixed row groups, no schema metadata. Equal rows give equal bytes, whether their text
+    comes as a dictionary or plain, and no byte is of a value that no row has.
 
     Text is written as a dictionary, and without its least and greatest value: these take as long as all the rest, and
     few readers can leave rows out by them. Of numbers and times it is the other way round; whole numbers and times as
     differences, which are smaller, and quicker to compress and to read.
     """
     sink = pa.BufferOutputStream()
-    plain = table.replace_schema_metadata(None)
+    plain = pa.table([_canonical(column) for column in table.columns], names=table.column_names)
     texts = [field.name for field in plain.schema if _is_text(field.type)]
     pq.write_table(
         plain,
@@ -140,6 +144,19 @@ def parquet_bytes(table: pa.Table) -> pa.Buffer:
         write_page_checksum=True,  # a read only looks at a part's size: damage must not be taken for values
     )
     return sink.getvalue()
+
+
+def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`column` as it is, or of a dictionary a chunk for each row group, as Arrow would encode it there."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    groups = []
+    for start in range(0, len(column), ROWS_PER_GROUP):
+        group = in_order_of_rows(column.slice(start, ROWS_PER_GROUP))
+        if len(group.dictionary) > _MOST_VALUES or group.dictionary.nbytes > _MOST_BYTES:
+            return column.cast(column.type.value_type)
+        groups.append(group)
+    return pa.chunked_array(groups, column.type)
 
 
 def _is_text(kind: pa.DataType) -> bool:

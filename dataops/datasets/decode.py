@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataops.datasets.footer_looks import arrow_footer
@@ -122,7 +123,7 @@ def _read_columns(
                 parquet = pq.ParquetFile(opened, **how, **options)
             indices = _leaf_indices(source, unit, columns, parquet)
             table = parquet.reader.read_row_groups(groups, column_indices=indices, use_threads=False)
-        _require_inside_dictionaries(table)
+        require_inside_dictionaries(table)
         values = {column.name: leaf_values(table.column(column.path[0]), column.path[1:]) for column in columns}
         return values, tuple(groups)
     except NotFound:
@@ -132,6 +133,8 @@ def _read_columns(
     except (pa.ArrowException, OSError, UnicodeError) as error:  # the last from names in a damaged footer
         if errno := getattr(error, "errno", None):  # the disk's word; Arrow's own findings have no number
             raise Storage(f"dataset '{source.dataset}': reading {fragment.shown} failed, errno {errno}") from None
+        if encoded:  # a footer may say that text lies in dictionaries, and it doesn't
+            return _read_columns(source, unit, columns, encoded=False, filters=filters)
         raise Integrity(
             f"dataset '{source.dataset}': {fragment.shown} can't be decoded ({type(error).__name__} in {unit.id}): "
             "put a whole file in its place, then run again"
@@ -159,11 +162,18 @@ def lies_in_dictionary(chunk: pq.ColumnChunkMetaData) -> bool:
     return small and "DICTIONARY" in encodings and "DELTA" not in encodings
 
 
-def _require_inside_dictionaries(table: pa.Table) -> None:
-    """Nothing, if every index of a dictionary is in it: Arrow reads those of a damaged page as they are."""
+def require_inside_dictionaries(table: pa.Table) -> None:
+    """Nothing, if every index of a dictionary is in it: Arrow reads those of a damaged page as they are.
+
+    Raises
+    ------
+    pa.ArrowInvalid : one isn't.
+    """
     for column in table.columns:
-        if pa.types.is_dictionary(column.type):
-            column.validate(full=True)
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            ends = pc.min_max(chunk.indices)
+            if ends["min"].is_valid and not 0 <= ends["min"].as_py() <= ends["max"].as_py() < len(chunk.dictionary):
+                raise pa.ArrowInvalid("an index that isn't in its dictionary")
 
 
 def _leaf_indices(source: Source, unit: Unit, columns: Sequence[Column], parquet: pq.ParquetFile) -> list[int]:

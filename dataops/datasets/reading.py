@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataops.governance.contract import Contract
-from dataops.governance.expressions import Expression
+from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.grant import Effect
 
 
@@ -20,8 +20,7 @@ class Source:
     Attributes
     ----------
     expires_at : time (`records.format_time`) from which on nothing is read any more; None: the grant has no end.
-    expressions : those of the filters of `effect` and of the rules of `contract`, parsed; a worker that is told them
-        needs no parser.
+    parsed : filters of `effect`, parsed: a worker that is told them needs no parser. What is missing is parsed.
     survey : URL of the folder with what a look at the whole dataset found; None where no rule or mask needs one.
     quarantine : URL of the folder of all quarantine files; of a replay only.
     """
@@ -33,6 +32,22 @@ class Source:
     purpose: str
     keys_folder: str
     expires_at: str | None = None
-    expressions: tuple[Expression, ...] = ()
+    parsed: tuple[Expression, ...] = ()
     survey: str | None = None
     quarantine: str | None = None
+
+    @property
+    def filters(self) -> tuple[Expression, ...]:
+        """The filters of `effect`."""
+        parsed = {one.sql: one for one in self.parsed}
+        return tuple(parsed.get(sql) or parse_filter(sql) for sql in self.effect.filters)
+
+
+def parse_filter(sql: str) -> Expression:
+    """The row filter of a policy that `sql` says.
+
+    Raises
+    ------
+    InvalidInput : it isn't in the language.
+    """
+    return parse_expression(sql, where="row filter of the policy")

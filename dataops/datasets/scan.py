@@ -34,7 +34,6 @@ from dataops.datasets.survey import Surveyed, keys_of, require_survey
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied
 from dataops.governance.checking import check_rows
-from dataops.governance.expressions import remember
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
 from dataops.governance.plain_types import without_strays
@@ -80,7 +79,6 @@ def read_unit(
     ContractViolation : a column is missing or can't be read as the contract's type.
     """
     _require_granted(source, (*columns, *keys))
-    remember(source.expressions)
     survey = require_survey(source)
     looked_at = aside_columns(source.contract)
     rows = read_allowed(source, unit, {*columns, *looked_at}, encoded=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -77,6 +77,7 @@ class Work:
         *,
         done: Mapping[str, Any] | None = None,
         landed: Landed | None = None,
+        kept: Callable[[Any], Any] | None = None,
         on_killed: OnKilled | None = None,
     ) -> list[Any]:
         """`function(context, unit)` for each of `units`, in their order.
@@ -86,6 +87,7 @@ class Work:
         function : may return `Later` for a result that has yet to be written.
         done : results that exist already, by unit; these units are not run.
         landed : called with each unit and its result as it lands, once; what it raises stops the phase.
+        kept : what of a result is kept and given back, if not all of it.
         on_killed : for a unit over which workers died several times: the function to try instead, or None.
 
         Raises
@@ -101,7 +103,7 @@ class Work:
             shown.begin_with(len(units) - len(waiting))
 
             def land(unit: Unit, result: Any) -> None:
-                results[unit.id] = result
+                results[unit.id] = result if kept is None else kept(result)
                 shown.count(result)
                 shown.advance(1, unit.rows)
                 if landed is not None:

@@ -33,6 +33,7 @@ Keys = npt.NDArray[np.int32]
 _CUT_BITS = 40  # of the 52 stored mantissa bits; 12 stay, 13 with the implicit one
 _WITHOUT_SIGN = 0x7FFF_FFFF_FFFF_FFFF
 _LARGEST = float(np.finfo(np.float64).max)
+_AT_ONCE = 32
 _BLOCK = 1 << 14  # values: what is computed on them stays in a core's cache
 
 
@@ -244,6 +245,23 @@ def merge(summaries: Sequence[Summary]) -> Summary:
         categorical=tuple(_merge_categories(parts) for parts in zip(*(s.categorical for s in summaries), strict=True)),
         targets=tuple(merge_targets(parts) for parts in zip(*(s.targets for s in summaries), strict=True)),
     )
+
+
+class Merging:
+    """Summaries merged as they come: never more than `_AT_ONCE` of them in memory."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Summary] = []
+
+    def add(self, summary: Summary) -> None:
+        """`summary` counts too."""
+        self._waiting.append(summary)
+        if len(self._waiting) >= _AT_ONCE:
+            self._waiting = [merge(self._waiting)]
+
+    def merged(self) -> Summary:
+        """The summary of all; see `merge`."""
+        return merge(self._waiting)
 
 
 def _summarise_numbers(name: str, column: pa.ChunkedArray) -> NumericSummary:

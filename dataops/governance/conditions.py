@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 
 from dataops.errors import near_match
 from dataops.governance.column_types import element_type
-from dataops.governance.contract import DATASET_KINDS, Rule, RuleKind
+from dataops.governance.contract import DATASET_KINDS, Contract, Rule, RuleKind
 from dataops.governance.expression_tree import Call, Constant, Name, Node, RefusedError, columns_of
 from dataops.governance.expression_values import BOOLEAN, MOMENTS, NULL, plain, plain_type
 from dataops.governance.expressions import compute_tree, tree_of
@@ -48,8 +49,21 @@ def condition(rule: Rule) -> Node:
     InvalidInput : an expression that isn't in the language.
     """
     if rule.kind == RuleKind.EXPRESSION:
-        return tree_of(rule.arguments["sql"])
+        return tree_of(rule.arguments["sql"]) if rule.tree is None else rule.tree
     return _CONDITIONS[rule.kind](Name(str(rule.column)), rule)
+
+
+def with_trees(contract: Contract) -> Contract:
+    """`contract`, its expressions parsed: a worker that is sent it needs no parser.
+
+    Raises
+    ------
+    InvalidInput : an expression that isn't in the language.
+    """
+    rules = tuple(
+        replace(rule, tree=condition(rule)) if rule.kind == RuleKind.EXPRESSION else rule for rule in contract.rules
+    )
+    return replace(contract, rules=rules)
 
 
 def columns_of_rule(rule: Rule) -> frozenset[str]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from dataops.errors import DataopsError, Format, InvalidInput, NotFound, near_match
 from dataops.governance.column_types import parse_type, spell_type
+from dataops.governance.expression_tree import Node
 from dataops.governance.names import name_findings
 from dataops.records import Record, digest
 
@@ -139,6 +140,7 @@ class Rule:
     column : whose rule it is; None for a rule of the whole row or dataset.
     arguments : by `RuleKind`, JSON types.
     max_rows, max_percent : beyond so many broken rows (or percent of the rows checked) the run fails; None is no limit.
+    tree : of an expression that was parsed already, see `conditions.with_trees`; no part of the rule's record.
     """
 
     id: str
@@ -149,6 +151,7 @@ class Rule:
     max_rows: int | None = None
     max_percent: float | None = None
     description: str = ""
+    tree: Node | None = field(default=None, repr=False, compare=False)
 
     def record(self) -> Record:
         """The rule in JSON types."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,12 +39,7 @@ class Expression:
 
     sql: str
     columns: tuple[str, ...]
-    tree: Node = field(repr=False, compare=False)
-
-
-# by their SQL, those that this process has met
-_MET: dict[str, Expression] = {}
-_MOST_MET = 1024
+    tree: Node = field(repr=False)
 
 
 def parse_expression(text: str, *, where: str) -> Expression:
@@ -111,30 +107,15 @@ def evaluate_predicate(expression: Expression, table: pa.Table) -> pa.ChunkedArr
     return pc.fill_null(values.cast(BOOLEAN), fill_value=False)
 
 
-def remember(expressions: Iterable[Expression]) -> None:
-    """Let `expression_of` know them in this process: what a worker is told was parsed by who told it."""
-    if len(_MET) > _MOST_MET:
-        _MET.clear()
-    _MET.update((one.sql, one) for one in expressions)
-
-
-def expression_of(sql: str) -> Expression:
-    """An expression that was parsed before, from memory where it can.
+@lru_cache(maxsize=1024)
+def tree_of(sql: str) -> Node:
+    """The tree of an expression that was parsed before, from memory where it can.
 
     Raises
     ------
     InvalidInput : it isn't in the language.
     """
-    found = _MET.get(sql)
-    if found is None:
-        found = parse_expression(sql, where="expression")
-        remember((found,))
-    return found
-
-
-def tree_of(sql: str) -> Node:
-    """The tree of `expression_of`."""
-    return expression_of(sql).tree
+    return parse_expression(sql, where="expression").tree
 
 
 def compute_tree(node: Node, columns: Mapping[str, pa.Array], *, rows: int) -> pa.Array:

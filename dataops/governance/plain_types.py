@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
@@ -31,7 +32,7 @@ def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def without_strays(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """`column`, a dictionary without nulls among its values, as one chunk that holds only values that a row has."""
-    chunk = column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    chunk = _one_dictionary(column)
     used = np.zeros(len(chunk.dictionary), np.bool_)
     used[chunk.indices.drop_null().to_numpy()] = True
     if not used.all():
@@ -39,6 +40,26 @@ def without_strays(column: pa.ChunkedArray) -> pa.ChunkedArray:
         values = chunk.dictionary.filter(pa.array(used))
         chunk = pa.DictionaryArray.from_arrays(pa.array(places).take(chunk.indices), values)
     return pa.chunked_array([chunk])
+
+
+def in_order_of_rows(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """`column`, a dictionary without nulls among its values, as if its plain values had been encoded: with each value
+    that a row has, once, the first row's first.
+    """
+    chunk = _one_dictionary(column)
+    if pc.count_distinct(chunk.dictionary).as_py() < len(chunk.dictionary):  # some writers repeat values
+        return chunk.cast(chunk.type.value_type).dictionary_encode()
+    order = pc.unique(chunk.indices.drop_null()).to_numpy()
+    if np.array_equal(order, np.arange(len(chunk.dictionary))):
+        return chunk
+    places = np.zeros(len(chunk.dictionary), np.int32)
+    places[order] = np.arange(len(order), dtype=np.int32)
+    values = chunk.dictionary.take(pa.array(order))
+    return pa.DictionaryArray.from_arrays(pa.array(places).take(chunk.indices), values)
+
+
+def _one_dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    return column.unify_dictionaries().combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def one_array(column: pa.ChunkedArray) -> pa.Array:

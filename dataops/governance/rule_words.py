@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dataops.errors import DataopsError
+from dataops.governance.conditions import condition
 from dataops.governance.contract import Rule, RuleKind
 from dataops.governance.expression_tree import Call, Constant, Node, RefusedError, columns_of
-from dataops.governance.expressions import tree_of
 from dataops.governance.text_formats import FORMATS
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:.]+(Z|[+-]\d\d:\d\d)?)?")
@@ -35,6 +35,8 @@ _FORMAT_WORDS: Mapping[str, str] = {
 
 def asked(rule: Rule) -> str:
     """What `rule` asks of a row or of the dataset, in a line."""
+    if rule.kind == RuleKind.EXPRESSION:
+        return _expression(rule)
     return _WORDS[rule.kind](str(rule.column), rule.arguments)
 
 
@@ -73,10 +75,10 @@ def _matching(column: str, arguments: Mapping[str, Any]) -> str:
     return f"{column} looks like {_FORMAT_WORDS.get(name, name)}" if name else f"{column} matches a pattern"
 
 
-def _condition(_column: str, arguments: Mapping[str, Any]) -> str:
-    sql = " ".join(arguments["sql"].split())
+def _expression(rule: Rule) -> str:
+    sql = " ".join(rule.arguments["sql"].split())
     try:
-        tree = tree_of(sql)
+        tree = condition(rule)
     except (DataopsError, RefusedError):
         return "a condition"
     is_said = len(sql) <= _LONGEST_SQL and not _QUOTES_AND_COMMENTS.search(sql) and _is_plain(tree)
@@ -151,7 +153,6 @@ _WORDS: Mapping[RuleKind, Callable[[str, Mapping[str, Any]], str]] = {
     RuleKind.NOT_MISSING: _is_missing,
     RuleKind.VALID_VALUES: lambda column, given: f"{column} is one of {_count(len(given['values']), 'value')}",
     RuleKind.PATTERN: _matching,
-    RuleKind.EXPRESSION: _condition,
     RuleKind.UNIQUE: _is_unique,
     RuleKind.ROW_COUNT: _rows,
     RuleKind.FRESHNESS: _fresh,

@@ -27,7 +27,6 @@ from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
 from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
 from dataops.governance.marks import derived_marks, derived_origins, side_marks
-from dataops.governance.plain_types import without_strays
 from dataops.preparation.split import SPLIT_COLUMN, assign_split, assign_split_by_time, split_start
 from dataops.records import Record, digest
 from dataops.storage.objects import open_store
@@ -195,12 +194,12 @@ def _sides(split: Split, table: pa.Table) -> pa.Array:
 
 
 def as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    """The columns of the output in their types; text that is a dictionary stays one, of the values that rows have."""
+    """The columns of the output in their types; text that is a dictionary stays one."""
     declared = {}
     for field in schema_of(columns):
         column = table.column(field.name)
         encoded = pa.types.is_dictionary(column.type) and column.type.value_type == field.type == pa.string()
-        declared[field.name] = without_strays(column) if encoded else column.cast(field.type)
+        declared[field.name] = column if encoded else column.cast(field.type)
     return pa.table(declared).combine_chunks()
 
 

@@ -29,7 +29,7 @@ from dataops.features.encoder import Encoder
 from dataops.features.fitting import asked_of, fit_features
 from dataops.features.program import FeatureProgram, compose_program
 from dataops.features.reference import Reference
-from dataops.features.summary import merge
+from dataops.features.summary import Merging
 from dataops.governance.contract import Column, schema_of
 from dataops.governance.signing import SigningKey
 from dataops.models.calibration import calibrated
@@ -121,15 +121,23 @@ def fit_and_judge(
     job, given = plan.job, inputs[INPUT]
     learnt = _grouped(plan, given, work)
     context = SummaryContext(selection=learnt, asked=asked_of(job.features))
-    summarised = work.map_units("summarise", summarise_unit, context, given.units)
-    require_within_thresholds(given, [receipt for _, receipt in summarised])
-    summary = merge([summary for summary, _ in summarised])
+    merging = Merging()
+    receipts = work.map_units(
+        "summarise",
+        summarise_unit,
+        context,
+        given.units,
+        landed=lambda _, result: merging.add(result[0]),
+        kept=lambda result: result[1],
+    )
+    require_within_thresholds(given, receipts)
+    summary = merging.merged()
     fitted = fit_features(summary, job.features, min_group_size=given.grant.effect.min_group_size)
     encoder = fitted.encoder
     learn = PartContext(selection=learnt, encoder=encoder, by_fold=fitted.by_fold)
-    rows = [receipt.passed for _, receipt in summarised]
+    rows = [receipt.passed for receipt in receipts]
     models = fit_candidates(job, learn, given.units, rows, work, store=store)
-    reads = {INPUT: read_figures([receipt for _, receipt in summarised])}
+    reads = {INPUT: read_figures(receipts)}
     judging = Judging(encoder=encoder, cells=fit_cells(summary, encoder), models=models)
     judged = _judge_all(plan, inputs, judging, work, reads)
     candidates = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import random
@@ -15,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataops.datasets.decode import decode_unit, lies_in_dictionary
+from dataops.datasets.commit import ROWS_PER_GROUP, parquet_bytes
+from dataops.datasets.decode import decode_unit, lies_in_dictionary, require_inside_dictionaries
 from dataops.datasets.scan import GovernedRead, read_unit
-from dataops.errors import DataopsError, Integrity
+from dataops.errors import ContractViolation, DataopsError, Integrity
 from dataops.governance.contract import RuleKind
 from dataops.governance.masking import Mask, MaskKind
 from tests.datasets.examples import make_contract, make_rule, make_source, units_of, write
@@ -136,3 +138,92 @@ def test_that_text_lies_in_a_dictionary_is_told_by_its_encodings(
         encodings=encodings, total_uncompressed_size=size, num_values=1000, has_dictionary_page=False
     )
     assert lies_in_dictionary(cast("Any", chunk)) is expected
+
+
+# --- what is written
+
+
+TEXTS = st.lists(st.one_of(st.none(), st.sampled_from(["", "a", "b", "c", "\u00e9", "long" * 40])), max_size=60)
+
+
+@given(TEXTS, st.lists(st.integers(0, 60), max_size=3), st.randoms(use_true_random=False))
+def test_equal_rows_give_equal_bytes_however_their_text_is_encoded(
+    texts: list[str | None], cuts: list[int], chance: random.Random
+) -> None:
+    bounds = [0, *sorted(cut % (len(texts) + 1) for cut in cuts), len(texts)]
+    chunks = []
+    for start, stop in itertools.pairwise(bounds):
+        words = ["stray", *{text for text in texts if text is not None}, "a"]  # one that no row has, one maybe twice
+        chance.shuffle(words)
+        places = [None if text is None else words.index(text) for text in texts[start:stop]]
+        chunks.append(pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), pa.array(words)))
+    encoded = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
+    plain = pa.table({"t": pa.array(texts, pa.string()), "n": range(len(texts))})
+    assert parquet_bytes(plain.set_column(0, "t", encoded)).equals(parquet_bytes(plain))
+
+
+@pytest.mark.parametrize("values", [3, 1 << 14, (1 << 14) + 1, 40_000])
+@pytest.mark.parametrize("length", [8, 200])
+def test_equal_rows_give_equal_bytes_over_row_groups_and_of_large_dictionaries(values: int, length: int) -> None:
+    rows = ROWS_PER_GROUP + 5_000
+    texts = pa.array([f"{place % values:0{length}d}" for place in range(rows)])
+    table = pa.table({"t": texts})
+    assert parquet_bytes(pa.table({"t": texts.dictionary_encode()})).equals(parquet_bytes(table))
+
+
+def test_rows_that_a_reader_may_not_see_change_no_byte_of_what_is_written(tmp_path: Path) -> None:
+    rows = ["smith", "clerk", "baker"] * 30
+    parts = []
+    for name, hidden in (("one", [CANARY, "baker"]), ("two", ["clerk", CANARY]), ("three", ["smith", "smith"])):
+        table = towns([*hidden, *rows]).set_column(
+            0, "person", pa.array(["clerk", "baker", *(f"p{place}" for place in range(len(rows)))])
+        )
+        folder = tmp_path / name
+        write(folder / "a.parquet", table)
+        source = make_source(folder, columns={"trade": None}, filters=["person not in ('clerk', 'baker')"])
+        seen = read_unit(source, units_of(folder)[0], ["trade"], encoded=True).table
+        assert pa.types.is_dictionary(seen.schema.field("trade").type)
+        parts.append(parquet_bytes(seen))
+    assert parts[0].equals(parts[1])
+    assert parts[0].equals(parts[2])
+
+
+# --- text that is no text
+
+
+def with_bad_text(folder: Path, *, at: int) -> Path:
+    """Two hundred rows, one of which has a byte that is no UTF-8."""
+    texts = [b"smith", b"baker"] * 100
+    texts[at] = b"caf\xe9"
+    table = towns(["smith"] * 200)
+    bad = pa.DictionaryArray.from_arrays(*_encoded_bytes(texts))
+    return write(folder / "a.parquet", table.set_column(2, "trade", bad))
+
+
+def _encoded_bytes(texts: list[bytes]) -> tuple[pa.Array, pa.Array]:
+    encoded = pa.array(texts, pa.binary()).dictionary_encode()
+    values = encoded.dictionary
+    return encoded.indices, pa.StringArray.from_buffers(len(values), values.buffers()[1], values.buffers()[2])
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_bad_text_of_a_row_that_is_filtered_out_keeps_nobody_from_reading(tmp_path: Path, encoded: bool) -> None:
+    with_bad_text(tmp_path, at=7)
+    columns = {"age": None, "trade": None}
+    hidden = make_source(tmp_path, columns=columns, filters=["person <> 'p7'"])
+    [unit] = units_of(tmp_path)
+    assert read_unit(hidden, unit, ["trade"], encoded=encoded).table.num_rows == 199
+    shown = make_source(tmp_path, columns=columns)
+    with pytest.raises(ContractViolation, match=r"column 'trade' of .* holds values that are no string"):
+        read_unit(shown, unit, ["trade"], encoded=encoded)
+
+
+def test_an_index_that_is_not_in_its_dictionary_is_damage() -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["a"]), safe=False)
+    with pytest.raises(pa.ArrowInvalid, match="isn't in its dictionary"):
+        require_inside_dictionaries(pa.table({"t": column}))
+    below = pa.DictionaryArray.from_arrays(pa.array([0, -1], pa.int32()), pa.array(["a"]), safe=False)
+    with pytest.raises(pa.ArrowInvalid, match="isn't in its dictionary"):
+        require_inside_dictionaries(pa.table({"t": below}))
+    empty = pa.DictionaryArray.from_arrays(pa.array([None], pa.int32()), pa.array([], pa.string()))
+    require_inside_dictionaries(pa.table({"t": empty}))

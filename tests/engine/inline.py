@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -50,6 +50,7 @@ class InlineWork:
         *,
         done: Mapping[str, Any] | None = None,
         landed: Landed | None = None,
+        kept: Callable[[Any], Any] | None = None,
         on_killed: OnKilled | None = None,
     ) -> list[Any]:
         self.phases.append(phase)
@@ -63,4 +64,6 @@ class InlineWork:
                 results[unit.id] = result.finish() if isinstance(result, Later) else result
             if landed is not None:
                 landed(unit, results[unit.id])
+            if kept is not None:
+                results[unit.id] = kept(results[unit.id])
         return [results[unit.id] for unit in units]

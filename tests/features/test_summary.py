@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataops.errors import Format, InvalidInput, NotFound
-from dataops.features.summary import Summary, merge, summarise
+from dataops.features.summary import Merging, Summary, merge, summarise
 from dataops.records import canonical_bytes
 
 NUMBERS = st.one_of(st.none(), st.floats(), st.integers(-9000, 9000).map(float), st.sampled_from([0.0, -0.0]))
@@ -47,6 +47,16 @@ def test_merging_is_associative_and_commutative(first: Any, second: Any, third: 
     a, b, c = summary_of(first), summary_of(second), summary_of(third)
     assert same(merge([merge([a, b]), c]), merge([a, merge([b, c])]))
     assert same(merge([a, b, c]), merge([c, a, b]))
+
+
+def test_summaries_merged_as_they_come_are_those_merged_at_once() -> None:
+    parts = [summary_of([(number / 7, "abc"[number % 3]), (None, None)]) for number in range(150)]
+    merging = Merging()
+    for part in parts:
+        merging.add(part)
+    assert same(merging.merged(), merge(parts))
+    with pytest.raises(InvalidInput, match="no summary to merge"):
+        Merging().merged()
 
 
 def quantile_of(values: Any, probability: float) -> float:

@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -21,9 +20,7 @@ from dataops.errors import DataopsError, InvalidInput
 from dataops.governance.expressions import (
     evaluate,
     evaluate_predicate,
-    expression_of,
     parse_expression,
-    remember,
     result_type,
 )
 
@@ -392,16 +389,6 @@ def test_columns_are_listed_once_and_an_expression_survives_pickling() -> None:
     expression = parse_expression('b + a * a + "Odd name"', where="here")
     assert expression.columns == ("Odd name", "a", "b")
     assert pickle.loads(pickle.dumps(expression)) == expression
-
-
-def test_what_a_process_was_told_is_not_parsed_again() -> None:
-    told = replace(parse_expression("a + 1", where="here"), sql="told, and no SQL at all")
-    remember((told,))
-    assert expression_of("told, and no SQL at all") is told
-    for number in range(1200):
-        remember((replace(told, sql=f"told {number}"),))
-    with pytest.raises(InvalidInput, match="can't be read as SQL"):
-        expression_of("told, and no SQL at all")  # forgotten: memory is bounded
 
 
 # --- refusals

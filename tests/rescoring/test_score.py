@@ -22,9 +22,10 @@ from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring import score
 from dataops.rescoring.figures import score_figures
-from dataops.rescoring.score import score_unit
-from dataops.runs.workspace import Workspace
-from tests.line.people import ROWS_PER_FILE
+from dataops.rescoring.score import read_for_scoring, score_unit
+from dataops.runs.workspace import Workspace, open_workspace
+from tests.datasets.examples import open_one
+from tests.line.people import ROWS_PER_FILE, make_workspace
 from tests.rescoring.examples import make_context, make_job, make_plan, read_part, register
 
 
@@ -58,6 +59,36 @@ class TestUnit:
         assert one.part is not None
         assert other.part is not None
         assert one.part.digest == other.part.digest
+
+    def test_leaves_no_text_of_rows_that_come_to_no_score(self, tmp_path: Path) -> None:
+        make_workspace(tmp_path / "town", files=1)
+        workspace = open_workspace(str(tmp_path / "town"), {})
+        for path in sorted((workspace.settings.workspace / "data").rglob("*.parquet")):
+            people = pq.read_table(path)
+            few = pc.less_equal(pc.fill_null(people["hours"], 0), 25)
+            region = pc.if_else(few, pa.scalar("CANARY-REGION"), people["region"])
+            pq.write_table(people.set_column(people.schema.get_field_index("region"), "region", region), path)
+        given = open_one(workspace, "people_new", "score")
+        assert (
+            "CANARY-REGION"
+            in read_for_scoring(
+                make_context(
+                    workspace, given, make_plan(given, register(workspace), job=make_job(keep=["region"])), tmp_path
+                ),
+                given.units[0],
+            )
+            .table["region"]
+            .unique()
+            .to_pylist()
+        )
+        plan = make_plan(given, register(workspace, BOOSTED), job=make_job(keep=["person_id", "region"]))
+        record = score_unit(make_context(workspace, given, plan, tmp_path / "out"), given.units[0])
+        assert record.part is not None
+        assert record.receipt.filtered_by_job > 0
+        written = (tmp_path / "out/datasets/scores" / record.part.path).read_bytes()
+        texts = pq.read_table(pa.BufferReader(written), read_dictionary=["region"])["region"].chunk(0)
+        assert {*texts.dictionary.to_pylist()} == {*texts.to_pylist()}
+        assert "CANARY-REGION" not in texts.dictionary.to_pylist()
 
     @pytest.mark.parametrize("nobody", ["age > 1000", "age > 100"], ids=["filtered", "quarantined"])
     def test_whose_rows_are_all_left_out_has_a_record_and_noread_part(
