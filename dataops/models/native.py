@@ -157,6 +157,8 @@ class NativeModel:
             ctypes.byref(dimensions),
             ctypes.byref(result),
         )
+        if dimensions.value != 1 or shape[0] != len(matrix):  # else memory would be read that holds no scores
+            raise Compute(f"XGBoost's library was asked for {len(matrix)} scores, and gave another number")
         # a copy: the memory is the thread's, and its next call writes there again
         return np.ctypeslib.as_array(result, shape=(len(matrix),)).copy()
 

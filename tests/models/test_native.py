@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import json
 import subprocess
 import sys
@@ -131,6 +132,26 @@ def test_a_copy_answers_as_its_model_did_after_that_is_gone_and_others_came(
     assert not library._idle
     del twin, others
     assert len({booster.value for booster in library._idle}) == 3  # each once, none lost
+
+
+@pytest.mark.parametrize("said", [(), (2,), (4,), (2**40,), (3, 1), (3, 2)])
+def test_scores_of_another_shape_than_the_rows_are_not_read(model: native.NativeModel, said: tuple[int, ...]) -> None:
+    functions = model._library._functions
+    shape = (ctypes.c_uint64 * 2)(*said)
+
+    class Misshaping:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(functions, name)
+
+        def XGBoosterPredictFromDense(self, *arguments: Any) -> int:  # noqa: N802 - the library's name
+            code: int = functions.XGBoosterPredictFromDense(*arguments)
+            of_shape, of_dimensions = (argument._obj for argument in arguments[-3:-1])
+            of_shape.contents, of_dimensions.value = ctypes.c_uint64.from_buffer(shape), len(said)
+            return code
+
+    misshaping = native.NativeModel(native._Library(Misshaping()), DATA, 1)
+    with pytest.raises(Compute, match="asked for 3 scores, and gave another number"):
+        misshaping.predict(make_rows(3))
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["library found", "library elsewhere"])
