@@ -1,9 +1,11 @@
 """Clusters that grow while tasks wait, and shrink when there is less to do. `Adapting`, which decides, is pure.
 
 1. One grows when tasks wait that no thread has in hand: to twice as many places (hosts, jobs), and not again before
-   those had some time to come. So a thousand are there within minutes, and what asks for little gets little.
-2. One shrinks by places whose workers neither did nor held anything for some time. What is held is never moved: a
-   training that keeps its rows in the memory of workers keeps the workers.
+   those had some time to come. No more are ever to come than tasks wait, however long that takes (in Slurm's queue). So
+   a thousand are there within minutes, and what asks for little gets little.
+2. One shrinks by places whose workers neither did nor held anything for some time, and not while tasks wait: rule 1
+   would take them again. What is held is never moved: a training that keeps its rows in the memory of workers keeps the
+   workers.
 3. A place that doesn't answer, or where no worker starts, doesn't count: another one is taken for it.
 """
 
@@ -86,8 +88,9 @@ class Adapting:
                 self.used[name] = now
         free = [name for name in self.places if name not in self.taken]
         missing = self.bounds.minimum - len(answering)
-        if load.waiting and now - self.grown >= GROW_SECONDS:
-            missing = max(missing, len(answering), 1)
+        if now - self.grown >= GROW_SECONDS:
+            to_come = len(set(answering) - load.come)
+            missing = max(missing, min(max(len(answering), 1), load.waiting - to_come))
         if take := free[: max(0, missing)]:
             return self._take(take, now)
         spare = self._spare(answering, now) if not load.waiting else ()

@@ -28,8 +28,8 @@ def state(*, minimum: int = 1, spare_seconds: float = 60.0, places: Sequence[str
     return Adapting(bounds=bounds, places=places, taken=set(places[:minimum]))
 
 
-def load(waiting: int = 0, *used: str) -> Load:
-    return Load(waiting=waiting, used=frozenset(used), come=frozenset(PLACES))
+def load(waiting: int = 0, *used: str, come: Sequence[str] = PLACES) -> Load:
+    return Load(waiting=waiting, used=frozenset(used), come=frozenset(come))
 
 
 class TestGrowing:
@@ -44,6 +44,17 @@ class TestGrowing:
         assert cluster.look(load(9), 0.0).take == ("node2",)
         assert cluster.look(load(9), GROW_SECONDS - 1) == NOTHING
         assert cluster.look(load(9), GROW_SECONDS).take == ("node3", "node4")
+
+    def test_not_by_more_than_tasks_wait_while_none_of_them_has_come(self) -> None:
+        cluster = state()
+        took = [len(cluster.look(load(2, come=("node1",)), place * GROW_SECONDS).take) for place in range(9)]
+        assert took == [1, 1, *[0] * 7]
+        assert cluster.look(load(9, come=PLACES[:3]), 9 * GROW_SECONDS).take == ("node4", "node5", "node6")
+
+    def test_not_while_the_first_are_still_to_come_for_the_tasks_that_wait(self) -> None:
+        cluster = state(minimum=2)
+        assert all(cluster.look(load(2, come=()), float(now)) == NOTHING for now in range(600))
+        assert cluster.look(load(3, come=()), 600.0).take == ("node3",)
 
     def test_not_where_every_task_is_in_hand(self) -> None:
         cluster = state(minimum=2)
