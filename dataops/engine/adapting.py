@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,7 +127,7 @@ def adapting(client: Client, places: Sequence[Place], bounds: Adapt) -> Iterator
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(LOOK_SECONDS)  # one that still waits for an answer is let go: it changes nothing any more
 
 
 def _adapt(client: Client, places: Sequence[Place], state: Adapting, ended: threading.Event) -> None:
@@ -134,9 +135,11 @@ def _adapt(client: Client, places: Sequence[Place], state: Adapting, ended: thre
     while not ended.wait(LOOK_SECONDS):
         try:
             waiting, used, come = _ask(client, _look)
-        except Exception as error:  # noqa: BLE001  # nobody answers: the next look may find out more
+        except (Exception, CancelledError) as error:  # noqa: BLE001  # nobody answers: the next look may find out more
             _log.debug("the Dask scheduler wasn't asked how busy it is (%s)", type(error).__name__)
             continue
+        if ended.is_set():
+            return
         load = Load(waiting=waiting, used=frozenset(used), come=frozenset(come))
         # where one worker of several doesn't start, the others are there
         ails = {place.name for place in places if place.trouble and not (place.wanted and place.name in load.come)}
@@ -152,7 +155,7 @@ def _retire(client: Client, place: str) -> None:
     """Nothing is handed to the workers of `place` any more."""
     try:
         _ask(client, _retire_place, place)
-    except Exception as error:  # noqa: BLE001  # what it has in hand by now is then done again elsewhere
+    except (Exception, CancelledError) as error:  # noqa: BLE001  # what it has in hand is then done again elsewhere
         _log.debug("workers of %s go without notice (%s)", place, type(error).__name__)
 
 

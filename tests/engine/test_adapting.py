@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 from distributed import Client
@@ -216,3 +218,33 @@ def test_a_host_on_which_no_worker_starts_is_replaced(told: str) -> None:
         cluster.client.wait_for_workers(1, timeout=120)
         assert [place.rests for place in cluster.places] == [False, False]
         assert cluster.client.submit(abs, -3).result() == 3
+
+
+@dataclass
+class Silent:
+    """A client whose scheduler answers when it is told to, and with a lot to do; `unheard` once nobody told it to."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    answers: threading.Event = field(default_factory=threading.Event)
+    unheard: bool = False
+    _run_on_scheduler: object = None
+
+    def sync(self, *_: object, **__: object) -> tuple[int, list[str], list[str]]:
+        self.asked.set()
+        self.unheard = not self.answers.wait(30.0)
+        return 9, [], []
+
+
+def test_a_cluster_ends_without_the_answer_of_a_scheduler_that_is_lost() -> None:
+    client, before = Silent(), set(threading.enumerate())
+    with (
+        Beating(60.0) as beating,
+        kept({"node1": ("cat",)}, {}, beating, taken=0) as places,
+    ):
+        with adapting(cast("Client", client), places, Adapt(minimum=1, spare_seconds=2.0)):
+            assert client.asked.wait(60.0)
+            (asking,) = [one for one in set(threading.enumerate()) - before if one.name == "adapting"]
+        client.answers.set()  # as a connection does that is closed
+        asking.join()
+        assert not client.unheard
+        assert places[0].rests
