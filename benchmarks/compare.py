@@ -9,8 +9,9 @@
    where there are repeats enough, else at most 5). So one slow repeat decides nothing.
 2. A phase is slower where even the lower bound is beyond what is noise: 5 percent, or what the question's null run
    strayed from 1 in either record, and by as much more as the machine itself was slower at a fixed piece of work.
-3. With fewer than three repeats each nothing is decided. Records of other data, sizes or machines aren't compared.
-4. It exits with 1 where a phase got slower, and with 2 where nothing could be compared.
+3. With fewer than three repeats each nothing is decided. Records of other data, sizes or machines aren't compared, nor
+   is a phase that one of them lacks: it is named, for it may have been renamed.
+4. It exits with 1 where a phase got slower, and with 2 where no phase could be decided. How many couldn't is told.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 import math
 import statistics
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,14 @@ def main() -> None:
     found, apart = compare(base, new)
     if given.json:
         slow = [f"{one.question}: {one.phase}" for one in found if one.verdict == SLOWER]
-        print(json.dumps({"slower": slow, "phases": [asdict(one) for one in found], "not_compared": apart}))
+        told = {"slower": slow, "undecided": len(undecided(found)), "phases": [asdict(one) for one in found]}
+        print(json.dumps({**told, "not_compared": apart}))
     else:
         show(found, apart)
         for note in other_versions(base, new):
             print(note)
-    sys.exit(2 if not found else int(any(one.verdict == SLOWER for one in found)))
+    decided = len(found) > len(undecided(found))
+    sys.exit(int(any(one.verdict == SLOWER for one in found)) if decided else 2)
 
 
 def read_records(name: str, history: Path) -> dict[str, Record]:
@@ -103,7 +106,7 @@ def read_records(name: str, history: Path) -> dict[str, Record]:
 
 
 def compare(base: Mapping[str, Record], new: Mapping[str, Record]) -> tuple[list[Compared], dict[str, str]]:
-    """All phases of questions that are in both, and why the other questions aren't compared."""
+    """All phases that are in both, and why other questions and phases aren't compared."""
     found: list[Compared] = []
     apart: dict[str, str] = {}
     for question in sorted(name for name in {*base, *new} if name.split()[0] != NOISE):
@@ -113,7 +116,21 @@ def compare(base: Mapping[str, Record], new: Mapping[str, Record]) -> tuple[list
             apart[question] = why
         else:
             found += compare_question(base[question], new[question])
+            apart |= {f"{question}: {phase}": why for phase, why in missing_phases(base[question], new[question])}
     return found, apart
+
+
+def missing_phases(base: Record, new: Record) -> Iterator[tuple[str, str]]:
+    """Phases that only one has, each with why it isn't compared."""
+    for phase in dict.fromkeys([*base["phases"], *new["phases"]]):
+        lacking = [name for name, one in (("BASE", base), ("NEW", new)) if not one["phases"].get(phase)]
+        if lacking:
+            yield phase, f"no such phase in {' and '.join(lacking)}"
+
+
+def undecided(found: Iterable[Compared]) -> list[Compared]:
+    """Phases with too few repeats to say anything."""
+    return [one for one in found if one.verdict == UNKNOWN]
 
 
 def difference(base: Record, new: Record) -> str:
@@ -230,8 +247,15 @@ def show(found: Sequence[Compared], apart: Mapping[str, str]) -> None:
     slow = [one for one in found if one.verdict == SLOWER]
     for one in slow:
         print(f"SLOWER: {one.question}, phase '{one.phase}': {one.ratio:.2f} times, at least {one.low:.2f}")
-    if not slow:
-        print("no phase got slower" if found else "nothing could be compared")
+    if not found:
+        print("nothing could be compared")
+        return
+    unknown = len(undecided(found))
+    if unknown == len(found):
+        print("nothing could be decided")
+    elif not slow:
+        print("no phase got slower" if not unknown else "no phase that could be decided got slower")
+    print(f"undecided: {unknown} of {len(found)} phases{', with too few repeats' if unknown else ''}")
 
 
 if __name__ == "__main__":

@@ -115,6 +115,31 @@ def test_nothing_to_compare_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
     assert compared(tmp_path / "a", tmp_path / "b").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("new", "code", "said"), [([1.0] * 3, 0, "1 of 2"), ([9.0] * 3, 1, "1 of 2"), ([1.0], 2, "2 of 2")]
+)
+def test_what_couldnt_be_decided_is_counted_and_passes_for_nothing(
+    tmp_path: Path, new: list[float], code: int, said: str
+) -> None:
+    (tmp_path / "a").write_text(json.dumps(record({"a": [1.0] * 3, "b": [1.0]})))
+    (tmp_path / "b").write_text(json.dumps(record({"a": new, "b": [9.0]})))
+    done = compared(tmp_path / "a", tmp_path / "b")
+    assert done.returncode == code
+    assert done.stdout.splitlines()[-1] == f"undecided: {said} phases, with too few repeats"
+    assert "no phase got slower" not in done.stdout
+    assert ("nothing could be decided" in done.stdout) == (code == 2)
+    told = compared(tmp_path / "a", tmp_path / "b", "--json")
+    assert told.returncode == code
+    assert json.loads(told.stdout)["undecided"] == int(said[0])
+
+
+def test_a_phase_that_only_one_side_has_is_named() -> None:
+    base, new = record({"a": [1.0] * 3, "old": [1.0] * 3}), record({"a": [1.0] * 3, "renamed": [3.0] * 3})
+    found, apart = compare.compare({"q": base}, {"q": new})
+    assert [one.phase for one in found] == ["a"]
+    assert apart == {"q: old": "no such phase in NEW", "q: renamed": "no such phase in BASE"}
+
+
 @pytest.mark.parametrize("repeats", [3, 5, 8])
 def test_the_bounds_miss_what_is_true_as_seldom_as_they_say(repeats: int) -> None:
     """Of repeats from one distribution the lower bound is beyond 1 in at most 5 percent (three repeats: 1 in 20)."""
