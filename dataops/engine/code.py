@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,16 +24,18 @@ LIBRARIES = (
     "scikit-learn-intelex",
     "scipy",
     "skops",
+    "sqlglot",
     "xgboost",
     "xgboost-cpu",
 )
-"""What computes values: another version may give other bytes."""
+"""What computes values, or decides on rows: another version may give other bytes."""
+PYTHON = "python"
 
 
 @cache
 def library_versions() -> Mapping[str, str]:
-    """The version of each of `LIBRARIES` that is there."""
-    found = {}
+    """The version of Python, and of each of `LIBRARIES` that is there."""
+    found = {PYTHON: platform.python_version()}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
@@ -41,8 +44,8 @@ def library_versions() -> Mapping[str, str]:
 
 @cache
 def code_identity() -> Mapping[str, str]:
-    """Version of the package, and one digest over its Python files and the versions of `LIBRARIES` that are there: two
-    runs with the same digest ran the same code.
+    """Version of the package, and one digest over its Python files and `library_versions`: two runs with the same
+    digest ran the same code.
     """
     hasher = hashlib.sha256()
     folder = Path(__file__).parents[1]
@@ -65,7 +68,7 @@ def require_code(expected: Mapping[str, str]) -> None:
     if here != expected:
         raise Compute(
             f"a worker on {socket.gethostname()} runs other code than the run: {told_apart(here, expected)}; units "
-            "would come out otherwise. Install the same dataops with the same libraries there"
+            "and models would come out otherwise. Install the same dataops with the same libraries there"
         )
 
 
@@ -73,4 +76,4 @@ def told_apart(found: Mapping[str, str], expected: Mapping[str, str]) -> str:
     """How the code that was `found` differs from the `expected` one."""
     if found["version"] != expected["version"]:
         return f"version {found['version']} and not {expected['version']}"
-    return f"version {found['version']}, of other files or libraries"
+    return f"version {found['version']}, of other files, libraries or Python"

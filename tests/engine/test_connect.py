@@ -16,6 +16,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from dataops.declarations.clusters import AddressFile, LocalFile
+from dataops.engine import code
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect, usable_cores
 from dataops.engine.progress import Progress
@@ -159,3 +160,10 @@ def test_the_code_is_named_by_its_files() -> None:
     identity = code_identity()
     assert identity["digest"].startswith("sha256:")
     assert identity == code_identity()
+
+
+@pytest.mark.parametrize("name", ["python", "sqlglot", "numpy"])
+def test_another_version_of_what_decides_on_values_is_other_code(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    here, versions = code_identity()["digest"], dict(code.library_versions())
+    monkeypatch.setattr(code, "library_versions", lambda: {**versions, name: f"{versions[name]}.1"})
+    assert code_identity.__wrapped__()["digest"] != here

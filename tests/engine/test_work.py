@@ -205,7 +205,7 @@ class TestFailure:
         failure = attempt_batch({"version": "0.0.1", "digest": "sha256:0"}, jobs.rows_of, b"CANARY", b"CANARY")
         assert isinstance(failure, Failure)
         assert failure.family == "Compute"
-        assert f"other code than the run: version {VERSION} and not 0.0.1; units would" in failure.message
+        assert f"other code than the run: version {VERSION} and not 0.0.1; units and models would" in failure.message
         assert not failure.may_pass
 
     def test_to_unpack_a_task_says_nothing_of_what_was_packed(self) -> None:
