@@ -36,7 +36,7 @@ from dataops.training.boosting_ranks import (
     turn_output_back,
 )
 from dataops.training.failures import lasting, told_failure
-from dataops.training.parts import PartsOnCluster
+from dataops.training.parts import PartsOnCluster, submit
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -137,7 +137,8 @@ class Gang:
             )
             units = [self.parts.futures[unit] for unit, where in self.placed.items() if where == worker]
             futures.append(
-                client.submit(
+                submit(
+                    client,
                     start_rank,
                     self.kind,
                     seat,
@@ -146,7 +147,6 @@ class Gang:
                     key=f"start-{seat.name}",
                     workers=[worker],
                     allow_other_workers=False,
-                    pure=False,
                 )
             )
         self._await(dict(zip(workers, futures, strict=True)))

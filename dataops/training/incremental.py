@@ -25,7 +25,7 @@ from dataops.models.skops_writing import to_bytes
 from dataops.records import new_nonce
 from dataops.training.fitting import Rounds
 from dataops.training.linear_look import look_at, merge_looks
-from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, as_is, gather, held, map_parts
+from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, as_is, gather, held, map_parts, submit
 from dataops.training.scaling import Spread, scale_rows, spread_of_parts
 from dataops.training.sklearn_estimators import (
     BY_PARTS,
@@ -170,7 +170,8 @@ def _steps(parts: PartsOnCluster, learning: Learning, learnt: Learnt, epoch: int
     holders = client.who_has([parts.futures[unit] for unit in units])
     for unit in units:
         where = sorted(worker for worker in holders.get(parts.futures[unit].key, ()) if worker in threads)
-        so_far = client.submit(
+        so_far = submit(
+            client,
             learn_part,
             so_far,
             parts.futures[unit],
@@ -179,7 +180,6 @@ def _steps(parts: PartsOnCluster, learning: Learning, learnt: Learnt, epoch: int
             key=f"{name}-{unit}",
             workers=where or None,
             allow_other_workers=bool(where),
-            pure=False,
         )
     found: Learnt = gather(client, [so_far], what="learn")[0]
     return found

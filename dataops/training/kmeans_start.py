@@ -21,7 +21,7 @@ from dataops.records import new_nonce
 from dataops.training.failures import lasting
 from dataops.training.kmeans_passes import Centres, codes_of
 from dataops.training.linear_layout import Layout
-from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, gather, held
+from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, gather, held, submit
 from dataops.training.sampled import limit_of, ranks_of
 from dataops.training.sampled_room import roomiest
 
@@ -83,12 +83,9 @@ def find_start(parts: PartsOnCluster, start: Start) -> Centres:
     """
     client, name = parts.client, f"kmeans-start-{new_nonce()}"
     limit = limit_of(parts, sample_rows(start.clusters, start.layout.n_columns))
-    taken = [
-        client.submit(_take, future, limit, key=f"{name}-{unit}", pure=False)
-        for unit, future in enumerate(parts.futures)
-    ]
+    taken = [submit(client, _take, future, limit, key=f"{name}-{unit}") for unit, future in enumerate(parts.futures)]
     where = [roomiest(client).worker]
-    found = client.submit(fit_start, taken, start, key=name, workers=where, allow_other_workers=True, pure=False)
+    found = submit(client, fit_start, taken, start, key=name, workers=where, allow_other_workers=True)
     centres: Centres = gather(client, [found], what="start")[0]
     return centres
 

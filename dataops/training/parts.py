@@ -4,6 +4,8 @@
 2. A task takes the parts that lie on one worker, as many tasks as that worker has threads: rows never travel.
 3. Results come back in unit order, one for each unit, or merged on the workers where merging is exact: nothing
    depends on the number of workers or on where a part lies.
+4. What is learnt or told of parts is made by the run's code alone: each task carries which that is (`submit`), for a
+   worker may join long after the run had looked, and one with other code refuses.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.declarations.metrics import Task
+from dataops.engine.code import code_identity, require_code
 from dataops.errors import InvalidInput
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
@@ -166,8 +169,7 @@ def sample_parts(parts: PartsOnCluster, stride: int) -> PartsOnCluster:
     """One row of each `stride` of each part, without slices and groups; each stays where its part lies."""
     name = f"sample-{new_nonce()}"
     futures = [
-        parts.client.submit(_sample, future, stride, key=f"{name}-{unit}", pure=False)
-        for unit, future in enumerate(parts.futures)
+        submit(parts.client, _sample, future, stride, key=f"{name}-{unit}") for unit, future in enumerate(parts.futures)
     ]
     rows = tuple(rows // stride for rows in parts.rows)
     return PartsOnCluster(
@@ -229,7 +231,8 @@ def _run(
     # As a scattered value it would be gone with the worker.
     given = parts.client.submit(as_is, argument, key=f"argument-{name}", pure=False)
     tasks = [
-        parts.client.submit(
+        submit(
+            parts.client,
             _over,
             function,
             [parts.futures[unit] for unit in group.units],
@@ -237,11 +240,25 @@ def _run(
             key=f"{name}-{number}",
             workers=None if group.worker is None else [group.worker],
             allow_other_workers=group.worker is not None,
-            pure=False,
         )
         for number, group in enumerate(groups)
     ]
     return gather(parts.client, tasks, what=what)
+
+
+def submit(client: Client, function: Callable[..., Any], *given: Any, key: str, **where: Any) -> Future[Any]:
+    """The future of ``function(*given)``, which raises Compute on a worker that runs other code than this process.
+
+    Parameters
+    ----------
+    where : Dask's ``workers`` and ``allow_other_workers``.
+    """
+    return client.submit(_by_same_code, code_identity(), function, *given, key=key, pure=False, **where)
+
+
+def _by_same_code(code: Mapping[str, str], function: Callable[..., Result], *given: Any) -> Result:
+    require_code(code)
+    return function(*given)
 
 
 def _name_of(function: Any) -> str:

@@ -26,7 +26,7 @@ from dataops.records import new_nonce
 from dataops.training.boosting_room import usable_share
 from dataops.training.groups import Ranks, row_ranks
 from dataops.training.incremental import piped
-from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, gather, held, map_parts, merge_parts
+from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, gather, held, map_parts, merge_parts, submit
 from dataops.training.sampled_room import Place, SampleNeed, need_of_sample, require_sample_fits, roomiest
 from dataops.training.scaling import scale_rows, spread_of
 from dataops.training.sklearn_estimators import (
@@ -125,13 +125,10 @@ def fit_sample(parts: PartsOnCluster, params: Mapping[str, Any], seed: int) -> b
     limit = limit_of(parts, values[ROWS])
     client, name = parts.client, f"fit-sample-{new_nonce()}"
     taken = [
-        client.submit(take_sample, future, limit, key=f"{name}-{unit}", pure=False)
-        for unit, future in enumerate(parts.futures)
+        submit(client, take_sample, future, limit, key=f"{name}-{unit}") for unit, future in enumerate(parts.futures)
     ]
     wanted = SampleFit(params=params, seed=seed, encoder=parts.encoder, threads=place.threads)
-    fitted = client.submit(
-        fit_rows, taken, wanted, key=name, workers=[place.worker], allow_other_workers=True, pure=False
-    )
+    fitted = submit(client, fit_rows, taken, wanted, key=name, workers=[place.worker], allow_other_workers=True)
     data, facts = gather(client, [fitted], what="fit")[0]
     parts.fitting.facts.update({**facts, "of": sum(parts.rows)})
     return bytes(data)

@@ -4,18 +4,33 @@ import os
 import pickle
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataops.declarations.metrics import Task
 from dataops.errors import Compute, InvalidInput
 from dataops.features.encoder import Encoded
 from dataops.training import reading
-from dataops.training.parts import EncodedPart, PartsOnCluster, cut_evenly, map_parts, merge_parts, place_units
+from dataops.training.parts import (
+    EncodedPart,
+    PartsOnCluster,
+    _by_same_code,
+    as_is,
+    cut_evenly,
+    gather,
+    map_parts,
+    merge_parts,
+    place_units,
+    sample_parts,
+)
 from dataops.training.trainable import part_facts, require_trainable, untrainable
+from dataops.training.trainers import load_trainer
 
 row_counts = st.lists(st.integers(0, 1000), max_size=30)
 
@@ -72,6 +87,46 @@ def test_no_parts_at_all_give_no_results(cluster, encoder):
     assert map_parts(nothing, lambda part, _: part.rows) == []
     with pytest.raises(InvalidInput, match="there are no rows"):
         require_trainable(nothing)
+
+
+OTHER = {"version": "0.0.1", "digest": "sha256:0"}
+
+
+def test_a_worker_with_other_code_than_the_runs_takes_no_part(cluster, make_part, place, monkeypatch):
+    given = place(cluster, [make_part(0, 5)])
+    monkeypatch.setattr("dataops.training.parts.code_identity", lambda: OTHER)
+    with pytest.raises(Compute, match=r"runs other code than the run: version .* and not 0\.0\.1"):
+        map_parts(given, lambda part, _: part.rows)
+    with pytest.raises(Compute, match="runs other code than the run"):
+        gather(cluster, sample_parts(given, 2).futures, what="sample")
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "library"),
+    [
+        ("logistic", {}, "numpy"),
+        ("kmeans", {"clusters": 2}, "sklearn"),
+        ("xgboost", {"rounds": 2}, "xgboost"),
+        ("lightgbm", {"rounds": 2}, "lightgbm"),
+        ("incremental", {"estimator": "sgd", "epochs": 1}, "skops.io"),
+        ("sklearn", {"estimator": "extra_trees", "n_estimators": 2, "rows": 100}, "skops.io"),
+    ],
+)
+def test_every_task_of_a_fit_that_does_more_than_hand_on_asks_for_the_runs_code(
+    cluster, make_part, place, monkeypatch, name, params, library
+):
+    pytest.importorskip(library, reason=f"{library} isn't installed")
+    task = Task.CLUSTERS if name == "kmeans" else Task.BINARY
+    given = replace(place(cluster, [make_part(0, 200), make_part(1, 200)]), task=task)
+    submit, submitted = Client.submit, set()
+
+    def note(client, function, *arguments, **where):
+        submitted.add(function)
+        return submit(client, function, *arguments, **where)
+
+    monkeypatch.setattr(Client, "submit", note)
+    load_trainer(name, task).fit(given, params, 1)
+    assert submitted - {as_is} == {_by_same_code}
 
 
 def test_a_failing_task_is_reported_without_what_it_says(cluster, make_part, place):
