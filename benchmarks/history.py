@@ -160,14 +160,6 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: str(one["measured_at"]))
 
 
-def newest(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The newest record of each question: of those without options, else of those with some, last those of
-    ``--quick``.
-    """
-    ranked = sorted(records, key=lambda one: (not one["quick"], not one.get("size"), str(one["measured_at"])))
-    return {one["question"]: one for one in ranked}
-
-
 def newest_of_each_size(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """The newest record of each question with the same options, by both."""
     ranked = sorted(records, key=lambda one: str(one["measured_at"]))

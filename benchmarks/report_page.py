@@ -13,10 +13,10 @@ from bokeh.models.annotations import Whisker
 from bokeh.palettes import Category10
 from bokeh.plotting import figure
 from bokeh.resources import Resources
-from history import label, newest
+from history import label
 from pace import LIMIT
 from questions import BY_NAME
-from results_table import judged, measured_on, number
+from results_table import NOISE, judged, measured_on, newest, number
 
 MANY = 15  # rows of a table that is folded
 LINES = 10  # of a chart: those with the most seconds
@@ -35,7 +35,7 @@ def page(records: Sequence[Record]) -> str:
     latest = newest(records)
     figures: list[Any] = []
     parts = [_head(latest)]
-    for question in sorted({one["question"] for one in records} - {"noise"}):
+    for question in sorted({one["question"] for one in records} - {NOISE}):
         parts += _question(question, [one for one in records if one["question"] == question], latest[question], figures)
     scripts = divs = ""
     if figures:
@@ -53,8 +53,8 @@ def page(records: Sequence[Record]) -> str:
 
 def _head(latest: Mapping[str, Record]) -> str:
     said = " ".join(map(_text, measured_on(latest)))
-    worst = latest.get("noise", {}).get("noise", {}).get("worst", 0.0)
-    noisy = f'<p class="noisy">The machine was too noisy: {worst:.0%}. The figures say little.</p>'
+    worst = max((one[NOISE]["worst"] for one in latest.values() if NOISE in one), default=0.0)
+    noisy = f'<p class="noisy">The machine was too noisy: {worst:.0%}. Some figures say little.</p>'
     return f"<h1>Benchmarks</h1>{noisy if worst > LIMIT else ''}<p class='said'>{said}</p>"
 
 

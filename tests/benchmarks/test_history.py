@@ -67,13 +67,6 @@ def test_a_line_that_was_cut_off_costs_no_other(tmp_path: Path) -> None:
     assert history.read_history(path) == [first, second]
 
 
-def test_a_record_of_full_size_is_shown_before_a_quick_one(tmp_path: Path) -> None:
-    old = {"question": "q", "quick": False, "measured_at": "1"}
-    assert history.newest([old, {**old, "quick": True, "measured_at": "2"}]) == {"q": old}
-    newer = {**old, "measured_at": "3"}
-    assert history.newest([newer, old]) == {"q": newer}
-
-
 def test_data_are_known_by_their_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "b").write_bytes(b"2")

@@ -15,7 +15,7 @@ from tests.benchmarks.scripts import BENCHMARKS, loaded
 
 report, questions, suite = loaded("report"), loaded("questions"), loaded("suite")
 results_table = loaded("results_table")
-KEPT = BENCHMARKS / "measured.json"
+KEPT = report.KEPT
 
 
 def record(question: str, **changes: Any) -> dict[str, Any]:
@@ -34,9 +34,13 @@ def record(question: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def spread(median: float) -> dict[str, float]:
+    return {"median": median, "min": median, "max": median}
+
+
 def test_the_page_shows_every_record_and_asks_nobody(tmp_path: Path) -> None:
     later = {"commit": "def5678", "measured_at": "2026-01-03T00:00:00Z"}
-    noisy = record("noise", noise={"worst": 0.3})
+    noisy = record("noise", noise={"worst": 0.3, "after rescoring": 0.3}, measured_at="2026-01-04T00:00:00Z")
     limits = {"pandas/dataops": 2.8}
     records = [record("rescoring"), record("rescoring", limits=limits, **later), record("mine"), noisy]
     report.write_report(tmp_path / "report.html", records)
@@ -68,9 +72,81 @@ def test_of_peers_at_least_is_asked_and_of_us_at_most(name: str, median: float, 
 def test_the_table_says_medians_and_from_where_to_where() -> None:
     records = [record("rescoring"), record("rescoring", quick=True, measured_at="2027-01-01T00:00:00Z")]
     table = report.table(records)
-    assert "| pandas/dataops: 5.1 (4.2 to 6) | `python benchmarks/rescoring.py` |" in table
-    assert "2 cores of a <b>fast</b> one, 16 GiB; commit abc1234" in table
+    assert "| pandas/dataops: 5.1 (4.2 to 6) |  | `python benchmarks/rescoring.py` |" in table
+    assert "2 cores of a <b>fast</b> one, 16 GiB; commit abc1234." in table
+    assert "How noisy it was at rescoring isn't known." in table
     assert table == report.table(list(reversed(records)))
+
+
+def test_what_was_asked_stands_beside_each_figure_and_says_what_missed_it() -> None:
+    ratios = {"pandas/dataops": spread(2.0), "dataops/bare": spread(1.1), "null: dataops/dataops": spread(1.0)}
+    limits = {"pandas/dataops": 2.8, "dataops/bare": 1.25, "spark/dataops": 3.0}
+    table = report.table([record("rescoring", ratios=ratios, limits=limits, missing={"spark": "no Java"})])
+    assert "| pandas/dataops: 2; dataops/bare: 1.1; left out: spark |" in table
+    assert "| pandas/dataops: at least 2.8: missed; dataops/bare: at most 1.25 |" in table
+    table = report.table([record("larger", ratios={"memory": spread(1.3)}, limits={"memory": 1.15})])
+    assert "| memory: 1.3 | at most 1.15: missed |" in table
+
+
+PEERS, SHORT = ({one.name: getattr(one, name) for one in questions.QUESTIONS} for name in ("peers", "short"))
+
+
+def test_what_a_run_was_decides_before_its_time() -> None:
+    sizes = ["", *(" ".join(of["rescoring"]) for of in (PEERS, SHORT)), "--rows 5"]
+    ranked = [record("rescoring", size=size, measured_at=f"{year}") for year, size in enumerate(sizes, 2026)]
+    ranked.append(record("rescoring", quick=True, measured_at="2040"))
+    for place, best in enumerate(ranked):
+        assert results_table.newest(ranked[place:]) == {"rescoring": best}
+        assert results_table.newest(ranked[: place - 1 : -1] if place else ranked[::-1]) == {"rescoring": best}
+    later = {**ranked[1], "measured_at": "2050"}
+    assert results_table.newest([later, *ranked[1:]]) == {"rescoring": later}
+    assert results_table.newest([record("mine", measured_at="2"), record("mine")])["mine"]["measured_at"] > "2"
+
+
+def test_a_run_without_peers_answers_no_question_about_them() -> None:
+    ratios = {"null: dataops/dataops": spread(1.0)}
+    alone = record("prepare", size=" ".join(SHORT["prepare"]), ratios=ratios, measured_at="2027-01-01T00:00:00Z")
+    table = report.table([alone])
+    assert "| flights read, derived, filtered and written: dataops alone | start: 2 s; work: 0.5 s |" in table
+    assert "Polars" not in table
+    assert "Polars" in report.table([alone, record("prepare", ratios={"polars/dataops": spread(0.9), **ratios})])
+
+
+def test_noise_is_told_of_each_run() -> None:
+    days = [f"2026-01-{day:02d}T00:00:00Z" for day in range(1, 7)]
+    records = [
+        record("units", measured_at=days[0]),
+        record("noise", measured_at=days[1], noise={"worst": 0.3, "before": 0.1, "after units": 0.3}),
+        record("rooms", measured_at=days[2], commit="def5678"),
+        record("noise", measured_at=days[3], noise={"worst": 0.04, "before": 0.04, "after rooms": 0.01}),
+        record("startup", measured_at=days[4]),
+        record("startup", measured_at=days[5], quick=True),
+        record("noise", measured_at=days[5], noise={"worst": 0.02, "before": 0.02, "after startup": 0.01}),
+    ]
+    last = report.table(records).splitlines()[-1]
+    assert "commits abc1234, def5678." in last
+    assert f"units ({days[1]}): the same work strayed by 30% at most, too noisy: no more than 10% would do." in last
+    assert f"rooms ({days[3]}): the same work strayed by 4% at most, quiet enough." in last
+    assert last.endswith("How noisy it was at startup isn't known.")
+    kept = list(results_table.newest(records).values())
+    assert report.table(kept) == report.table(records)
+
+
+def test_the_table_is_written_between_the_markers_and_nowhere_else(tmp_path: Path) -> None:
+    kept, readme = tmp_path / "measured.json", tmp_path / "README.md"
+    kept.write_text(json.dumps([record("units"), record("rooms")]))
+    readme.write_text(f"# A\n\n{report.BEGIN}\nold\n{report.END}\n\nmore\n")
+    command = [sys.executable, BENCHMARKS / "report.py", "--records", kept, "--into"]
+    subprocess.run([*command, readme], check=True, timeout=60)
+    written = readme.read_text()
+    assert written == f"# A\n\n{report.BEGIN}\n{report.table(report.read_records(kept))}\n{report.END}\n\nmore\n"
+    assert report.with_table(written, report.read_records(kept)) == written
+    for bad in ("no markers", report.BEGIN, f"{report.END}{report.BEGIN}", written * 2):
+        readme.write_text(bad)
+        done = subprocess.run([*command, readme], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert report.BEGIN in done.stderr
+        assert readme.read_text() == bad
 
 
 def test_a_record_with_options_says_them_in_its_command() -> None:
@@ -94,8 +170,8 @@ def test_kept_records_are_the_newest_of_each_question(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not KEPT.exists(), reason="no records are kept with the project yet")
 def test_the_figures_of_the_readme_are_those_of_the_kept_records() -> None:
-    readme = (BENCHMARKS.parent / "README.md").read_text()
-    assert report.table(report.read_records(KEPT)) in readme
+    readme = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
+    assert report.with_table(readme, report.read_records(KEPT)) == readme
 
 
 def test_every_question_has_its_script_and_every_script_its_question() -> None:
