@@ -11,6 +11,7 @@ report.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -217,6 +218,7 @@ def _carry_out(
     def work_through(attempts: Attempts) -> str | None:
         nonlocal done
         with (
+            ThreadPoolExecutor(1) as writer,  # the report is written while the cluster ends
             working(planned.job, run.id, options, progress, emit, figures=asked) as (work, page),
             recorded(work, workspace.settings.storage, wanted=options.cluster.record) as keep_records,
         ):
@@ -230,10 +232,10 @@ def _carry_out(
             done = True
             work.tell("run_ended", state="done", figures=_shown_of(workspace, run))
             try_sign_audit(workspace, progress)
-            report = try_report(workspace, run, progress)
+            report = writer.submit(try_report, workspace, run, progress)
             if options.hold is not None:
                 options.hold(page)
-        return report
+        return report.result()
 
     def lost(error: Compute, seconds: float) -> None:
         emit("cluster_lost", message=str(error), seconds=seconds)
