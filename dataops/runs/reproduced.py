@@ -73,7 +73,7 @@ def other_code(package: Package) -> dict[str, str]:
     if then is None:
         return {"code": f"the code or a library differs (dataops {code['version']} then, {now['version']} now)"}
     other = [
-        f"{name} {then.get(name, 'not installed')} then, {here.get(name, 'not installed')} now"
+        f"{name} {then.get(name, 'not on record')} then, {here.get(name, 'not installed')} now"
         for name in sorted({*then, *here})
         if then.get(name) != here.get(name)
     ]

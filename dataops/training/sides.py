@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dataops.records import new_nonce
 from dataops.training.boosting_ranks import groups_of, held_out_rows
 from dataops.training.groups import GROUPS
-from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, held, map_parts
+from dataops.training.parts import EncodedPart, PartsOnCluster, Stored, held, map_parts, submit
 from dataops.training.spilled import spill_part
 
 _BY_ROW = ("target", "weight", "groups", "ranks")
@@ -36,7 +36,7 @@ def side_of(
     numbers = numbered_anew(counts.sum(axis=0)) if renumbered else None
     key = f"{name}-{new_nonce()}"
     futures = tuple(
-        parts.client.submit(_of_side, future, groups, held_out, numbers, key=f"{key}-{unit}", pure=False)
+        submit(parts.client, _of_side, future, groups, held_out, numbers, key=f"{key}-{unit}")
         for unit, future in enumerate(parts.futures)
     )
     return replace(parts, futures=futures, rows=tuple(counts.sum(axis=1).tolist()))
