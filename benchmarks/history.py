@@ -2,7 +2,8 @@
 
 1. A record is one JSON object: its format, the question, when, on what machine, of which commit, with which versions
    and cluster, on which data; ``phases``, the seconds of each repeat of what dataops itself did, by name; ``ratios``;
-   ``pace``, how fast the machine was just then; and whatever else its script tells.
+   ``pace``, how fast the machine was before and after it; ``costs``, of each contestant; and whatever else its script
+   tells. The commit, and what else the machine had to do, are of when the script began: both may change meanwhile.
 2. The newest record of a question lies in a file of its own. Every record, without what its script alone knows, is
    also a line of ``history.jsonl`` in the same folder, appended in one write under a lock: two benchmarks may end at
    once. A line that was cut off is passed over, and the next begins after it.
@@ -20,6 +21,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,10 +51,38 @@ KEPT = (
     "ratios",
     "limits",
     "figures",
+    "costs",
     "missing",
     "noise",
 )
 _SHORTENED = 4  # digits of the seconds that are kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """How it was when a script began.
+
+    Attributes
+    ----------
+    commit : as the files were.
+    load : of the machine over one, five and fifteen minutes, without what is measured.
+    pace : seconds of the fixed work.
+    """
+
+    commit: str
+    load: Sequence[float]
+    pace: Sequence[float]
+
+
+_begun: list[Begun] = []  # at most one: a process is one benchmark
+
+
+def begin() -> Begun:
+    """How it is when the script begins; once asked, the same to its end."""
+    if not _begun:
+        load = [round(one, 2) for one in os.getloadavg()]  # the fixed work is load too
+        _begun.append(Begun(commit=commit(), load=load, pace=pace(PIECES)))
+    return _begun[0]
 
 
 def record_folder() -> Path:
@@ -61,7 +91,8 @@ def record_folder() -> Path:
 
 
 def arguments(doc: str | None, question: str, *, quick: str) -> argparse.ArgumentParser:
-    """A parser of what every benchmark can be told: ``--quick``, and where its record is written.
+    """A parser of what every benchmark can be told: ``--quick``, and where its record is written. With it the script
+    begins.
 
     Parameters
     ----------
@@ -69,6 +100,7 @@ def arguments(doc: str | None, question: str, *, quick: str) -> argparse.Argumen
     question : as in its record; the file in the cache is called so.
     quick : what is less with ``--quick``.
     """
+    begin()
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help=quick)
     default = record_folder() / f"{question}.json"
@@ -85,6 +117,7 @@ def write_record(
     data: Mapping[str, Any] | None = None,
     cluster: tuple[int, int] | None = None,
     figures: Mapping[str, Spread] | None = None,
+    costs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """The record lies at `path`, its line in the history beside it, and the last line of standard output says what came
     out.
@@ -96,7 +129,9 @@ def write_record(
     data : of `data_of_files`.
     cluster : worker processes, and threads of each.
     figures : what isn't a ratio and isn't seconds, by its name with the unit.
+    costs : of each contestant, of `measuring.costs_of`.
     """
+    begun = begin()
     path.parent.mkdir(parents=True, exist_ok=True)
     full = {
         "format": FORMAT,
@@ -107,9 +142,10 @@ def write_record(
         "figures": plain_spreads(figures or {}),
         "data": data,
         "cluster": None if cluster is None else {"workers": cluster[0], "threads": cluster[1]},
-        "machine": machine(),
-        "pace": [_shortened(one) for one in pace(PIECES)],
-        "commit": commit(),
+        "costs": costs,
+        "machine": {**machine(), "load_before": begun.load},
+        "pace": [_shortened(one) for one in (*begun.pace, *pace(PIECES))],
+        "commit": begun.commit,
         "versions": versions(),
         "size": size_of(sys.argv[1:]),
     }

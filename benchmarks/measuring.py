@@ -263,6 +263,41 @@ def end_on_signal() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+def costs_of(
+    runs: Mapping[str, Sequence[Watched]], rows: int | None = None, size: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """What each contestant took of the machine, in few numbers: medians of its runs, of its memory the most.
+
+    What a peer imported once its work had begun (`told` as ``imported``) counts to its start.
+
+    Parameters
+    ----------
+    rows, size : of what was worked on, `size` in bytes: how much of it a second is told too.
+
+    Returns
+    -------
+    By contestant ``work s``, ``start s``, ``CPU s`` (of the work), ``peak MB`` (of the largest process); ``rows/s``,
+    ``MB/s``; ``versions`` of its libraries, where it told them.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, some in runs.items():
+        if not some:
+            continue
+        imported = [run.told.get("imported", {}) for run in some]
+        late = [float(one.get("seconds", 0.0)) for one in imported]
+        late_cpu = [float(one.get("cpu_seconds", 0.0)) for one in imported]
+        work = statistics.median(run.phases["work"].seconds - one for run, one in zip(some, late, strict=True))
+        start = statistics.median(run.phases["start"].seconds + one for run, one in zip(some, late, strict=True))
+        cpu = statistics.median(run.phases["work"].cpu_seconds - one for run, one in zip(some, late_cpu, strict=True))
+        told = {"work s": work, "start s": start, "CPU s": cpu, "peak MB": max(run.peak for run in some) / 2**20}
+        told |= {} if rows is None else {"rows/s": rows / work}
+        told |= {} if size is None else {"MB/s": size / 2**20 / work}
+        found[name] = {what: float(f"{value:.4g}") for what, value in told.items()}
+        if versions := some[-1].told.get("versions"):
+            found[name]["versions"] = versions
+    return found
+
+
 def phases_of(runs: Sequence[Watched], what: str = "") -> dict[str, list[float]]:
     """Seconds by phase, a figure for each run: ``start``, ``work``, and below it each phase of the job (`told` as
     ``phases``).

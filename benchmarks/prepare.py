@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from history import arguments, data_of_files, write_record
-from measuring import Spread, Watched, end_on_signal, phases_of, require, watch
+from measuring import Spread, Watched, costs_of, end_on_signal, phases_of, require, watch
 from ours import parts_of, run_apart
 from pace import cores
 from peers.environments import DUCKDB, FRAMES, POLARS, SPARK, CannotBuild, build, variables
@@ -66,6 +66,7 @@ def main() -> None:
         (workspace.settings.workspace / "jobs" / "jobs.yaml").write_text(json.dumps(JOB))
         runs = measure(workspace, Path(scratch), peers, rounds)
         data = data_of_files((files / "data").iterdir(), rows)
+        costs = costs_of(runs, rows, sum(one.stat().st_size for one in (files / "data").iterdir()))
     ratios = {
         (f"null: {OURS}/{OURS}" if name == NULL else f"{name}/{OURS}"): Spread.of(
             [_work(one) / _work(other) for one, other in zip(found, runs[OURS], strict=True)]
@@ -76,7 +77,8 @@ def main() -> None:
     show(runs, ratios, rows)
     told = {name: [_recorded(one) for one in found] for name, found in runs.items()}
     record = {"question": "prepare", "quick": given.quick, "rows": rows, "missing": missing, "runs": told}
-    write_record(given.record, record, ratios, phases=phases_of(runs[OURS]), data=data, cluster=(cores(), 1))
+    phases = phases_of(runs[OURS])
+    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(cores(), 1), costs=costs)
 
 
 def find_peers(names: Sequence[str]) -> tuple[dict[str, tuple[Path, Mapping[str, str]]], dict[str, str]]:

@@ -7,6 +7,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.benchmarks.scripts import loaded
 
 history, measuring, pace = loaded("history"), loaded("measuring"), loaded("pace")
@@ -28,7 +30,7 @@ def test_a_record_says_what_was_measured_on_what(tmp_path: Path, capsys: Any) ->
     assert line["phases"] == {"fit": [1.235]}
     assert line["cluster"] == {"workers": 2, "threads": 1}
     assert line["data"]["rows"] == 3
-    assert len(line["pace"]) == pace.PIECES
+    assert len(line["pace"]) == 2 * pace.PIECES  # before and after
     assert {"python", "dask", "distributed", "pyarrow", "numpy", "scikit-learn", "xgboost", "pandas"} <= {
         *line["versions"]
     }
@@ -37,6 +39,25 @@ def test_a_record_says_what_was_measured_on_what(tmp_path: Path, capsys: Any) ->
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["question"] == "q"
     assert last["ratios"]["a/b"]["median"] == 1.5
+
+
+def test_a_record_is_of_the_commit_and_the_load_that_its_script_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others commit while it runs, and it is load itself."""
+    monkeypatch.setattr(history, "_begun", [])
+    monkeypatch.setattr(history, "pace", lambda _: [1.0])
+    monkeypatch.setattr(history, "commit", lambda: "first")
+    monkeypatch.setattr(history.os, "getloadavg", lambda: (0.5, 0.5, 0.5))
+    history.arguments("", "q", quick="")
+    monkeypatch.setattr(history, "pace", lambda _: [2.0])
+    monkeypatch.setattr(history, "commit", lambda: "second")
+    monkeypatch.setattr(history.os, "getloadavg", lambda: (9.0, 9.0, 9.0))
+    write(tmp_path / "q.json")
+    [line] = history.read_history(tmp_path / "history.jsonl")
+    assert line["commit"] == "first"
+    assert line["machine"]["load_before"] == [0.5, 0.5, 0.5]
+    assert line["pace"] == [1.0, 2.0]
 
 
 def append_many(path: Path, who: int) -> None:
