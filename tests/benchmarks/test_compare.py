@@ -140,6 +140,43 @@ def test_a_phase_that_only_one_side_has_is_named() -> None:
     assert apart == {"q: old": "no such phase in NEW", "q: renamed": "no such phase in BASE"}
 
 
+STEADY = {"null: ours/ours": {"median": 1.0, "min": 0.99, "max": 1.01}}
+SHAKEN = {"null: ours/ours": {"median": 1.0, "min": 0.8, "max": 1.1}}
+
+
+def test_between_sessions_noise_is_what_null_runs_and_the_noise_record_strayed_by() -> None:
+    def both(ratios: dict[str, Any], noise: float, at: str) -> tuple[str, str]:
+        base = {"q": record({"a": [1.0] * 3}, ratios=ratios)}
+        new = {"q": record({"a": [1.2] * 3}, ratios=ratios, measured_at=at)}
+        if noise:
+            base["noise --short"] = record({}, question="noise", noise={"worst": noise})
+        return compare.compare(base, new)[0][0].verdict, " ".join(compare.doubts(base, new))
+
+    near, far = "2026-01-01T00:09:00Z", "2026-01-01T00:11:00Z"
+    assert both(STEADY, 0.3, near) == ("slower", "")
+    assert both(SHAKEN, 0.0, near) == ("slower", "")
+    again = "look again at what is slower: base and new in turns"
+    other = "q: BASE and NEW are of other sessions"
+    assert both(STEADY, 0.0, far) == ("slower", f"{other}; noise is at least 1% (of its null runs) {again}")
+    assert both(SHAKEN, 0.0, far) == ("same", f"{other}; noise is at least 25% (of its null runs) {again}")
+    assert both(STEADY, 0.3, far) == ("same", f"{other}; noise is at least 30% (of the noise records beside) {again}")
+    without = "q: no null run in BASE and NEW; noise is at least"
+    assert both({}, 0.3, near) == ("same", f"{without} 30% (of the noise records beside) {again}")
+    verdict, said = both({}, 0.0, near)
+    assert (verdict, said.partition(" (")[0]) == ("slower", f"{without} 10%")
+
+
+def test_the_least_slowdown_that_is_seen_is_the_least_that_is_found() -> None:
+    usual = [1.0, 1.02, 1.05, 1.1, 1.2]
+    base = record({"a": usual}, ratios=STEADY)
+    [found] = compare.compare_question(base, base)
+    assert found.seen > 1.05
+    for times, verdict in ((found.seen * 1.01, "slower"), (found.seen * 0.99, "same")):
+        assert verdicts(base, record({"a": [one * times for one in usual]}, ratios=STEADY)) == {"a": verdict}
+    [few] = compare.compare_question(record({"a": [1.0]}), record({"a": [9.0]}))
+    assert few.seen is None
+
+
 @pytest.mark.parametrize("repeats", [3, 5, 8])
 def test_the_bounds_miss_what_is_true_as_seldom_as_they_say(repeats: int) -> None:
     """Of repeats from one distribution the lower bound is beyond 1 in at most 5 percent (three repeats: 1 in 20)."""
