@@ -1,4 +1,5 @@
-"""A logistic train job through dataops, in a process of its own: told are the seconds of each phase and the model.
+"""A logistic train job through dataops, in a process of its own: told are the seconds of each phase, those of all from
+when the job is asked for until its model is there, and the model.
 
 Called with the file that `logistic.py` wrote.
 """
@@ -7,9 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from telling import tell, tell_phase, versions
+from whole import load_driver, seconds_to_model
 
 PRELOAD = ["dataops.training.linear", "dataops.rescoring.score", "dataops.training.linear_kernels"]
 
@@ -30,9 +33,11 @@ def main() -> None:
     cluster = LocalFile(train=shape, config=config, memory_limit=spec.get("memory_limit", "auto"))
     found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", "late")
     tell(versions=versions("dask", "numpy", "numba", "pyarrow"))
+    load_driver()
     tell_phase("work")
     options = Options(cluster=cluster, again=True)
     progress = Progress(sys.stderr, quiet=True)
+    asked = time.time()
     outcome = run_job(workspace, found.job, source=found.document.source, options=options, progress=progress)
     tell_phase("end")
     events = [dict(event) for event in outcome.state.events]
@@ -49,6 +54,7 @@ def main() -> None:
     lineage = workspace.registry.read_manifest("late", version["version"]).lineage
     tell(
         on_disk="".join(on_disk),
+        whole=seconds_to_model(events, asked),
         passes=lineage["fit"]["passes"],
         seconds={"summarise": took["summarise"], "encode": took["encode"], "fit": took["fit logistic"]},
         model={
