@@ -18,7 +18,7 @@ from typing import Any
 
 from flights import OPEN, fetch_flights
 from history import arguments, data_of_files, write_record
-from measuring import Spread, require, watch
+from measuring import Spread, costs_of, require, watch
 from pace import cores
 
 from dataops.runs.init import init_workspace
@@ -69,7 +69,12 @@ def main() -> None:
     steps = runs[0]["dataops"]["seconds"]
     phases = {step: [float(run["dataops"]["seconds"][step]) for run in runs] for step in steps}
     data = data_of_files([fetch_flights()], 3_000_000) | {"copies": copies}
-    write_record(told.record, record, ratios, phases=phases, data=data, cluster=(1, cores()), figures=figures)
+    who = {"dataops": "dataops", "pandas": "pandas and XGBoost", "dask_ml": "dask-ml, summary"}
+    watched = {name: [run[key].pop("watched") for run in runs] for key, name in who.items()}
+    costs = costs_of(watched, copies * 3_000_000)
+    write_record(
+        told.record, record, ratios, phases=phases, data=data, cluster=(1, cores()), figures=figures, costs=costs
+    )
 
 
 def make_workspace(folder: Path, copies: int, job: str) -> Path:
@@ -125,7 +130,9 @@ def show_room(folder: Path) -> None:
 
 
 def _watch(peer: str, *given: object) -> dict[str, Any]:
-    return dict(watch([sys.executable, str(PEERS / peer), *map(str, given)]).told)
+    """What it told, and as ``watched`` what it took."""
+    watched = watch([sys.executable, str(PEERS / peer), *map(str, given)])
+    return {**watched.told, "watched": watched}
 
 
 def _split(seconds: dict[str, float]) -> str:

@@ -184,7 +184,8 @@ def main() -> None:
         "limits": {"governed/raw": SCAN_LIMIT, "governed rescore/plain rescore": RESCORE_LIMIT},
     }
     figures = {f"{name}, rows/s/core": spread for name, spread in keys.items()}
-    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(cores(), 1), figures=figures)
+    workers = 1 if given.no_rescore else cores()  # the scan is of this process, on one thread
+    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(workers, 1), figures=figures)
 
 
 def of_turns(first: list[float], second: list[float]) -> Spread:

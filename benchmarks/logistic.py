@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from flights import OPEN, fetch_flights
 from history import arguments, data_of_files, write_record
-from measuring import Spread, end_on_signal, require, watch
+from measuring import Spread, Watched, costs_of, end_on_signal, require, watch
 from ours import ENVIRONMENT
 from pace import cores
 from peers.environments import SPARK, CannotBuild, build, variables
@@ -78,7 +78,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dataops-logistic-") as scratch:
         spec = make_workspace(Path(scratch), rows)
         data = data_of_files(Path(spec["folder"]).iterdir(), spec["rows"])
-        runs, missing = measure(spec, turns, set(given.only.split(",")))
+        runs, missing, costs = measure(spec, turns, set(given.only.split(",")))
     ratios = find_ratios(runs)
     show(runs, ratios, rows)
     record: dict[str, Any] = {
@@ -92,7 +92,7 @@ def main() -> None:
     phases = {step: [one["seconds"][step] for one in runs[OURS]] for step in steps}
     phases = {"start": [one["start_seconds"] for one in runs[OURS]], **phases}
     record["runs"] = runs
-    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(1, cores()))
+    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(1, cores()), costs=costs)
 
 
 def make_workspace(folder: Path, rows: int) -> dict[str, Any]:
@@ -168,8 +168,8 @@ def objective_of(spec: Mapping[str, Any], model: Mapping[str, Any]) -> float:
 
 def measure(
     spec: Mapping[str, Any], turns: int, peers: set[str]
-) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-    """Runs by contestant, and why a peer is missing."""
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str], dict[str, dict[str, Any]]]:
+    """Runs by contestant, why a peer is missing, and what each took."""
     path = str(Path(spec["workspace"]) / "spec.json")
     contestants: dict[str, tuple[list[str], Mapping[str, str]]] = {}
     contestants[OURS] = contestants[NULL] = [sys.executable, str(PEERS / "fit_linear.py"), path], ENVIRONMENT
@@ -185,6 +185,7 @@ def measure(
         except CannotBuild as error:
             missing[SPARK_NAME] = str(error)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+    seen: dict[str, list[Watched]] = {name: [] for name in contestants}
     for turn in range(turns):
         for name, (command, env) in contestants.items():
             watched = watch(command, env=env)
@@ -199,11 +200,12 @@ def measure(
                 "passes": told.get("passes"),
             }
             runs[name].append(found)
+            seen[name].append(watched)
             steps = ", ".join(f"{step} {value:.2f} s" for step, value in found["seconds"].items())
             steps += f", all {found['whole']:.2f} s"
             print(f"  turn {turn + 1}: {name:<30} {steps}; objective {found['objective']:.4f}", flush=True)
         check(runs)
-    return runs, missing
+    return runs, missing, costs_of(seen, spec["rows"])
 
 
 def check(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -33,7 +33,7 @@ from typing import Any
 
 from compared import compare_rows, read_output
 from history import arguments, data_of_files, machine, write_record
-from measuring import Spread, Watched, end_on_signal, phases_of, plain_spreads, require, watch
+from measuring import Spread, Watched, costs_of, end_on_signal, phases_of, plain_spreads, require, watch
 from ours import ENVIRONMENT, parts_of, run_apart, run_here
 from pace import cores
 from peers.environments import FRAMES, ONEDAL, RAY, SPARK, CannotBuild, Environment, build, variables
@@ -119,7 +119,7 @@ def main() -> None:
     wanted = set(given.only.split(",")) if given.only else {*PEERS, BARE}
     environments, missing = find_environments(wanted, onedal=not given.no_onedal)
     record: dict[str, Any] = {"question": "rescoring", "quick": given.quick, "missing": missing, "sets": {}}
-    record |= {"phases": {}, "data": {}}
+    record |= {"phases": {}, "data": {}, "costs": {}}
     ratios: dict[str, Spread] = {}
     for name in given.sets.split(","):
         scored = SETS[name]
@@ -128,11 +128,11 @@ def main() -> None:
         record["data"][name] = record["sets"][name].pop("data")
         record["phases"] |= record["sets"][name].pop("phases")
         prefix = "" if name == "narrow" else f"{name}: "
+        record["costs"] |= {prefix + who: cost for who, cost in record["sets"][name].pop("costs").items()}
         ratios |= {prefix + ratio: spread for ratio, spread in found.items()}
     record["limits"] = LIMITS["narrow"]
-    write_record(
-        given.record, record, ratios, phases=record.pop("phases"), data=record.pop("data"), cluster=(cores(), 1)
-    )
+    parts = {name: record.pop(name) for name in ("phases", "data", "costs")}
+    write_record(given.record, record, ratios, **parts, cluster=(cores(), 1))
 
 
 def _arguments() -> argparse.Namespace:
@@ -234,7 +234,11 @@ def measure_set(
     for who in (one.name for one in everybody if one.job is not None and NULL not in one.name):
         phases |= phases_of([ran.watched for ran in runs[who]], f"{scored.name}: {who}: ")
     data = data_of_files(spec["files"], spec["rows"])
-    return ratios, {**_recorded(runs, spec, given.rounds), **measured, "phases": phases, "data": data}
+    recorded = _recorded(runs, spec, given.rounds)
+    costs = costs_of(
+        {name: [ran.watched for ran in found] for name, found in runs.items()}, spec["rows"], recorded["bytes"]
+    )
+    return ratios, {**recorded, **measured, "phases": phases, "data": data, "costs": costs}
 
 
 def measure_onedal(everybody: Sequence[Contestant], workspace: Workspace) -> None:

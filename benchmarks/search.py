@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from boosting import PEERS, make_workspace
 from flights import fetch_flights
 from history import arguments, data_of_files, write_record
-from measuring import Spread, Watched, end_on_signal, phases_of, require, watch
+from measuring import Spread, Watched, costs_of, end_on_signal, phases_of, require, watch
 from pace import cores
 
 GRID = {"max_depth": [3, 4, 5, 6], "learning_rate": [0.1, 0.3]}
@@ -74,7 +74,8 @@ def main() -> None:
     show(runs, ratios, rows)
     told = {name: [dict(one.told) for one in found] for name, found in runs.items()}
     record = {"question": "search", "quick": given.quick, "rows": rows, "rounds": rounds, "runs": told}
-    write_record(given.record, record, ratios, phases=phases_of(runs[OURS]), data=data, cluster=(1, cores()))
+    phases = phases_of(runs[OURS])
+    write_record(given.record, record, ratios, phases=phases, data=data, cluster=(1, cores()), costs=costs_of(runs))
 
 
 def measure(folder: Path, rounds: int, turns: int) -> dict[str, list[Watched]]:
