@@ -81,6 +81,7 @@ QUESTIONS = (
         name="prepare",
         asked="flights read, derived, filtered and written against Polars, DuckDB, `dask.dataframe`, Spark",
         short=("--rows", "1200000", "--rounds", "4", "--only", "none"),
+        peers=("--rows", "4000000", "--rounds", "3"),
     ),
     Question(
         name="resume",
@@ -113,12 +114,13 @@ QUESTIONS = (
     ),
     Question(
         name="boosting",
-        asked="boosted trees of flights against pandas and XGBoost alone; dask-ml's summary",
+        asked="boosted trees of flights against XGBoost alone and against pandas and XGBoost; dask-ml's summary",
         peers=(),
     ),
     Question(
         name="search",
         asked="a grid of eight boosted models searched and the best fitted against scikit-learn on Dask (joblib)",
+        peers=("--turns", "2"),
     ),
     Question(name="larger", asked="memory of a linear fit at ten times the rows"),
     Question(name="waiting", asked="threads that sleep while they wait against threads that spin"),
