@@ -64,14 +64,15 @@ def main() -> None:
 
 
 def print_first(models: Path) -> dict[str, list[float]]:
-    """Seconds of a fresh process: the best of five, for the bytecode and the files to be where they usually are."""
+    """Seconds of fresh processes, the medians of five; one before has the bytecode written and the files at hand."""
     command = [sys.executable, "-c", _FIRST, str(models)]
-    runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n") for _ in range(5)]
-    times = [tuple(float(one) for one in run[0].split()) for run in runs]
-    imported, loaded, predicted = min(times)
-    print(f"import {imported:.3f} s, first load {loaded:.3f} s, first answer {predicted * 1000:.1f} ms")
-    print(f"heavy libraries imported: {runs[0][1]}")
+    runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n") for _ in range(6)]
+    times = [tuple(float(one) for one in run[0].split()) for run in runs[1:]]
     names = ("import", "first load", "first answer")
+    for place, name in enumerate(names):
+        spread = Spread.of([one[place] * 1000 for one in times])
+        print(f"{name:<13} median {spread.median:6.1f} ms   least {spread.min:6.1f} ms   longest {spread.max:6.1f} ms")
+    print(f"heavy libraries imported: {runs[0][1]}")
     return {name: [one[place] for one in times] for place, name in enumerate(names)}
 
 

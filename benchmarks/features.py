@@ -4,7 +4,7 @@
     python benchmarks/features.py --quick    # a tenth of the rows, three turns
 
 The rows are of the narrow set of `scored_sets`, whose date, distance and two texts are those of flights. Seconds are of
-the processor, in turns over all kinds; the table tells the least.
+the processor, in turns over all kinds; the table tells medians.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def main() -> None:
     nanoseconds = {
         f"{name}, ns a row": Spread.of([one / table.num_rows * 1e9 for one in some]) for name, some in found.items()
     }
-    print(f"{'kind':20}{'summary':>12}{'encode':>12}{'out of fold':>14}   ns a row")
+    print(f"{'kind':20}{'summary':>12}{'encode':>12}{'out of fold':>14}   median ns a row")
     for name, some in steps.items():
-        print(f"{name:20}" + "".join(f"{nanoseconds[f'{name}: {step}, ns a row'].min:>12.1f}" for step in some))
+        print(f"{name:20}" + "".join(f"{nanoseconds[f'{name}: {step}, ns a row'].median:>12.1f}" for step in some))
     record = {"question": "features", "quick": given.quick}
     data = data_of_files([path], rows)
     write_record(given.record, record, {}, phases=found, data=data, cluster=(1, 1), figures=nanoseconds)

@@ -1,4 +1,4 @@
-"""Rows a second of each pure step of the pass over a unit, in one process, on the census (299,285 people).
+"""Rows a second of each pure step of the pass over a unit, in one process, on the census (299,285 people): medians.
 
 python benchmarks/rooms.py            # five times each
 python benchmarks/rooms.py --quick    # a tenth of the rows, three times each
@@ -56,7 +56,8 @@ def main() -> None:
         for name, spent in found.items()
     }
     for name, spent in found.items():
-        print(f"{name:<40} {min(spent):8.3f} s {rates[f'{name}, rows/s'].max:14,.0f} rows/s")
+        took, rate = Spread.of(spent), rates[f"{name}, rows/s"].median
+        print(f"{name:<40} {took.median:8.3f} s ({took.min:.3f} to {took.max:.3f}) {rate:14,.0f} rows/s")
     record: dict[str, Any] = {"question": "rooms", "quick": given.quick}
     write_record(given.record, record, {}, phases=found, data=data, cluster=(1, 1), figures=rates)
 
