@@ -66,7 +66,7 @@ def _question(question: str, records: Sequence[Record], latest: Record, figures:
     said = f"{rows}commit {latest['commit']}, {latest['measured_at']}; {of}"
     parts = [f"<h2>{_text(question)}</h2><p>{_text(asked)}</p>"]
     parts.append(f'<p class="said">{_text(said)}</p>')
-    parts.append(_ratios(latest))
+    parts += [_ratios(latest), _costs(latest)]
     for name, some in _comparable(records).items():
         chart = _history(name, some)
         if chart is not None:
@@ -89,6 +89,21 @@ def _ratios(record: Record) -> str:
     head = "<tr><th></th><th>median</th><th>min</th><th>max</th><th>asked</th></tr>"
     table = f"<table>{head}{''.join(lines)}</table>"
     return table if len(lines) <= MANY else f"<details><summary>{len(lines)} figures</summary>{table}</details>"
+
+
+def _costs(record: Record) -> str:
+    """A table of what each contestant took, where the record says so."""
+    costs = record.get("costs") or {}
+    if not costs:
+        return ""
+    kinds = list(dict.fromkeys(kind for one in costs.values() for kind in one if kind != "versions"))
+    lines = []
+    for name, one in costs.items():
+        numbers = "".join(f'<td class="n">{number(one[kind]) if kind in one else ""}</td>' for kind in kinds)
+        versions = ", ".join(f"{key} {value}" for key, value in (one.get("versions") or {}).items())
+        lines.append(f'<tr><td>{_text(name)}</td>{numbers}<td class="said">{_text(versions)}</td></tr>')
+    head = "".join(f"<th>{_text(kind)}</th>" for kind in kinds)
+    return f"<table><tr><th></th>{head}<th>of</th></tr>{''.join(lines)}</table>"
 
 
 def _comparable(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -42,10 +42,14 @@ def test_the_page_shows_every_record_and_asks_nobody(tmp_path: Path) -> None:
     later = {"commit": "def5678", "measured_at": "2026-01-03T00:00:00Z"}
     noisy = record("noise", noise={"worst": 0.3, "after rescoring": 0.3}, measured_at="2026-01-04T00:00:00Z")
     limits = {"pandas/dataops": 2.8}
-    records = [record("rescoring"), record("rescoring", limits=limits, **later), record("mine"), noisy]
+    costs = {"pandas": {"work s": 12.5, "rows/s": 1e6, "versions": {"pandas": "3 <b>"}}, "ours": {"peak MB": 210.0}}
+    told = {"limits": limits, "costs": costs, **later}
+    records = [record("rescoring"), record("rescoring", **told), record("mine"), noisy]
     report.write_report(tmp_path / "report.html", records)
     page = (tmp_path / "report.html").read_text()
     for said in ("1. abc1234", "2. def5678", "pandas/dataops", "5.1", "at least 2.8", "too noisy: 30%"):
+        assert said in page
+    for said in ("<th>peak MB</th>", '<td class="n">12.5</td><td class="n">1,000,000</td>', "pandas 3 &lt;b&gt;"):
         assert said in page
     assert "at least 2.8: missed" not in page
     assert "<b>fast" not in page
