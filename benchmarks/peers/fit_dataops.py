@@ -1,4 +1,5 @@
-"""A train job through dataops, in a process of its own: told are the seconds of each phase and what the version says.
+"""A train job through dataops, in a process of its own: told are the seconds of each phase, those of all from when the
+job is asked for until its model is there, and what the version says.
 
 Called with a workspace, a job, workers, threads, a memory limit, and what workers import at their start-up if that is
 not what boosting needs.
@@ -9,10 +10,12 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from telling import tell, tell_phase, versions
+from whole import load_driver, seconds_to_model
 
 QUANTISED = re.compile(r"quantised in ([0-9.]+) s")
 
@@ -34,7 +37,9 @@ def main() -> None:
     found = find_job(workspace.settings.workspace / "jobs" / "jobs.yaml", name)
     said = io.StringIO()
     tell(versions=versions("dask", "numpy", "pyarrow", "xgboost-cpu"))
+    load_driver()
     tell_phase("work")
+    asked = time.time()
     try:
         options = Options(cluster=cluster, again=True)
         outcome = run_job(workspace, found.job, source=found.document.source, options=options, progress=Progress(said))
@@ -51,9 +56,16 @@ def main() -> None:
     holdout = version["metrics"]["holdout"]
     metrics = {"rows": holdout["rows"], "roc_auc": holdout["overall"]["roc_auc"]}
     lineage = workspace.registry.read_manifest(name, version["version"]).lineage
+    encoder = workspace.registry.read(name, version["version"]).package.program.encoder
+    tell(
+        means=[column.mean for column in encoder.numeric],
+        scales=[column.scale for column in encoder.numeric],
+        categories={column.name: list(column.categories) for column in encoder.categorical},
+    )
     tell(search=_plain(lineage.get("search")), phases=seconds, on_disk="".join(on_disk))
     tell(
         seconds=seconds,
+        whole=seconds_to_model(events, asked),
         quantised=float(quantised[-1]) if quantised else None,
         needs=needs[-1] if needs else None,
         metrics=metrics,
