@@ -1,7 +1,8 @@
 """Spark: ``mapInPandas`` on ``local[cores]``, the model loaded once per Python worker.
 
-As Spark's guide to Arrow advises: batches of Arrow as large as memory allows (``maxRecordsPerBatch``, 10,000 unless
-told), only the columns that are needed, expensive state made before the loop over batches.
+As Spark's guide to Arrow advises: batches of Arrow of more rows than the default where memory allows
+(``maxRecordsPerBatch``, 100,000 instead of 10,000), only the columns that are needed, expensive state made before the
+loop over batches.
 """
 
 from __future__ import annotations
