@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import difference
-from history import HISTORY, newest_of_each_size, read_history, record_folder, write_record
+from history import HISTORY, begin, newest_of_each_size, read_history, record_folder, write_record
 from measuring import Spread, end_on_signal
 from pace import LIMIT, PAIRS, noise, pace
 from questions import BY_NAME, QUESTIONS, Question
@@ -38,6 +38,7 @@ def main() -> None:
     """Asks them."""
     end_on_signal()
     given = _arguments()
+    begin()
     asked = _asked(given)
     begun = time.monotonic()
     history = given.records / HISTORY
