@@ -67,6 +67,10 @@ class Data:
         """Rows of these tables, or of all."""
         return sum(part.rows for table in tables or TABLES for part in self.of(table))
 
+    def good_rows(self, table: str) -> int:
+        """Rows of `table` that neither policy nor contract takes out."""
+        return sum(part.rows - part.tests - part.broken for part in self.of(table))
+
     @property
     def size_bytes(self) -> int:
         """Bytes of all files."""

@@ -62,10 +62,11 @@ def render_page(results: Sequence[Result], *, strange: int = 0) -> str:
         keys=_keys(result, before),
         lines=[_line(phase, before) for phase in result.phases],
         total=_total(result, before),
+        end_to_end=result.end_to_end and f"{spell_rate(result.end_to_end, bare=True)} payments a second",
         earlier=before and f"{len(before):,} valid run{'' if len(before) == 1 else 's'} before",
         alike=all(_alike(one, result) for one in before),
         counted=COUNTED,
-        history=[_row(one) for one in reversed(results)],
+        history=[_row(one, result.metric) for one in reversed(results)],
         strange=f"{strange} line{'' if strange == 1 else 's'}" if strange else "",
         data=_data(result),
         machine=_machine(result.machine),
@@ -127,6 +128,9 @@ def _keys(result: Result, before: Sequence[Result]) -> list[Key]:
             note=f"{wording.size(result.data.get('size_bytes', 0))} of Parquet",
         ),
         Key(label="phases of the metric", value=wording.duration(counted), note="start-up apart"),
+        Key(
+            label="end to end", value=spell_rate(result.end_to_end, bare=True), note="payments a second, with start-up"
+        ),
         Key(label="in all", value=wording.duration(result.seconds), note=f"on {cores} cores" if cores else ""),
         Key(
             label="checks that hold",
@@ -171,7 +175,7 @@ def _total(result: Result, before: Sequence[Result]) -> dict[str, str]:
     }
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: Result, metric: int) -> dict[str, Any]:
     rates = {phase.name: phase.rate for phase in result.phases}
     return {
         "at": wording.moment(result.measured_at).removesuffix(" UTC")[:-3],
@@ -182,6 +186,7 @@ def _row(result: Result) -> dict[str, Any]:
         "code": str(result.code.get("digest", NOTHING)).removeprefix("sha256:")[:12],
         "rates": [spell_rate(rates.get(name), bare=True) for name in COUNTED],
         "throughput": spell_rate(result.throughput, bare=True) if result.throughput is not None else "",
+        "counted_alike": result.metric == metric,
     }
 
 

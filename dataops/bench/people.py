@@ -2,8 +2,9 @@
 
 1. A payment's part knows its customers without reading them: `traits` are hashes of (seed, trait, number), so that
    income and age of customer 17 are the same wherever they are asked for.
-2. Every personal value holds a *canary*: text that stands in no other column, and a birthday that is no first of a
-   month. Where one turns up after the masks, something leaked.
+2. Every personal value holds a *canary*: text that stands in no other column, and a birthday in years (`BIRTH_YEARS`)
+   that no payment was made in, and never a first of a month, which is what the mask leaves. Where one turns up after
+   the masks, something leaked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import pyarrow.compute as pc
 
 CANARY_WORD = "kanarienvogel"
 CANARY_PATTERN = rf"(?i){CANARY_WORD}|kv-[0-9]{{9}}|9990-[0-9]{{4}}-[0-9]{{4}}-[0-9]{{4}}"
+BIRTH_YEARS = (1940, 2005)
+"""The first and the last."""
+BIRTHDAY_PATTERN = r"\b(19[4-9][0-9]|200[0-5])-(0[1-9]|1[0-2])-(0[2-9]|1[0-9]|2[0-8])(\b|T)"
+"""A birthday as ISO text, alone or in front of a time of day."""
 SEGMENTS = ("basic", "plus", "premium", "business")
 REGIONS = ("north", "east", "south", "west", "centre", "coast", "hills", "lakes", "islands", "abroad")
 SCHEMA = pa.schema(
@@ -67,8 +72,9 @@ def chance(numbers: Whole, seed: int, trait: int) -> Floats:
 def traits(numbers: Whole, seed: int) -> Traits:
     """The traits of the customers of these `numbers`."""
     normal = np.sqrt(-2 * np.log1p(-chance(numbers, seed, 1))) * np.cos(2 * np.pi * chance(numbers, seed, 2))
+    first, last = BIRTH_YEARS
     return Traits(
-        birth_year=(1940 + np.floor(66 * chance(numbers, seed, 3))).astype(np.int64),
+        birth_year=(first + np.floor((last + 1 - first) * chance(numbers, seed, 3))).astype(np.int64),
         income=np.round(np.exp(10.3 + 0.55 * normal), 2),
         income_known=chance(numbers, seed, 4) >= _NO_INCOME,
         segment=np.searchsorted(_SEGMENT_EDGES, chance(numbers, seed, 5), side="right"),

@@ -2,9 +2,9 @@
 
 1. Models must be as good as the data allows, with room for chance: data that is made up can be asked for that.
 2. Rows are counted against what the generator knows, not against what a run says of itself: rows in are rows out,
-   set aside and filtered, and each arrival has one score, by its id.
-3. No file of any outcome holds a canary of a personal value, nor a birthday: every text of every Parquet file, every
-   record, model and page is looked through, on the cluster.
+   set aside and filtered, in every output on the way (scores have a module of their own, `scores`).
+3. No file of any outcome holds a canary of a personal value, nor a birthday: every text, date and time of every Parquet
+   file, every record, model and page is looked through, on the cluster.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataops.bench.making import Data
-from dataops.bench.people import CANARY_PATTERN
+from dataops.bench.people import BIRTH_YEARS, BIRTHDAY_PATTERN, CANARY_PATTERN
 from dataops.bench.results import Check
-from dataops.bench.sizes import NEW, PAST, Size
-from dataops.datasets.snapshot import DATASETS_FOLDER, read_snapshot
+from dataops.bench.sizes import NEW, PAST
+from dataops.datasets.snapshot import DATASETS_FOLDER, read_manifest, was_published
 from dataops.runs.ledger import RunState
 from dataops.runs.workspace import Workspace
 from dataops.storage.files import open_files
@@ -36,16 +34,16 @@ LEAST_AUC: Mapping[str, float] = {"logistic": 0.75, "xgboost": 0.75}
 LEAST_AUC_OF_MANY: Mapping[str, float] = {"logistic": 0.82, "xgboost": 0.85}
 """From `MANY_ROWS` in the training set on; who knew the true odds of each payment would come to 0.90."""
 MANY_ROWS = 100_000
-BIRTHDAYS = ("birth_date", "born")
-"""What birthdays are called, by the contract and by the jobs."""
-_CANARY = re.compile(CANARY_PATTERN.encode())
+OUTPUTS: Mapping[str, str] = {"payments": PAST, "payments_joined": PAST, "training": PAST, "arrivals": NEW}
+"""Each dataset that is made on the way, and the payments whose good rows it must hold, no fewer and no more."""
+_PERSONAL = tuple(re.compile(pattern.encode()) for pattern in (CANARY_PATTERN, BIRTHDAY_PATTERN))
 _LEAKS_NAMED = 3
 
 
 def check_models(trained: RunState) -> Iterator[Check]:
     """The ROC AUC of each candidate on test rows."""
     versions: Sequence[Mapping[str, Any]] = trained.result["versions"]
-    learnt = trained.result["reads"]["input"]["counts"]["passed"]
+    learnt = rows_learnt(trained)
     for trainer, least in (LEAST_AUC if learnt < MANY_ROWS else LEAST_AUC_OF_MANY).items():
         found = [one for one in versions if trainer in one["candidate"]]
         value = found[0]["metrics"]["holdout"]["overall"]["roc_auc"] if found else None
@@ -53,17 +51,29 @@ def check_models(trained: RunState) -> Iterator[Check]:
         yield Check(name=f"ROC AUC, {trainer}", found=told, asked=f"at least {least:g}", holds=(value or 0) >= least)
 
 
-def check_rows(outcomes: Mapping[str, RunState], data: Data) -> Iterator[Check]:
-    """What became of the rows of both sets of payments, against what was made."""
+def rows_learnt(trained: RunState) -> int:
+    """Rows that the models have learnt from."""
+    return int(trained.result["reads"]["input"]["counts"]["passed"])
+
+
+def check_rows(outcomes: Mapping[str, RunState], data: Data, workspace: Workspace) -> Iterator[Check]:
+    """What became of the rows of both sets of payments, against what was made, in each output on their way."""
     for job, table in (("payments", PAST), ("arrivals", NEW)):
         counts = outcomes[job].result["reads"]["input"]["counts"]
         filtered = counts["filtered_by_policy"] + counts["filtered_by_job"]
         found = (counts["read"], counts["passed"], filtered, counts["quarantined"])
         parts = data.of(table)
         tests, broken = sum(part.tests for part in parts), sum(part.broken for part in parts)
-        rows = sum(part.rows for part in parts)
-        wanted = (rows, rows - tests - broken, tests, broken)
+        wanted = (data.rows(table), data.good_rows(table), tests, broken)
         yield Check(name=f"rows of {table}", found=_spelled(found), asked=_spelled(wanted), holds=found == wanted)
+    for job, table in OUTPUTS.items():
+        rows, asked = _rows_written(workspace, outcomes[job]), data.good_rows(table)
+        yield Check(name=f"rows in {job}", found=f"{rows:,}", asked=f"{asked:,}", holds=rows == asked)
+    used = {role: read["counts"]["passed"] for role, read in outcomes["fraud"].result["reads"].items()}
+    learnt, asked = used.pop("input"), data.good_rows(PAST)  # what is left was for tests
+    tested = sum(used.values())
+    told = f"{learnt:,} learnt from + {tested:,} of tests"
+    yield Check(name="rows of the models", found=told, asked=f"{asked:,}", holds=learnt + tested == asked)
 
 
 def _spelled(rows: tuple[int, int, int, int]) -> str:
@@ -71,34 +81,16 @@ def _spelled(rows: tuple[int, int, int, int]) -> str:
     return f"{read:,} read = {passed:,} passed + {filtered:,} filtered + {aside:,} set aside"
 
 
-def check_scores(workspace: Workspace, names: Sequence[str], data: Data, size: Size) -> Iterator[Check]:
-    """Each good arrival has exactly one score in each dataset of `names`."""
-    parts = data.of(NEW)
-    wanted = sum(part.rows - part.tests - part.broken for part in parts)
-    sum_of_ids = sum(part.good_ids for part in parts) % 2**64
-    for name in names:
-        seen, scored = np.zeros(size.rows[NEW], np.uint8), 0
-        for ids, strange in _scored_ids(workspace, name, len(seen)):
-            np.add.at(seen, ids, 1)
-            scored += len(ids) + strange
-        once = int((seen == 1).sum())
-        ids_of_once = int(np.flatnonzero(seen == 1).astype(np.uint64).sum(dtype=np.uint64))
-        holds = scored == once == wanted and ids_of_once == sum_of_ids
-        told = f"{once:,} of {wanted:,} arrivals, in {scored:,} rows"
-        yield Check(name=f"scored once, {name}", found=told, asked=f"{wanted:,} arrivals, each once", holds=holds)
-
-
-def _scored_ids(workspace: Workspace, name: str, most: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-    """The ids that were scored, and how many rows have one that there isn't, file by file."""
-    files = open_files(f"{workspace.settings.storage}/{DATASETS_FOLDER}/{name}")
-    snapshot = read_snapshot(workspace.store, name)
-    for fragment in snapshot.fragments if snapshot else ():
+def _rows_written(workspace: Workspace, state: RunState) -> int:
+    """Rows in the files that a run published, by their own footers."""
+    dataset, run = state.run.job, state.run.id
+    if not was_published(workspace.store, dataset, run):
+        return 0
+    files, rows = open_files(f"{workspace.settings.storage}/{DATASETS_FOLDER}/{dataset}"), 0
+    for fragment in read_manifest(workspace.store, dataset, run).fragments:
         with files.open(fragment.path) as opened:
-            column = pq.read_table(opened, columns=["payment_id", "probability"])
-        column = column.filter(pc.is_finite(column["probability"]))
-        ids = column["payment_id"].to_numpy().astype(np.int64)
-        known = (ids >= 0) & (ids < most)
-        yield ids[known], int((~known).sum())
+            rows += pq.read_metadata(opened).num_rows
+    return rows
 
 
 def check_canaries(client: Client, urls: Sequence[str]) -> Check:
@@ -130,8 +122,9 @@ def leaks_in(url: str, paths: Sequence[str]) -> tuple[int, list[str]]:
         with files.open(path) as opened:
             if path.endswith(".parquet"):
                 leaks += [f"{column} of {_short(path)}" for column in _leaking_columns(pq.ParquetFile(opened))]
-            elif _CANARY.search(opened.read()):
-                leaks.append(_short(path))
+            else:
+                text = opened.read()
+                leaks += [_short(path)] if any(pattern.search(text) for pattern in _PERSONAL) else []
     return len(paths), leaks
 
 
@@ -141,21 +134,33 @@ def _short(path: str) -> str:
 
 
 def _leaking_columns(file: pq.ParquetFile) -> Iterator[str]:
-    """Columns with a canary, or with a birthday that no mask took."""
+    """Columns with a canary, or with a birthday that no mask took, whatever the column is called."""
     schema = file.schema_arrow
-    looked = [one.name for one in schema if _is_text(one.type) or pa.types.is_date(one.type)]
+    looked = [one.name for one in schema if _is_text(one.type) or _is_day(one.type)]
     for batch in file.iter_batches(batch_size=2**17, columns=looked) if looked else ():
         for name in looked:
             column = batch.column(name)
-            if _is_text(column.type):
-                distinct = pc.unique(column.cast(pa.string()))
-                found = pc.any(pc.match_substring_regex(distinct, CANARY_PATTERN)).as_py()
-            else:
-                days = pc.unique(column)
-                found = name in BIRTHDAYS and pc.any(pc.greater(pc.day_of_year(days), 1)).as_py()
-            if found:
+            if (_text_leaks if _is_text(column.type) else _day_leaks)(column):
                 yield name
                 looked = [one for one in looked if one != name]
+
+
+def _text_leaks(column: pa.Array) -> bool:
+    distinct = pc.unique(column.cast(pa.string()))
+    patterns = (CANARY_PATTERN, BIRTHDAY_PATTERN)
+    return any(pc.any(pc.match_substring_regex(distinct, pattern)).as_py() for pattern in patterns)
+
+
+def _day_leaks(column: pa.Array) -> bool:
+    """Whether a day is in the years of birth and no first of January, which is what the mask leaves."""
+    days, (first, last) = pc.unique(column), BIRTH_YEARS
+    years = pc.year(days)
+    then = pc.and_(pc.greater_equal(years, first), pc.less_equal(years, last))
+    return bool(pc.any(pc.and_(then, pc.greater(pc.day_of_year(days), 1))).as_py())
+
+
+def _is_day(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -3,7 +3,9 @@
 1. The metric, *dataops throughput*, is the geometric mean of the phases' rows a second, so that a phase that gets
    twice as fast counts the same, whichever it is.
 2. A run that misses a check has no metric: it is invalid, and says which check.
-3. Start-up (clusters, processes) is told beside the seconds of a phase, and no part of them.
+3. Start-up (clusters, processes) is told beside the seconds of a phase, and no part of them; the end-to-end rate has it
+   all.
+4. How rows and seconds are counted has a number, `METRIC`: results of another one are never compared.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dataops.bench.sizes import NEW, PAST
 from dataops.errors import Format
 from dataops.records import canonical_bytes, decode_record, encode_record
 
 _FORMAT = "dataops/bench-result/1"
+METRIC = 2
+"""How the phases' rows and seconds are counted: whoever changes that counts on. 1: rows that the jobs read."""
 MADE = "generate"
 COUNTED = ("load", "governed load", "prepare", "train", "rescore", "streams")
 """The phases of the metric, in order."""
@@ -40,6 +45,11 @@ class Phase:
         """Rows a second."""
         return self.rows / max(self.seconds, 1e-9)
 
+    @property
+    def all_seconds(self) -> float:
+        """Seconds of all tries, start-up too."""
+        return (math.fsum(self.tries) if self.tries else self.seconds) + self.startup_seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
@@ -53,7 +63,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One run. `data`, `cluster`, `machine`, `versions` and `code` say what was measured, by name."""
+    """One run. `data`, `cluster`, `machine`, `versions` and `code` say what was measured, by name; `metric` says how it
+    was counted, 1 where a result of an older release doesn't say.
+    """
 
     measured_at: str
     scale: float
@@ -67,6 +79,7 @@ class Result:
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    metric: int = 1
 
     @property
     def missed(self) -> tuple[Check, ...]:
@@ -81,6 +94,14 @@ class Result:
             return None
         return math.exp(math.fsum(math.log(rates[name]) for name in COUNTED) / len(COUNTED))
 
+    @property
+    def end_to_end(self) -> float | None:
+        """Payments a second, over all seconds of the phases in `COUNTED`; None of a run that is invalid."""
+        seconds = math.fsum(phase.all_seconds for phase in self.phases if phase.name in COUNTED)
+        known = self.data.get("rows", {})
+        payments = sum(known.get(table, 0) for table in (PAST, NEW))
+        return None if self.throughput is None or not payments else payments / max(seconds, 1e-9)
+
     def record(self) -> dict[str, Any]:
         """The result as JSON types."""
         throughput = self.throughput
@@ -94,6 +115,7 @@ class Result:
             "format": _FORMAT,
             "valid": throughput is not None,
             "throughput": throughput,
+            "end_to_end": self.end_to_end,
             "phases": phases,
         }
 
@@ -105,7 +127,7 @@ class Result:
         ------
         Format : keys are missing, or are other than those of this version.
         """
-        told = ("format", "valid", "throughput")
+        told = ("format", "valid", "throughput", "end_to_end")
         try:
             body = {name: value for name, value in record.items() if name not in told}
             body["phases"] = tuple(_phase(one) for one in body["phases"])
@@ -141,10 +163,10 @@ def read_results(path: Path) -> tuple[list[Result], int]:
 
 
 def comparable(results: Sequence[Result], with_: Result) -> list[Result]:
-    """Those of `results` about the same data, side by side in as many streams."""
+    """Those of `results` about the same data, side by side in as many streams, counted alike."""
     wanted = _sameness(with_)
     return [one for one in results if _sameness(one) == wanted]
 
 
 def _sameness(result: Result) -> bytes:
-    return canonical_bytes([result.scale, result.seed, result.streams, result.data.get("digest")])
+    return canonical_bytes([result.metric, result.scale, result.seed, result.streams, result.data.get("digest")])

@@ -10,13 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from dataops.bench.course import OUTPUT, Course, begin, run_course
+from dataops.bench.course import Course, begin, run_course
 from dataops.bench.making import Data
 from dataops.bench.page import render_page
 from dataops.bench.place import Place, at_work, clear, take_place
-from dataops.bench.quality import check_canaries, check_models, check_rows, check_scores
-from dataops.bench.results import Check, Result, add_result, read_results
+from dataops.bench.quality import check_canaries, check_models, check_rows, rows_learnt
+from dataops.bench.results import METRIC, Check, Result, add_result, read_results
+from dataops.bench.room import require_room
+from dataops.bench.scores import check_scores
 from dataops.bench.sizes import TABLES, Size
+from dataops.declarations.clusters import read_cluster
 from dataops.declarations.templates import template_folder
 from dataops.engine.code import code_identity
 from dataops.engine.connect import usable_cores
@@ -67,9 +70,10 @@ def run_bench(
 def _measured(place: Place, cluster_file: Path, *, workers: int | None, streams: int, progress: Progress) -> Result:
     """What the benchmark comes to, from the first part of its data to the last check."""
     began = time.monotonic()
+    require_room(place.size, read_cluster(cluster_file, workspace=place.folder), workers=workers)
     course, data = begin(place, cluster_file, workers=workers, progress=progress)
     workspace, held = run_course(course, data, streams)
-    checks = _judged(course, workspace, data, streams)
+    checks = _judged(course, workspace, data)
     return Result(
         measured_at=format_time(now_utc()),
         scale=place.size.scale,
@@ -83,6 +87,7 @@ def _measured(place: Place, cluster_file: Path, *, workers: int | None, streams:
         machine=machine(),
         versions=versions(),
         code=dict(code_identity()),
+        metric=METRIC,
     )
 
 
@@ -94,15 +99,14 @@ def write_page(place: Place) -> None:
     attempt.replace(place.page)
 
 
-def _judged(course: Course, workspace: Workspace, data: Data, streams: int) -> tuple[Check, ...]:
-    names = (OUTPUT, *(f"{OUTPUT}_{number}" for number in range(1, streams + 1)))
-    settings = workspace.settings
+def _judged(course: Course, workspace: Workspace, data: Data) -> tuple[Check, ...]:
+    settings, trained = workspace.settings, course.outcomes["fraud"]
     course.progress.start("checks", 0)
     canaries, _, _ = course.on_cluster(lambda client: check_canaries(client, (settings.storage, settings.registry)))
     return (
-        *check_models(course.outcomes["fraud"]),
-        *check_rows(course.outcomes, data),
-        *check_scores(workspace, names, data, course.place.size),
+        *check_models(trained),
+        *check_rows(course.outcomes, data, workspace),
+        *check_scores(workspace, course.scored, data, data_url=course.place.data_url, learnt=rows_learnt(trained)),
         canaries,
     )
 

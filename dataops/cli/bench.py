@@ -107,8 +107,10 @@ def _print(place: Place, result: Result) -> None:
     click.echo("")
     throughput = result.throughput
     told = "none: the run is invalid" if throughput is None else f"{throughput:,.0f} rows/s"
+    end_to_end = "none" if result.end_to_end is None else f"{result.end_to_end:,.0f} payments/s, start-up included"
     facts = {
         f"dataops throughput, scale {result.scale:g}": told,
+        "end to end": end_to_end,
         "data": f"{spell_bytes(result.data['size_bytes'])} in {result.data['files']:,} files, {result.data['digest']}",
         "took": f"{result.seconds:.0f} s in all",
         "page": str(place.page),

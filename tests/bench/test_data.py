@@ -15,7 +15,7 @@ from distributed import Client, LocalCluster
 
 from dataops.bench.making import Data, PartMade, load_data, make_data, make_part, read_parts, rows_digest
 from dataops.bench.payments import CATEGORIES, NO_CATEGORY, Made, payments
-from dataops.bench.people import CANARY_PATTERN, customers
+from dataops.bench.people import BIRTH_YEARS, BIRTHDAY_PATTERN, CANARY_PATTERN, customers
 from dataops.bench.sizes import CUSTOMERS, NEW, PAST, Part, Size, size_of
 from dataops.errors import InvalidInput
 
@@ -111,6 +111,10 @@ def test_what_is_personal_holds_a_canary_and_nothing_else_does(rows: pa.Table) -
             found = {bool(re.search(CANARY_PATTERN, text)) for text in texts if text is not None}
             assert found <= {name in PERSONAL}, name
     assert pc.min(pc.day(people["birth_date"])).as_py() > 1  # so that no birthday looks like what its mask leaves
+    assert all(re.fullmatch(BIRTHDAY_PATTERN, str(day)) for day in people["birth_date"].to_pylist())
+    years = pc.min_max(pc.year(people["birth_date"])).as_py()
+    assert (years["min"], years["max"]) == BIRTH_YEARS
+    assert pc.min(pc.year(rows["paid_at"])).as_py() > BIRTH_YEARS[1]  # so that no payment looks like a birthday
 
 
 def test_a_payment_knows_its_customer_as_the_customers_do(rows: pa.Table) -> None:

@@ -21,8 +21,10 @@ from distributed import Client, LocalCluster
 from dataops.bench import quality
 from dataops.bench.making import Data, read_parts
 from dataops.bench.place import Place, clear
-from dataops.bench.quality import check_canaries, check_rows, check_scores
-from dataops.bench.results import COUNTED, read_results
+from dataops.bench.quality import check_canaries, check_rows, rows_learnt
+from dataops.bench.results import COUNTED, Check, read_results
+from dataops.bench.room import COLUMNS, LEARNT
+from dataops.bench.scores import Scored, check_scores
 from dataops.bench.sizes import NEW, PAST, Size, size_of
 from dataops.cli.main import main
 from dataops.datasets.snapshot import DATASETS_FOLDER, read_snapshot
@@ -32,7 +34,7 @@ from dataops.runs.workspace import Workspace, open_workspace
 from tests.line.running import standing_cluster
 
 SIZE = size_of(0.002, 5)
-NAMES = ("scores", "scores_1", "scores_2")
+NAMES = ("scores, try 1", "scores, try 2", "scores_1", "scores_2")
 UNREACHABLE = {"logistic": 0.75, "xgboost": 0.9999}
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -61,6 +63,17 @@ class Done:
         ledger = self.workspace.ledger
         states = [ledger.state(run) for run in ledger.ids()]
         return {state.run.job: state for state in states}
+
+    def scored(self) -> list[Scored]:
+        runs = [run for phase in self.record["phases"][-2:] for run in phase["runs"]]
+        jobs = ("scores", "scores", "scores_1", "scores_2")
+        return [Scored(name=name, dataset=job, run=run) for name, job, run in zip(NAMES, jobs, runs, strict=True)]
+
+    def judged(self) -> dict[str, Check]:
+        """What is found of the scores, by the name of the check."""
+        url, learnt = str(self.folder / "data"), rows_learnt(self.outcomes()["fraud"])
+        checks = check_scores(self.workspace, self.scored(), self.data, data_url=url, learnt=learnt)
+        return {check.name: check for check in checks}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +123,8 @@ def test_each_phase_says_its_rows_its_time_and_its_start_up(done: Done) -> None:
     assert list(phases) == ["generate", *COUNTED]
     assert phases["load"]["rows"] == sum(SIZE.rows.values())
     assert phases["governed load"]["rows"] == SIZE.rows[PAST]
+    assert phases["prepare"]["rows"] == sum(SIZE.rows.values())
+    assert phases["train"]["rows"] == done.data.good_rows(PAST)
     arrivals = int(phases["rescore"]["rows"])
     assert arrivals == sum(part.rows - part.tests - part.broken for part in done.data.of(NEW))
     assert phases["streams"]["rows"] == 2 * arrivals
@@ -119,6 +134,13 @@ def test_each_phase_says_its_rows_its_time_and_its_start_up(done: Done) -> None:
         assert phase["seconds"] > 0
         assert phase["startup_seconds"] > 0
     assert sum(phase["seconds"] + phase["startup_seconds"] for phase in phases.values()) < done.record["seconds"] * 1.1
+
+
+def test_the_room_that_is_asked_for_beforehand_is_that_of_the_jobs(done: Done) -> None:
+    fraud = done.outcomes()["fraud"]
+    (told,) = (event["needs"] for event in fraud.events if event["event"] == "fit_needs")
+    assert f"for {COLUMNS} columns" in told
+    assert rows_learnt(fraud) >= LEARNT * SIZE.rows[PAST]
 
 
 def test_a_run_that_is_invalid_leaves_everything_and_keeps_personal_values_where_they_were_made(
@@ -131,8 +153,8 @@ def test_a_run_that_is_invalid_leaves_everything_and_keeps_personal_values_where
     assert "in 36 places" in raw.found  # five columns of 4 files, two of 8
 
 
-def parts_of(workspace: Workspace, name: str) -> list[Path]:
-    snapshot = read_snapshot(workspace.store, name)
+def parts_of(workspace: Workspace, name: str, number: int | None = None) -> list[Path]:
+    snapshot = read_snapshot(workspace.store, name, number)
     assert snapshot is not None
     home = Path(workspace.settings.storage) / DATASETS_FOLDER / name
     return [home / fragment.path for fragment in snapshot.fragments]
@@ -187,22 +209,59 @@ def test_one_birthday_is_found(copied: Done, client: Client) -> None:
     assert "born of arrivals/" in check.found
 
 
+def as_it_is(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column
+
+
+def as_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.timestamp("us", "UTC"))
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(pa.string())
+
+
+def as_text_of_times(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.strftime(column.cast(pa.timestamp("us")), "%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize("spelled", [as_it_is, as_time, as_text, as_text_of_times])
+def test_birthdays_are_found_whatever_their_column_is_called_and_made_of(
+    done: Done, tmp_path: Path, client: Client, spelled: Any
+) -> None:
+    born = pq.read_table(next((done.folder / "data/customers").glob("*.parquet")))["birth_date"]
+    (tmp_path / "datasets/one").mkdir(parents=True)
+    file = tmp_path / "datasets/one/part.parquet"
+    pq.write_table(pa.table({"since": spelled(born)}), file)
+    check = check_canaries(client, (str(tmp_path),))
+    assert "since of one/part.parquet" in check.found
+    years = pc.cast(pc.floor_temporal(born, unit="year"), pa.date32())
+    pq.write_table(pa.table({"since": spelled(years)}), file)
+    assert check_canaries(client, (str(tmp_path),)).holds
+
+
 @pytest.mark.parametrize("name", ["records/card.json", "model/card.md", "page.html"])
 def test_a_personal_value_in_a_record_or_page_is_found(tmp_path: Path, client: Client, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text('{"x": 1}')
     assert check_canaries(client, (str(tmp_path),)).holds
-    (tmp_path / name).write_text('{"x": "Ada van Kanarienvogel"}')
-    assert not check_canaries(client, (str(tmp_path),)).holds
+    for personal in ("Ada van Kanarienvogel", "1957-03-14", "born 1957-03-14 00:00:00"):
+        (tmp_path / name).write_text(json.dumps({"x": personal}))
+        assert not check_canaries(client, (str(tmp_path),)).holds
+    (tmp_path / name).write_text('{"x": "1957-01-01, 2025-03-14"}')
+    assert check_canaries(client, (str(tmp_path),)).holds
 
 
 def test_nothing_to_look_through_is_no_proof(tmp_path: Path, client: Client) -> None:
     assert not check_canaries(client, (str(tmp_path),)).holds
 
 
-def test_each_arrival_has_one_score(done: Done) -> None:
-    checks = list(check_scores(done.workspace, NAMES, done.data, SIZE))
-    assert [check.holds for check in checks] == [True, True, True]
+def test_each_arrival_has_one_score_in_every_try_and_stream(done: Done) -> None:
+    checks = done.judged()
+    assert [name for name, check in checks.items() if not check.holds] == []
+    assert set(checks) == {f"{what}, {name}" for what in ("scored once", "ROC AUC") for name in NAMES} | {
+        "equal scores"
+    }
 
 
 def scored_twice(table: pa.Table) -> pa.Table:
@@ -234,16 +293,71 @@ def of_nobody(table: pa.Table) -> pa.Table:
 def test_a_row_that_is_scored_twice_or_not_at_all_is_found(copied: Done, fault: Any) -> None:
     path = parts_of(copied.workspace, "scores_1")[0]
     rewrite(path, fault(pq.read_table(path)))
-    checks = {check.name: check.holds for check in check_scores(copied.workspace, NAMES, copied.data, SIZE)}
-    assert checks == {"scored once, scores": True, "scored once, scores_1": False, "scored once, scores_2": True}
+    checks = copied.judged()
+    assert [name for name in NAMES if not checks[f"scored once, {name}"].holds] == ["scores_1"]
+    assert checks["equal scores"].found == "scores_1 unlike scores, try 1"
+
+
+def test_the_first_try_is_looked_at_as_well(copied: Done) -> None:
+    path = parts_of(copied.workspace, "scores", 1)[0]
+    rewrite(path, left_out(pq.read_table(path)))
+    checks = copied.judged()
+    assert [name for name in NAMES if not checks[f"scored once, {name}"].holds] == ["scores, try 1"]
+    assert not checks["equal scores"].holds
+
+
+def with_scores(path: Path, scores: Any) -> None:
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("probability")
+    made = scores(table["probability"].to_numpy())
+    rewrite(path, table.set_column(place, "probability", pa.array(made, table.schema.field(place).type)))
+
+
+def test_scores_that_tell_nothing_are_found_in_every_rescore(copied: Done) -> None:
+    """All of them alike and each row scored once: what is constant is still no score."""
+    workspace = copied.workspace
+    outcomes = [("scores", 1), ("scores", 2), ("scores_1", None), ("scores_2", None)]
+    for path in (path for name, number in outcomes for path in parts_of(workspace, name, number)):
+        with_scores(path, lambda scores: np.full_like(scores, 0.5))
+    checks = copied.judged()
+    assert [name for name, check in checks.items() if not check.holds] == [f"ROC AUC, {name}" for name in NAMES]
+    assert {checks[f"ROC AUC, {name}"].found for name in NAMES} == {"0.5000"}
+
+
+def test_one_score_that_differs_between_streams_is_found(copied: Done) -> None:
+    with_scores(parts_of(copied.workspace, "scores_2")[-1], lambda scores: np.append(scores[:-1], scores[-1] * 0.999))
+    assert [check.name for check in copied.judged().values() if not check.holds] == ["equal scores"]
+
+
+def test_scores_of_other_rows_are_found(copied: Done) -> None:
+    for path in parts_of(copied.workspace, "scores_1"):
+        with_scores(path, np.flip)
+    missed = [check.name for check in copied.judged().values() if not check.holds]
+    assert missed == ["ROC AUC, scores_1", "equal scores"]
+
+
+def test_what_a_run_never_published_is_no_score(copied: Done) -> None:
+    journal = copied.folder / "storage" / DATASETS_FOLDER / "scores_1" / "snapshots"
+    shutil.rmtree(journal)
+    assert copied.judged()["scored once, scores_1"].found.startswith("0 of")
+
+
+def rows_missed(done: Done, data: Data) -> list[str]:
+    return [check.name for check in check_rows(done.outcomes(), data, done.workspace) if not check.holds]
 
 
 def test_rows_that_are_lost_between_the_files_and_the_outcome_are_found(done: Done) -> None:
-    assert [check.holds for check in check_rows(done.outcomes(), done.data)] == [True, True]
+    assert rows_missed(done, done.data) == []
     first, *others = done.data.parts
-    parts = [replace(part, broken=part.broken + 1) if part.path.startswith(PAST) else part for part in others]
-    lost = Data(parts=(first, *parts))
-    assert [check.holds for check in check_rows(done.outcomes(), lost)] == [False, True]
+    parts = [replace(part, broken=part.broken + 1) if part.path.startswith(NEW) else part for part in others]
+    assert rows_missed(done, Data(parts=(first, *parts))) == ["rows of payments_new", "rows in arrivals"]
+
+
+@pytest.mark.parametrize("dataset", quality.OUTPUTS)
+def test_a_row_that_an_output_lost_is_found(copied: Done, dataset: str) -> None:
+    path = parts_of(copied.workspace, dataset)[0]
+    rewrite(path, pq.read_table(path).slice(1))
+    assert rows_missed(copied, copied.data) == [f"rows in {dataset}"]
 
 
 def test_the_policy_masks_what_the_workspace_says(done: Done) -> None:

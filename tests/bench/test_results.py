@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dataops.bench.page import render_page
-from dataops.bench.results import COUNTED, Check, Phase, Result, add_result, comparable, read_results
+from dataops.bench.results import COUNTED, METRIC, Check, Phase, Result, add_result, comparable, read_results
 from tests.bench.sample import a_result
 
 
@@ -64,6 +64,25 @@ def test_only_runs_over_the_same_data_and_streams_are_compared() -> None:
     mine = a_result()
     others = [replace(mine, scale=2.0), replace(mine, streams=5), replace(mine, data={"digest": "sha256:other"})]
     assert comparable([*others, mine], mine) == [mine]
+
+
+def test_a_result_that_was_counted_otherwise_is_shown_and_not_compared() -> None:
+    older, mine = a_result(), replace(a_result(), metric=METRIC)
+    assert older.metric == 1 < METRIC
+    assert comparable([older, mine], mine) == [mine]
+    page = render_page([older, mine])
+    assert page.count("counted otherwise") == 1
+    assert "1 valid run before" not in page
+
+
+def test_the_end_to_end_rate_has_every_second_of_the_phases_that_count() -> None:
+    seconds = 6 * (2.0 + 3.5) + 1.5  # the other try of the rescore
+    assert a_result().end_to_end == pytest.approx(100_000 / seconds)
+    assert a_result().record()["end_to_end"] == a_result().end_to_end
+    missed = replace(a_result(), checks=(Check(name="x", found="1", asked="2", holds=False),))
+    assert missed.end_to_end is None
+    assert "End to end: 2,899 payments a second" in render_page([a_result()])
+    assert "End to end:" not in render_page([missed])
 
 
 def test_the_page_tells_every_figure_and_fetches_nothing() -> None:

@@ -84,6 +84,7 @@ ADDED: Mapping[str, set[str]] = {
         *(f".body.signature.{key}" for key in ("context", "key_id", "value")),
     },
     "audit-1.model_gc.json": {".body.heartbeats"},
+    "bench-result-1.json": {".end_to_end", ".metric"},
     **{
         f"manifest-1{variant}.json": {f".lineage.split_by{key}" for key in ("", ".keys")} for variant in ("", ".replay")
     },
