@@ -25,7 +25,7 @@ class Question:
     short : options of the short run; None: it isn't part of it.
     peers : options of the run beside the peers; None: it isn't part of it.
     module : whether it is started with ``-m benchmarks.<name>``.
-    headline : which ratios and figures the table of results tells, by the beginning of their names; none: all ratios.
+    headline : which ratios and figures the table of results tells, by name or by its beginning; none: all ratios.
     """
 
     name: str
@@ -99,6 +99,16 @@ QUESTIONS = (
         asked="flights rescored against pandas, `dask.dataframe`, Spark, Ray Data, and against the bare work",
         short=_NARROW,
         peers=("--sets", "narrow"),
+        headline=(
+            "pandas/dataops",
+            "dask/dataops",
+            "spark/dataops",
+            "ray/dataops",
+            "dataops/bare",
+            "dataops with drift/bare",
+            "dataops/bare without onedal",
+            "dataops with drift/bare without onedal",
+        ),
     ),
     Question(
         name="incremental",

@@ -84,9 +84,12 @@ def what(question: Question, record: Record) -> str:
 
 
 def told(question: Question, record: Record) -> dict[str, Mapping[str, float]]:
-    """Ratios and figures that the table tells; a run of the same beside itself is none."""
+    """Ratios and figures that the table tells: those that `headline` names, or whose names begin as it says. A run of
+    the same beside itself is none.
+    """
     both = {**record["ratios"], **record.get("figures", {})}
-    chosen = {name: one for name, one in both.items() if question.headline and name.startswith(question.headline)}
+    begun = tuple(head for head in question.headline if head not in both)
+    chosen = {name: one for name, one in both.items() if name in question.headline or name.startswith(begun)}
     chosen = chosen or record["ratios"] or record.get("figures", {})
     return {name: one for name, one in chosen.items() if "null" not in name}
 

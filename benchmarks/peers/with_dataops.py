@@ -14,7 +14,12 @@ from typing import Any
 
 from telling import tell, tell_phase, versions
 
-PRELOAD = ("daal4py.mb", "dataops.rescoring.score", "dataops.governance.expression_syntax")
+PRELOAD = (
+    "daal4py.mb",
+    "dataops.preparation.prepare",
+    "dataops.rescoring.score",
+    "dataops.governance.expression_syntax",
+)
 
 
 def main() -> None:
