@@ -62,7 +62,7 @@ QUESTIONS = (
         short=(),
         headline=("number:", "target:", "hash:", "cross:"),
     ),
-    Question(name="startup", asked="every verb, from its start to its end", short=("--turns", "3", "--every", "5")),
+    Question(name="startup", asked="every verb, from its start to its end", short=("--turns", "2", "--every", "8")),
     Question(
         name="governance",
         asked="a scan of flights under filter, two pseudonyms, bins and ten rules against Arrow's; a governed rescore "
