@@ -16,6 +16,7 @@ from telling import tell, tell_phase, versions
 
 PRELOAD = (
     "daal4py.mb",
+    "pandas",  # by Arrow, as soon as it is given an array of NumPy
     "dataops.preparation.prepare",
     "dataops.rescoring.score",
     "dataops.governance.expression_syntax",
