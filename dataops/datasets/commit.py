@@ -156,7 +156,7 @@ def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
         if len(group.dictionary) > _MOST_VALUES or group.dictionary.nbytes > _MOST_BYTES:
             return column.cast(column.type.value_type)
         groups.append(group)
-    return pa.chunked_array(groups, column.type)
+    return pa.chunked_array(groups, pa.dictionary(pa.int32(), column.type.value_type))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -44,14 +44,14 @@ def without_strays(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def in_order_of_rows(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """`column`, a dictionary without nulls among its values, as if its plain values had been encoded: with each value
-    that a row has, once, the first row's first.
+    that a row has, once, the first row's first; indices are int32.
     """
     chunk = _one_dictionary(column)
     if pc.count_distinct(chunk.dictionary).as_py() < len(chunk.dictionary):  # some writers repeat values
         return chunk.cast(chunk.type.value_type).dictionary_encode()
     order = pc.unique(chunk.indices.drop_null()).to_numpy()
     if np.array_equal(order, np.arange(len(chunk.dictionary))):
-        return chunk
+        return pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), chunk.dictionary)
     places = np.zeros(len(chunk.dictionary), np.int32)
     places[order] = np.arange(len(order), dtype=np.int32)
     values = chunk.dictionary.take(pa.array(order))

@@ -171,6 +171,18 @@ def test_equal_rows_give_equal_bytes_over_row_groups_and_of_large_dictionaries(v
     assert parquet_bytes(pa.table({"t": texts.dictionary_encode()})).equals(parquet_bytes(table))
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int16(), pa.int64()], ids=str)
+@pytest.mark.parametrize("places", [[], [0, 1, 0], [1, None, 0], [1, 1, 1]], ids=str)
+@pytest.mark.parametrize("times", [1, 60_000])
+def test_equal_rows_give_equal_bytes_whatever_counts_a_dictionary(
+    kind: pa.DataType, places: list[int | None], times: int
+) -> None:
+    one = pa.DictionaryArray.from_arrays(pa.array(places, kind), pa.array(["a", "b"]), ordered=True)
+    texts = pa.chunked_array([one] * times)
+    plain = pa.table({"t": texts.cast(pa.string())})
+    assert parquet_bytes(pa.table({"t": texts})).equals(parquet_bytes(plain))
+
+
 def test_rows_that_a_reader_may_not_see_change_no_byte_of_what_is_written(tmp_path: Path) -> None:
     rows = ["smith", "clerk", "baker"] * 30
     parts = []
