@@ -41,6 +41,7 @@ from dataops.runs.execute import Options, run_job
 from dataops.runs.workspace import Workspace, open_workspace
 
 SCALE, QUICK_SCALE = 0.3, 0.03
+SAMPLES = {"distributed.worker.profile.interval": "10ms"}
 PHASES = {
     "payments": JOBS,
     "payments_joined": JOBS,
@@ -126,7 +127,7 @@ def sample(workspace: Workspace, name: str, file: str) -> dict[str, float]:
     found = find_job(workspace.settings.workspace / file, name)
     cluster = workspace.cluster(None)
     one = Shape(workers=1, threads=1)
-    cluster = cluster.model_copy(update={"score": one, "train": one})
+    cluster = cluster.model_copy(update={"score": one, "train": one, "config": {**cluster.config, **SAMPLES}})
     options = dataclasses.replace(Options(cluster=cluster), again=True)
     with sampling() as seen:
         outcome = run_job(

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from dataops.declarations.clusters import Shape
 from dataops.engine.certs import read_certificates, security
-from dataops.engine.embedded import thread_variables, usable_cores
+from dataops.engine.embedded import environment_of_workers, usable_cores
 from dataops.engine.spill import spill_folder
 from dataops.records import now_utc
 
@@ -105,12 +105,11 @@ async def _work(order: Mapping[str, Any], lifeline: Lifeline, tell: IO[str]) -> 
     workers = order["workers"] or workers
     kept = Kept(workers=workers, tell=tell)
     kept.say()
-    with spill_folder(order["local_directory"]) as spill:
+    with spill_folder(order["local_directory"]) as spill, environment_of_workers(threads):
         words = {
             "nthreads": threads,
             "memory_limit": order["memory_limit"],
             "local_directory": str(spill),
-            "env": thread_variables(threads),
             "security": _security(order),
             "host": address_towards(order["scheduler"]),
             "resources": {order["place"]: 1},  # no task asks for it: it says whose the worker is (`engine.adapting`)

@@ -15,6 +15,9 @@ ALWAYS: Mapping[str, Any] = {
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.scheduler.allowed-failures": 1,
     "distributed.deploy.lost-worker-timeout": "1 day",
+    # a hundred times a second, either takes a twentieth of a worker that does units
+    "distributed.worker.profile.interval": "100ms",
+    "distributed.admin.tick.interval": "100ms",
 }
 REMOTE: Mapping[str, Any] = {
     # a worker that was cut off takes all that it had in hand with it, and isn't the fault of any of it

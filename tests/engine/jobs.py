@@ -99,6 +99,7 @@ def where_it_runs(context: Context, unit: Unit) -> dict[str, Any]:
         "pid": os.getpid(),
         "omp": os.environ.get("OMP_NUM_THREADS"),
         "waiting": os.environ.get("OMP_WAIT_POLICY"),
+        "arenas": os.environ.get("MALLOC_ARENA_MAX"),
         "threads": threading.active_count(),
         "folder": os.getcwd(),  # noqa: PTH109
     }

@@ -47,7 +47,7 @@ def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
         assert private.stat().st_mode & 0o077 == 0
         work = Work(client=connection.client, run="run", emit=lambda *_, **__: None, progress=Progress(io.StringIO()))
         (found,) = work.map_units("look", jobs.where_it_runs, Context(folder=notes), [make_unit(0, 1)])
-        assert (found["omp"], found["waiting"]) == ("3", "passive")
+        assert (found["omp"], found["waiting"], found["arenas"]) == ("3", "passive", "2")
     assert list(spill.iterdir()) == []
     assert os.environ["OMP_NUM_THREADS"] == "1"
     assert "OMP_WAIT_POLICY" not in os.environ
