@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dataops.features.cells import UNKNOWN, CategoryCells, Cells, Floats32, NumberCells
-from dataops.features.columns import Floats, Ints
+from dataops.features.cells import UNKNOWN, CategoryCells, Cells, NumberCells
+from dataops.features.columns import Floats, Floats32, Ints
 from dataops.features.encoder import Encoder, encode
 from dataops.features.kinds import (
     BinColumn,

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from dataops.features.columns import Ints
+from dataops.features.columns import Floats32, Ints
+from dataops.features.thresholds import Thresholds
 from dataops.records import Record
-
-Floats32: TypeAlias = npt.NDArray[np.float32]
 
 Fold: TypeAlias = npt.NDArray[np.int64]
 
@@ -29,7 +29,7 @@ SCORES = "scores"
 """What the cells of the score are called."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no slots: what counts values is made once
 class NumberCells:
     """The cells of a number: cell 0 is what was missing, cell ``b + 1`` holds ``edges[b - 1] <= x < edges[b]``.
 
@@ -52,6 +52,11 @@ class NumberCells:
     def n_cells(self) -> int:
         """How many cells there are."""
         return len(self.edges) + 2
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        """The edges as what values reach: the bin of a value is how many of them."""
+        return Thresholds(self.edges)
 
     def record(self) -> Record:
         """The cells as JSON; edges keep every bit."""

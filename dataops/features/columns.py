@@ -22,6 +22,7 @@ import pyarrow.types as pt
 from dataops.errors import InvalidInput, near_match
 
 Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 _INTEGRAL_FLOATS = float(2**53)

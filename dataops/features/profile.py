@@ -25,14 +25,13 @@ from dataops.features.cells import (
     UNKNOWN,
     CategoryCells,
     Cells,
-    Floats32,
     Fold,
     NumberCells,
     category_cells,
     folded,
     number_cells,
 )
-from dataops.features.columns import Ints
+from dataops.features.columns import Floats32, Ints
 from dataops.features.encoder import Encoded
 from dataops.records import Record
 
@@ -40,7 +39,6 @@ SCORE_BINS = 20
 """Equal bins of 0 to 1, in which scores are shown."""
 
 _BLOCK = 1 << 15  # rows: their columns stay in a core's cache
-_SMALL = 1 << 12
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # no slots: where counts lie is worked out once
@@ -150,7 +148,7 @@ def count_profile(
         if not spec.slices:
             whole += _count(spec.all_cells, columns, missing, _all_rows(len(columns[0])))[0]
         for place, (_, values) in enumerate(spec.slices):
-            cells = _count(spec.all_cells, columns, missing, _by_value(slices[place][block], len(values) + 1))
+            cells = _count(spec.all_cells, columns, missing, _Groups(places=slices[place][block], n=len(values) + 1))
             spec.of_slice(counts, place)[:] += folded(cells, spec.coarse, spec.coarse_starts[-1])
             if place == 0:  # each row has one value of a slice, so these are all rows
                 whole += cells.sum(axis=0)
@@ -175,21 +173,20 @@ def _columns_of(encoded: Encoded, rows: slice) -> Floats32:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Groups:
-    """Rows by the value of a slice: their `places`, the rows in the `order` of those, where each value's end."""
+    """Rows by the value of a slice: the place of each row's value, (n_rows,), among the slice's `n`."""
 
-    places: npt.NDArray[np.int64]
-    order: npt.NDArray[np.intp] | None
-    ends: Ints
+    places: npt.NDArray[np.integer[Any]]
+    n: int
+
+    def count(self, values: npt.NDArray[np.integer[Any]], size: int) -> Ints:
+        """``(n, size)``: how many rows of each value have each of `values`, (n_rows,), below `size`."""
+        if self.n > 1:
+            values = values + self.places * np.int64(size)
+        return np.bincount(values, minlength=self.n * size).reshape(self.n, size)
 
 
 def _all_rows(n_rows: int) -> _Groups:
-    return _Groups(places=np.zeros(n_rows, np.int64), order=None, ends=np.array([n_rows]))
-
-
-def _by_value(places: npt.NDArray[np.integer[Any]], n_values: int) -> _Groups:
-    order = np.argsort(places.astype(np.uint16), kind="stable")  # 16 bits: by radix
-    ends = np.cumsum(np.bincount(places, minlength=n_values))
-    return _Groups(places=places.astype(np.int64), order=order, ends=ends)
+    return _Groups(places=np.zeros(n_rows, np.int8), n=1)
 
 
 def _count(
@@ -199,64 +196,26 @@ def _count(
     groups: _Groups,
 ) -> Ints:
     """``(n_groups, n_cells)``, column after column."""
-    counted = [np.zeros((len(groups.ends), 0), np.int64)]
+    counted = [np.zeros((groups.n, 0), np.int64)]
     for place, (cells, values) in enumerate(zip(all_cells, columns, strict=True)):
         absent = groups.places[missing[place]] if place in missing else groups.places[:0]
-        n_missing = np.bincount(absent, minlength=len(groups.ends))
+        n_missing = np.bincount(absent, minlength=groups.n)
         count = _count_numbers if isinstance(cells, NumberCells) else _count_codes
         counted.append(count(cells, values, n_missing, groups))  # type: ignore[arg-type]  # each gets its own cells
     return np.concatenate(counted, axis=1)
 
 
 def _count_numbers(cells: NumberCells, values: Floats32, n_missing: Ints, groups: _Groups) -> Ints:
-    whole = _small_whole_numbers(values)
-    below = _below(cells.edges, values, groups) if whole is None else _below_of_whole(cells.edges, whole, groups)
-    counts = np.zeros((len(groups.ends), cells.n_cells), np.int64)
-    counts[:, 1:-1], counts[:, -1] = below, np.diff(groups.ends, prepend=0)
-    counts[:, 2:] -= below
+    counts = np.zeros((groups.n, cells.n_cells), np.int64)
+    counts[:, 1:] = groups.count(cells.thresholds.reached(values), cells.n_cells - 1)
     counts[:, MISSING] = n_missing
     counts[:, 1 + cells.fill] -= n_missing
     return counts
 
 
-def _small_whole_numbers(values: Floats32) -> npt.NDArray[np.int64] | None:
-    """The values, if all are whole numbers of 0 to `_SMALL`: hours, ages, years are counted faster one by one."""
-    few = values[:64]
-    if not (np.trunc(few) == few).all() or not 0 <= values.min(initial=0) <= values.max(initial=0) < _SMALL:
-        return None
-    whole = values.astype(np.int64)
-    return whole if (whole == values).all() else None
-
-
-def _below_of_whole(edges: Floats32, whole: npt.NDArray[np.int64], groups: _Groups) -> Ints:
-    """``(n_groups, n_edges)``: how many values of each group lie below each edge."""
-    n_groups, size = len(groups.ends), int(whole.max(initial=0)) + 1
-    places = whole if n_groups == 1 else whole + groups.places * size
-    by_value = np.bincount(places, minlength=n_groups * size).reshape(n_groups, size)
-    up_to = np.concatenate([np.zeros((n_groups, 1), np.int64), by_value.cumsum(axis=1)], axis=1)
-    below: Ints = up_to[:, np.clip(np.ceil(edges), 0, size).astype(np.int64)]
-    return below
-
-
-def _below(edges: Floats32, values: Floats32, groups: _Groups) -> Ints:
-    """``(n_groups, n_edges)``: how many values of each group lie below each edge."""
-    ordered = values if groups.order is None else values[groups.order]
-    below = np.zeros((len(groups.ends), len(edges)), np.int64)
-    start = 0
-    for group, end in enumerate(groups.ends.tolist()):
-        # to sort some rows and look the edges up in them takes a tenth of the time of looking up each row
-        below[group] = np.searchsorted(np.sort(ordered[start:end]), edges)
-        start = end
-    return below
-
-
 def _count_codes(cells: CategoryCells, codes: Floats32, n_missing: Ints, groups: _Groups) -> Ints:
-    n_groups, n_codes = len(groups.ends), len(cells.of_code) + 1
-    places = codes.astype(np.int64)
-    if n_groups > 1:
-        places += groups.places * n_codes
-    by_code = np.bincount(places, minlength=n_groups * n_codes).reshape(n_groups, n_codes)
-    counts = np.zeros((n_groups, cells.n_cells), np.int64)
+    by_code = groups.count(codes.astype(np.int32), len(cells.of_code) + 1)
+    counts = np.zeros((groups.n, cells.n_cells), np.int64)
     counts[:, MISSING], counts[:, UNKNOWN] = n_missing, by_code[:, 0] - n_missing
     np.add.at(counts.T, cells.of_code, by_code[:, 1:].T)
     return counts

@@ -17,15 +17,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dataops.declarations.metrics import Task
 from dataops.errors import Compute
+from dataops.features.columns import Floats32
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import BoostedModel
 from dataops.models.predictor import Kernel, Margins, Probabilities, require_columns
-
-Floats32 = npt.NDArray[np.float32]
 
 TOLERANCE = 1e-6
 FASTER = 1.2

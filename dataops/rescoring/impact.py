@@ -17,11 +17,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from dataops.features.columns import Floats32
 from dataops.features.folding import may_stand
 from dataops.features.hiding import share, shares_above, shown_places
 from dataops.records import Record
 from dataops.rescoring.outputs import is_positive
-from dataops.rescoring.scales import Floats32
 
 Counts = npt.NDArray[np.int64]
 

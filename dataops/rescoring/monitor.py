@@ -20,7 +20,8 @@ from dataops.datasets.commit import UnitRecord
 from dataops.declarations.monitor import DriftLimit, Monitor
 from dataops.declarations.rescore import OWN, RescoreJob
 from dataops.errors import ContractViolation, InvalidInput, near_match
-from dataops.features.cells import SCORES, Floats32
+from dataops.features.cells import SCORES
+from dataops.features.columns import Floats32
 from dataops.features.encoder import Encoded
 from dataops.features.profile import ProfileSpec, count_profile, dense_counts, sparse_counts
 from dataops.features.reference import Reference

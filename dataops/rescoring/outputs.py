@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import Output, column_name
-from dataops.rescoring.scales import Floats32, deciles, scale_of
+from dataops.features.columns import Floats32
+from dataops.rescoring.scales import deciles, scale_of
 
 
 def score_columns(

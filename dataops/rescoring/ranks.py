@@ -16,10 +16,10 @@ from typing import Any, Self
 import numpy as np
 
 from dataops.declarations.metrics import Task
+from dataops.features.columns import Floats32
 from dataops.features.folding import may_stand
 from dataops.records import Record
 from dataops.rescoring.impact import Counts, rank_correlation
-from dataops.rescoring.scales import Floats32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -15,12 +15,12 @@ import pyarrow as pa
 from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import Output
 from dataops.errors import Integrity
+from dataops.features.columns import Floats32
 from dataops.features.encoder import Encoded
 from dataops.features.profile import score_histogram
 from dataops.models.centres import CentresModel, numbers
 from dataops.models.predictor import Predictor
 
-Floats32 = npt.NDArray[np.float32]
 Edges = Sequence[float] | None
 Answers = tuple[Floats32, Floats32 | None]
 """Predictions, and what stands behind them (`Predictor.margins`), where a column comes of it; float32 (n_rows,)."""

@@ -26,6 +26,7 @@ from dataops.declarations.metrics import Task
 from dataops.declarations.rescore import OWN
 from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity, InvalidInput
+from dataops.features.columns import Floats32
 from dataops.features.encoder import Encoded
 from dataops.features.slices import slice_places
 from dataops.governance.plain_types import plain_column
@@ -41,7 +42,7 @@ from dataops.rescoring.outputs import score_columns
 from dataops.rescoring.plan import ScoredModel, ScorePlan
 from dataops.rescoring.ranks import count_ranks
 from dataops.rescoring.row_errors import NO_ROW, Reasons
-from dataops.rescoring.scales import Floats32, scale_of
+from dataops.rescoring.scales import scale_of
 from dataops.rescoring.unit_errors import error_rows, try_unit
 from dataops.storage.objects import open_store
 
