@@ -36,7 +36,6 @@ UNLESS_SET = {
     "OMP_WAIT_POLICY": "passive",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # larger blocks are given back at once
     "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),  # kept at most at an arena's end
-    "MALLOC_ARENA_MAX": "2",  # each keeps its own: one for what is read, one for what is written
 }
 
 
@@ -106,7 +105,9 @@ def _interrupts_held_back() -> Iterator[None]:
 
 def worker_variables(threads: int) -> dict[str, str]:
     """What a worker with `threads` threads is told by its environment, for its native libraries and its memory."""
-    told = {name: os.environ.get(name, value) for name, value in UNLESS_SET.items()}  # whoever set it knows the machine
+    # each arena keeps its own: of a thread, one for what is read, one for what is written
+    unless_set = {**UNLESS_SET, "MALLOC_ARENA_MAX": str(2 * threads)}
+    told = {name: os.environ.get(name, value) for name, value in unless_set.items()}  # whoever set it knows the machine
     return {**dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)), **told}
 
 
