@@ -70,7 +70,7 @@ def result_type(expression: Expression, schema: pa.Schema, *, where: str) -> pa.
     InvalidInput : a column that isn't there (with its near match) or is there twice; types that don't fit.
     """
     _require_columns(expression, schema, where=where)
-    columns = {name: pa.array([], schema.field(name).type) for name in expression.columns}
+    columns = {name: pa.nulls(0, schema.field(name).type) for name in expression.columns}
     return _computed(expression, columns, rows=0, where=where).type
 
 
