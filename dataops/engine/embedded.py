@@ -5,8 +5,9 @@
 2. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one. Their
    threads sleep while they wait for each other: by default they spin, and where other processes want the cores as well,
    boosting took three times the time and the processor's time (`benchmarks/waiting.py`).
-3. What a unit's arrays lay in is kept for the next unit. Dask has glibc give each freed block back, and a worker that
-   scores asked the kernel for the same pages 300,000 times in five seconds, and waited a second for them to be zeroed.
+3. What a unit's arrays lay in is kept for the next unit, and given back where memory is short (`memory`). Dask has
+   glibc give each freed block back, and a worker that scores asked the kernel for the same pages 300,000 times in five
+   seconds, and waited a second for them to be zeroed.
 4. A worker that died is started again by its nanny, however long that takes on a busy machine: Dask would take a worker
    for lost for good that isn't back after 15 seconds, and be left without any.
 """
@@ -35,8 +36,10 @@ NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_T
 UNLESS_SET = {
     "OMP_WAIT_POLICY": "passive",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # larger blocks are given back at once
-    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),  # kept at most at an arena's end
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
 }
+_PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
+_DASKS = ("MALLOC_TRIM_THRESHOLD_", "65536")
 
 
 def usable_cores() -> int:
@@ -106,9 +109,21 @@ def _interrupts_held_back() -> Iterator[None]:
 def worker_variables(threads: int) -> dict[str, str]:
     """What a worker with `threads` threads is told by its environment, for its native libraries and its memory."""
     # each arena keeps its own: of a thread, one for what is read, one for what is written
-    unless_set = {**UNLESS_SET, "MALLOC_ARENA_MAX": str(2 * threads)}
-    told = {name: os.environ.get(name, value) for name, value in unless_set.items()}  # whoever set it knows the machine
+    ours = {**UNLESS_SET, "MALLOC_ARENA_MAX": str(2 * threads)}
+    told = {name: _set_by_others(name) or value for name, value in ours.items()}
     return {**dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)), **told}
+
+
+def _set_by_others(name: str) -> str | None:
+    """What the environment or the cluster file says, which know the machine; not what Dask says by default, and may
+    have left in the environment.
+    """
+    import dask
+
+    for found in (os.environ.get(name), dask.config.get(_PRE_SPAWN, {}).get(name)):
+        if found is not None and (name, str(found)) != _DASKS:
+            return str(found)
+    return None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ ALWAYS: Mapping[str, Any] = {
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.scheduler.allowed-failures": 1,
     "distributed.deploy.lost-worker-timeout": "1 day",
-    # a hundred times a second, either takes a twentieth of a worker that does units
+    # by Dask's defaults, a hundred and fifty times a second, the two take a twentieth of a worker that does units
     "distributed.worker.profile.interval": "100ms",
     "distributed.admin.tick.interval": "100ms",
 }

@@ -22,6 +22,7 @@ from typing import Any, Self
 from dataops import errors
 from dataops.datasets.units import Unit
 from dataops.engine.code import require_code
+from dataops.engine.memory import give_back_if_short, this_worker
 from dataops.errors import Compute, DataopsError
 
 Task = Callable[[Any, Unit], Any]
@@ -79,7 +80,10 @@ def attempt_batch(code: Mapping[str, str], function: Task, context: bytes, units
             family="Compute",
             message=f"a task can't be unpacked on its worker ({type(error).__name__}); does the worker have this code?",
         )
-    return attempt_all(function, given, batch)
+    try:
+        return attempt_all(function, given, batch)
+    finally:
+        give_back_if_short()
 
 
 def attempt_all(function: Task, context: Any, units: Sequence[Unit]) -> list[Any]:
@@ -153,7 +157,7 @@ class _Writing:
     @contextmanager
     def left_to_do(self) -> Iterator[None]:
         """Whatever is left may be waited for here: the worker's next task begins meanwhile."""
-        worker = None if self._last is None or self._last.done() else _worker()
+        worker = None if self._last is None or self._last.done() else this_worker()
         if worker is None:
             yield
             return
@@ -169,16 +173,6 @@ class _Writing:
     def __exit__(self, *_: object) -> None:
         if self._thread is not None:
             self._thread.shutdown()
-
-
-def _worker() -> Any:
-    """The Dask worker whose task this is; None where there is none."""
-    from distributed import get_worker
-
-    try:
-        return get_worker()
-    except ValueError:
-        return None
 
 
 @lru_cache

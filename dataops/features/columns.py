@@ -155,6 +155,14 @@ def valid_of(array: pa.Array) -> npt.NDArray[np.bool_]:
     return numpy_of(array.is_valid())
 
 
+def aligned(values: Any) -> Any:
+    """`values`, an array or None; in memory of its own where it begins in the middle of a number.
+
+    What another process sent lies wherever its message put it. Native code refuses such numbers, or is slow with them.
+    """
+    return values if values is None or values.flags.aligned else values.copy()
+
+
 def array_of(values: Sequence[Any]) -> pa.Array:
     """`values`, None among them where there is none, in the type that they have.
 

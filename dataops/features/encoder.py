@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataops.errors import Format
-from dataops.features.columns import require_columns
+from dataops.features.columns import aligned, require_columns
 from dataops.features.filling import OutOfFold, fill_matrix
 from dataops.features.kinds import (
     CategoricalColumn,
@@ -105,6 +105,12 @@ class Encoder:
         return encoder
 
 
+def _received(values: npt.NDArray[np.float32], n_numeric: int, *counted: Mapping[Any, Any]) -> Encoded:
+    """Rows that another process sent."""
+    unknown, missing = counted
+    return Encoded(values=aligned(values), n_numeric=n_numeric, unknown=unknown, missing=missing)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Encoded:
     """Rows as a model takes them, in one matrix.
@@ -122,6 +128,9 @@ class Encoded:
     n_numeric: int
     unknown: Mapping[str, int]
     missing: Mapping[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Callable[..., Encoded], tuple[Any, ...]]:
+        return _received, (self.values, self.n_numeric, dict(self.unknown), dict(self.missing))
 
     @classmethod
     def of(

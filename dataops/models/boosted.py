@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dataops.declarations.metrics import Task
-from dataops.errors import Compute, Format
+from dataops.errors import Format
 from dataops.features.encoder import Encoded
 from dataops.models.grid import Grid, find_grid
-from dataops.models.native import load_native
+from dataops.models.native import failed, load_native
 from dataops.models.predictor import BOOSTED, Margins, Predictions, require_columns
 from dataops.models.ubj import require_sound
 
@@ -137,9 +137,9 @@ class _Packaged:
         try:
             # the rows are finite, and of as many columns as the model asks for: it need not look
             found = self._booster.inplace_predict(matrix, predict_type=kind, validate_features=False)
-        except XGBoostError:
+        except XGBoostError as error:
             # as `native` says it: a model that fails is no fault of its rows, which would be tried one by one
-            raise Compute("XGBoosterPredictFromDense of XGBoost's library failed") from None
+            raise failed("XGBoosterPredictFromDense", str(error)) from None
         return np.asarray(found, np.float32)
 
     def to_json(self) -> bytes:

@@ -66,9 +66,18 @@ class _Library:
         self._functions.XGBoosterFree(booster)
 
     def call(self, name: str, booster: ctypes.c_void_p, *arguments: Any) -> None:
-        """Compute, where the function `name` fails: its message isn't passed on, since it quotes bytes of the model."""
+        """Compute, where the function `name` fails, with its reason if it scored: others quote bytes of the model."""
         if getattr(self._functions, name)(booster, *arguments):
-            raise Compute(f"{name} of XGBoost's library failed")
+            said = self._functions.XGBGetLastError() if name.startswith("XGBoosterPredict") else b""
+            raise failed(name, said.decode(errors="replace"))
+
+
+def failed(name: str, said: str) -> Compute:
+    """What the failure of the library's function `name` comes to: its first line of what it `said`, without where in
+    the library that was.
+    """
+    why = said.partition("\n")[0].rpartition("Check failed: ")[2]
+    return Compute(f"{name} of XGBoost's library failed{': ' if why else ''}{why}")
 
 
 class NativeModel:
@@ -136,7 +145,7 @@ class NativeModel:
         """The scores of the rows of `matrix`, finite and of `columns` columns: `kind` is ``value`` or ``margin``."""
         if not len(matrix):
             return np.empty(0, np.float32)
-        matrix = np.ascontiguousarray(matrix)
+        matrix = np.require(matrix, requirements=("C", "ALIGNED"))  # others are refused
         asked = {
             "type": _KINDS[kind],
             "training": False,
@@ -182,7 +191,9 @@ def _library() -> _Library | None:
         path = Path(folder) / "lib" / _NAMES.get(sys.platform, "libxgboost.so")
         if path.is_file():
             try:
-                return _Library(ctypes.CDLL(str(path)))
+                functions = ctypes.CDLL(str(path))
+                functions.XGBGetLastError.restype = ctypes.c_char_p
+                return _Library(functions)
             except OSError:
                 return None
     return None

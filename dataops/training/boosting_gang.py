@@ -20,6 +20,7 @@ from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from dataops.engine.memory import give_back
 from dataops.engine.workers import known_workers
 from dataops.errors import Compute, DataopsError
 from dataops.records import new_nonce
@@ -173,8 +174,10 @@ class Gang:
     def _look_for_paused(self, since: float | None) -> float | None:
         """Since when a worker takes no tasks, for all of its memory is in use; None: all of them do."""
         known = known_workers(self.parts.client)
-        if not any(known.get(worker, {}).get("status") == "paused" for worker in self.workers):
+        paused = [worker for worker in self.workers if known.get(worker, {}).get("status") == "paused"]
+        if not paused:
             return None
+        self.parts.client.run(give_back, workers=paused, on_error="ignore")
         now = time.monotonic()
         if since is not None and now - since > PAUSED_SECONDS:
             why = (

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from dataops.engine.memory import give_back
 from dataops.training.groups import Groups, row_groups
 from dataops.training.parts import EncodedPart, FloatArray
 
@@ -191,7 +191,7 @@ def _weights(part: EncodedPart, order: Order) -> FloatArray | None:
 def start_rank(kind: type[Rank], seat: Seat, order: Order, parts: Sequence[EncodedPart]) -> None:
     """Make a rank of `parts` and hold it."""
     import_module(kind.library)  # not in the rank's thread: XGBoost prints what it logs in the one that imports it
-    pa.default_memory_pool().release_unused()  # what reading took
+    give_back()  # what reading took
     thread = ThreadPoolExecutor(1, thread_name_prefix=seat.name)
     rank = thread.submit(kind, seat, order, parts).result()
     _held[seat.name] = _Held(rank=rank, thread=thread)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from dataops.engine.memory import in_use
 from dataops.engine.workers import known_workers
 from dataops.errors import Compute
 from dataops.features.encoder import Encoder
@@ -201,12 +202,11 @@ def usable_share() -> float:
 
 def worker_rooms(client: Client) -> list[WorkerRoom]:
     """The memory of each worker."""
-    found = []
-    for worker in known_workers(client).values():
-        metrics = worker.get("metrics", {})
-        used = int(metrics.get("memory", 0)) - int(metrics.get("managed_bytes", 0))
-        found.append(WorkerRoom(limit=int(worker.get("memory_limit") or 0), used=max(used, 0)))
-    return found
+    used = in_use(client)
+    return [
+        WorkerRoom(limit=int(worker.get("memory_limit") or 0), used=used.get(address, 0))
+        for address, worker in known_workers(client).items()
+    ]
 
 
 def in_mb(size: float) -> str:

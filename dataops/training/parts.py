@@ -20,7 +20,9 @@ import pyarrow as pa
 
 from dataops.declarations.metrics import Task
 from dataops.engine.code import code_identity, require_code
+from dataops.engine.memory import give_back_if_short
 from dataops.errors import InvalidInput
+from dataops.features.columns import aligned
 from dataops.features.encoder import Encoded, Encoder
 from dataops.records import new_nonce
 from dataops.training.failures import cluster_failures, told_failure
@@ -71,10 +73,20 @@ class EncodedPart:
         """The number of rows."""
         return len(self.target)
 
+    def __reduce__(self) -> tuple[Callable[..., EncodedPart], tuple[Any, ...]]:
+        by_row = (self.target, self.weight, self.groups, self.ranks)
+        return _received, (self.encoded, dict(self.slices), *by_row)
+
     def __sizeof__(self) -> int:
         # Dask weighs results by this: without it a part would count as some 100 bytes and be moved about freely
         arrays = [self.encoded.values, self.target, self.weight, self.groups, self.ranks, *self.slices.values()]
         return 256 + sum(array.nbytes for array in arrays if array is not None)
+
+
+def _received(encoded: Encoded, slices: Mapping[str, SliceValues], *by_row: Any) -> EncodedPart:
+    """A part that another process sent, or that lay on a disk."""
+    target, weight, groups, ranks = map(aligned, by_row)
+    return EncodedPart(encoded=encoded, target=target, weight=weight, slices=slices, groups=groups, ranks=ranks)
 
 
 class Stored(Protocol):
@@ -258,7 +270,10 @@ def submit(client: Client, function: Callable[..., Any], *given: Any, key: str, 
 
 def _by_same_code(code: Mapping[str, str], function: Callable[..., Result], *given: Any) -> Result:
     require_code(code)
-    return function(*given)
+    try:
+        return function(*given)
+    finally:
+        give_back_if_short()
 
 
 def _name_of(function: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dataops.engine.memory import in_use
 from dataops.engine.workers import known_workers
 from dataops.errors import Compute
 from dataops.models.sklearn import MOST_BYTES
@@ -79,12 +80,16 @@ def roomiest(client: Client) -> Place:
     ------
     Compute : there is no worker.
     """
-    found = []
-    for address, worker in sorted(known_workers(client).items()):
-        metrics = worker.get("metrics", {})
-        used = int(metrics.get("memory", 0)) - int(metrics.get("managed_bytes", 0))
-        limit = int(worker.get("memory_limit") or 0)
-        found.append(Place(worker=address, limit=limit, used=max(used, 0), threads=int(worker["nthreads"])))
+    used = in_use(client)
+    found = [
+        Place(
+            worker=address,
+            limit=int(worker.get("memory_limit") or 0),
+            used=used.get(address, 0),
+            threads=int(worker["nthreads"]),
+        )
+        for address, worker in sorted(known_workers(client).items())
+    ]
     if not found:
         raise Compute("there is no worker to fit on")
     return max(found, key=lambda place: (place.limit - place.used) if place.limit else math.inf)

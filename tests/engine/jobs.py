@@ -93,13 +93,19 @@ def is_out_of_memory(context: Context, unit: Unit) -> int:
     raise MemoryError
 
 
+def at_its_start(prefix: str) -> dict[str, str]:
+    """What this process was told when it began: what is set later is nothing to a native library."""
+    told = Path("/proc/self/environ").read_text().split("\0")
+    return dict(one.split("=", 1) for one in told if one.startswith(prefix))
+
+
 def where_it_runs(context: Context, unit: Unit) -> dict[str, Any]:
     _note(context, unit)
     return {
         "pid": os.getpid(),
         "omp": os.environ.get("OMP_NUM_THREADS"),
         "waiting": os.environ.get("OMP_WAIT_POLICY"),
-        "arenas": os.environ.get("MALLOC_ARENA_MAX"),
+        "malloc": at_its_start("MALLOC_"),
         "threads": threading.active_count(),
         "folder": os.getcwd(),  # noqa: PTH109
     }

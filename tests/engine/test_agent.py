@@ -15,9 +15,11 @@ from distributed import Client
 
 from dataops.engine.agent import address_towards, reached_at
 from dataops.engine.certs import Certificates, new_certificates, only, security
+from dataops.engine.embedded import worker_variables
 from dataops.engine.keeping import Beating, Place
 from dataops.engine.remote import Agent
 from dataops.records import now_utc
+from tests.engine.jobs import at_its_start
 
 COMMAND = (sys.executable, "-m", "dataops.engine.agent")
 DEADLINE_SECONDS = 120.0
@@ -87,6 +89,8 @@ def test_a_worker_that_ended_is_started_again(started: Callable[[Mapping[str, An
     with Client(scheduler, security=security(only(certs, "client")), set_as_default=False) as client:
         client.wait_for_workers(1, timeout=DEADLINE_SECONDS)
         (first,) = client.run(os.getpid).values()
+        (memory,) = client.run(at_its_start, "MALLOC_").values()
+        assert memory == {name: value for name, value in worker_variables(2).items() if name.startswith("MALLOC_")}
         assert client.run(os.getenv, "DATAOPS_TEST_TOLD") == dict.fromkeys(
             client.nthreads(), secret["DATAOPS_TEST_TOLD"]
         )

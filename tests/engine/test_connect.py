@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -19,6 +20,7 @@ from dataops.declarations.clusters import AddressFile, LocalFile
 from dataops.engine import code
 from dataops.engine.code import code_identity
 from dataops.engine.connect import connect, usable_cores
+from dataops.engine.embedded import worker_variables
 from dataops.engine.progress import Progress
 from dataops.engine.work import Work
 from dataops.errors import Compute, ContractViolation
@@ -26,12 +28,20 @@ from tests.datasets.examples import make_unit
 from tests.engine import jobs
 from tests.engine.jobs import Context
 
+MALLOC_OF_THREE = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+    "MALLOC_ARENA_MAX": "6",
+}
+UNSET = ("OMP_WAIT_POLICY", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_")
+
 
 def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OMP_WAIT_POLICY", "MALLOC_ARENA_MAX"):
+    for name in UNSET:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")  # as a cluster of somebody else's may leave it
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as an earlier cluster of this process may leave it
     spill, notes = tmp_path / "spill", tmp_path / "notes"
     spill.mkdir()
@@ -48,10 +58,22 @@ def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
         assert private.stat().st_mode & 0o077 == 0
         work = Work(client=connection.client, run="run", emit=lambda *_, **__: None, progress=Progress(io.StringIO()))
         (found,) = work.map_units("look", jobs.where_it_runs, Context(folder=notes), [make_unit(0, 1)])
-        assert (found["omp"], found["waiting"], found["arenas"]) == ("3", "passive", "6")
+        assert (found["omp"], found["waiting"], found["malloc"]) == ("3", "passive", MALLOC_OF_THREE)
     assert list(spill.iterdir()) == []
     assert os.environ["OMP_NUM_THREADS"] == "1"
-    assert not {"OMP_WAIT_POLICY", "MALLOC_ARENA_MAX"} & set(os.environ)
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
+    assert not set(UNSET) & set(os.environ)
+
+
+def test_what_the_environment_or_the_cluster_file_says_of_memory_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in MALLOC_OF_THREE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    asked = {"distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 12345}}
+    with dask.config.set(asked):
+        told = worker_variables(3)
+    assert (told["MALLOC_ARENA_MAX"], told["MALLOC_TRIM_THRESHOLD_"]) == ("7", "12345")
+    assert told["MALLOC_MMAP_THRESHOLD_"] == MALLOC_OF_THREE["MALLOC_MMAP_THRESHOLD_"]
 
 
 def test_what_a_cluster_sets_of_dasks_configuration_is_taken_back_and_no_more() -> None:

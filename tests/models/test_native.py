@@ -161,7 +161,9 @@ def test_a_model_that_fails_is_to_blame_and_not_its_rows(
     if elsewhere:
         monkeypatch.setattr("dataops.models.boosted.load_native", lambda *_: None)
     scorer = BoostedModel.from_bytes(DATA)
-    with pytest.raises(Compute, match=r"^XGBoosterPredictFromDense of XGBoost's library failed$"):
+    with pytest.raises(
+        Compute, match=r"^XGBoosterPredictFromDense of XGBoost's library failed: n_features_data == n_features_model"
+    ):
         scorer.of_rows(np.zeros((2, model.columns - 1), np.float32), "value")
 
 
