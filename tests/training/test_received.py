@@ -77,7 +77,8 @@ def test_are_scored_by_machine_code(part: EncodedPart) -> None:
 def test_are_learnt_from_by_machine_code(part: EncodedPart) -> None:
     found = []
     for one in (part, sent(part, 2)):
-        least, largest, nonfinite = np.full(5, np.inf, np.float32), np.full(5, -np.inf, np.float32), np.zeros(5, np.int64)
+        least, largest = np.full((2, 5), np.nan, np.float32)
+        nonfinite = np.empty(5, np.int64)
         linear_kernels.put_extents(np.ascontiguousarray(one.encoded.values), least, largest, nonfinite)
         found.append((least, largest))
     np.testing.assert_array_equal(found[0], found[1])
