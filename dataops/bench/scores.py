@@ -29,6 +29,7 @@ LEAST_AUC, LEAST_AUC_OF_MANY = 0.75, 0.85
 """Of the boosted trees' scores: what their test rows must reach as well, of few rows and from `MANY_ROWS` on."""
 _SHIFT = 12  # bits of a float32 that no bin looks at: bins are less than a two-thousandth of their scores wide
 _BINS = (int(np.float32(1).view(np.uint32)) >> _SHIFT) + 1
+_BLOCK = 1 << 20  # arrivals that are looked through at a time
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))  # SplitMix64, as `people.chance`
 
 
@@ -72,6 +73,14 @@ class Tally:
         for kind in (0, 1):
             self.bins[kind] += np.bincount(places[frauds[ids] == kind], minlength=_BINS)
 
+    def once(self) -> tuple[int, int]:
+        """How many arrivals were scored exactly once, and the sum of their ids."""
+        found = of_ids = 0
+        for start in range(0, len(self.seen), _BLOCK):
+            ids = np.flatnonzero(self.seen[start : start + _BLOCK] == 1)
+            found, of_ids = found + len(ids), of_ids + start * len(ids) + int(ids.sum())
+        return found, of_ids
+
     @property
     def roc_auc(self) -> float:
         """How often a fraud has the higher score of a fraud and another payment; a tie is half. NaN without any."""
@@ -113,9 +122,9 @@ def check_scores(
         tally = Tally(np.zeros(data.rows(NEW), np.uint8))
         for ids, scores in _published(workspace, one):
             tally.add(ids, scores, frauds)
-        once = np.flatnonzero(tally.seen == 1).astype(np.uint64)
-        holds = tally.rows == len(once) == wanted and int(once.sum(dtype=np.uint64)) == sum_of_ids
-        told = f"{len(once):,} of {wanted:,} arrivals, in {tally.rows:,} rows"
+        once, of_ids = tally.once()
+        holds = tally.rows == once == wanted and of_ids % 2**64 == sum_of_ids
+        told = f"{once:,} of {wanted:,} arrivals, in {tally.rows:,} rows"
         yield Check(name=f"scored once, {one.name}", found=told, asked=f"{wanted:,} arrivals, each once", holds=holds)
         value = tally.roc_auc
         yield Check(

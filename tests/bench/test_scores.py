@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from dataops.bench import scores as scores_module
 from dataops.bench.scores import Tally, row_sum
 
 
@@ -44,6 +45,15 @@ def test_scored_ever_so_often_is_not_once() -> None:
     tally = Tally(np.zeros(2, np.uint8))
     tally.add(np.zeros(257, np.int64), np.full(257, 0.5), np.zeros(2, bool))
     assert tally.seen.tolist() == [255, 0]
+    assert tally.once() == (0, 0)
+
+
+@pytest.mark.parametrize("block", [1, 3, 100])
+def test_those_scored_once_are_told_by_number_and_sum(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores_module, "_BLOCK", block)
+    tally = Tally(np.zeros(10, np.uint8))
+    tally.add(np.array([0, 2, 2, 7, 9]), np.full(5, 0.5), np.zeros(10, bool))
+    assert tally.once() == (3, 0 + 7 + 9)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.integers(1, 4), st.data())
