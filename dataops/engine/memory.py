@@ -2,8 +2,8 @@
 
 1. A worker keeps what a unit's arrays lay in for the next unit (see `embedded`). glibc gives the arena of a thread back
    only from its end, so what one live block stands behind stays for good, and Dask would take it for used.
-2. So whoever asks how much room workers have has them give it back first (`in_use`), and a task that leaves its worker
-   with more than half of its limit gives it back (`give_back_if_short`): Dask pauses a worker at 80 percent.
+2. So whoever asks how much room workers have has them give it back first (`in_use`), each task of a fit does, and units
+   that leave their worker with more than half of its limit (`give_back_if_short`): Dask pauses it at 80 percent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from distributed import Client, Worker
 
 SHORT = 0.5
-"""The share of a worker's limit above which what is kept is given back after each task."""
+"""The share of a worker's limit above which what is kept is given back after each batch of units."""
 
 
 def give_back() -> None:
@@ -31,7 +31,7 @@ def give_back() -> None:
 
 
 def give_back_if_short() -> None:
-    """`give_back`, in a task whose worker holds more than `SHORT` of its limit."""
+    """`give_back`, in a task of units whose worker holds more than `SHORT` of its limit."""
     worker = this_worker()
     if worker is None:
         return

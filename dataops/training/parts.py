@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from dataops.declarations.metrics import Task
 from dataops.engine.code import code_identity, require_code
-from dataops.engine.memory import give_back_if_short
+from dataops.engine.memory import give_back
 from dataops.errors import InvalidInput
 from dataops.features.columns import aligned
 from dataops.features.encoder import Encoded, Encoder
@@ -273,7 +273,7 @@ def _by_same_code(code: Mapping[str, str], function: Callable[..., Result], *giv
     try:
         return function(*given)
     finally:
-        give_back_if_short()
+        give_back()  # else it would add to the rows that lie here
 
 
 def _name_of(function: Any) -> str:

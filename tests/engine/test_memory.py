@@ -46,6 +46,11 @@ def leave_behind() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def as_units_do() -> None:
+    leave_behind()
+    give_back_if_short()
+
+
 def test_what_a_thread_left_behind_is_no_use_of_memory(client: Client) -> None:
     (address,) = client.nthreads()
     before = in_use(client)[address]
@@ -64,9 +69,16 @@ def test_a_task_gives_it_back_where_its_worker_is_short(client: Client, limit: i
     (address,) = client.nthreads()
     client.run(now_limited)
     before = client.run(lambda: psutil.Process().memory_info().rss)[address]
-    submit(client, leave_behind, key=f"left-{limit}").result()
+    client.submit(as_units_do, key=f"left-{limit}").result()
     after = client.run(lambda: psutil.Process().memory_info().rss)[address]
     assert (after > before + KEPT / 2) is kept
+
+
+def test_a_task_of_a_fit_gives_it_back(client: Client) -> None:
+    (address,) = client.nthreads()
+    before = in_use(client)[address]
+    submit(client, leave_behind, key="fit").result()
+    assert client.run(lambda: psutil.Process().memory_info().rss)[address] < before + KEPT / 2
 
 
 def test_outside_of_a_worker_there_is_nothing_to_be_short_of() -> None:
