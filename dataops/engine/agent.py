@@ -105,7 +105,7 @@ async def _work(order: Mapping[str, Any], lifeline: Lifeline, tell: IO[str]) -> 
     workers = order["workers"] or workers
     kept = Kept(workers=workers, tell=tell)
     kept.say()
-    with spill_folder(order["local_directory"]) as spill, environment_of_workers(threads):
+    with spill_folder(order["local_directory"]) as spill, environment_of_workers(threads, keep=order["keep"]):
         words = {
             "nthreads": threads,
             "memory_limit": order["memory_limit"],

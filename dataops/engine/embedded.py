@@ -5,7 +5,7 @@
 2. Native libraries (Arrow, XGBoost, BLAS) get as many threads as the worker has, or two cores do the work of one. Their
    threads sleep while they wait for each other: by default they spin, and where other processes want the cores as well,
    boosting took three times the time and the processor's time (`benchmarks/waiting.py`).
-3. What a unit's arrays lay in is kept for the next unit, and given back where memory is short (`memory`). Dask has
+3. Scoring, what a unit's arrays lay in is kept for the next unit, given back where memory is short (`memory`). Dask has
    glibc give each freed block back, and a worker that scores asked the kernel for the same pages 300,000 times in five
    seconds, and waited a second for them to be zeroed.
 4. A worker that died is started again by its nanny, however long that takes on a busy machine: Dask would take a worker
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 NATIVE_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-UNLESS_SET = {
-    "OMP_WAIT_POLICY": "passive",
+WAIT_POLICY = "OMP_WAIT_POLICY"
+KEPT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # larger blocks are given back at once
     "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
 }
@@ -63,7 +63,7 @@ def start(
     secured = security(certs) if certs else None
     with (
         spill_folder(cluster.local_directory) as spill,
-        environment_of_workers(threads),
+        environment_of_workers(threads, keep=shape is not cluster.train),
         _start(cluster, n_workers, threads, spill, secured) as local,
     ):
         yield Standing(
@@ -106,10 +106,16 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def worker_variables(threads: int) -> dict[str, str]:
-    """What a worker with `threads` threads is told by its environment, for its native libraries and its memory."""
-    # each arena keeps its own: of a thread, one for what is read, one for what is written
-    ours = {**UNLESS_SET, "MALLOC_ARENA_MAX": str(2 * threads)}
+def worker_variables(threads: int, *, keep: bool) -> dict[str, str]:
+    """What a worker with `threads` threads is told by its environment, for its native libraries and its memory.
+
+    Parameters
+    ----------
+    keep : whether it keeps what a unit's arrays lay in. Workers that train don't: rows lie there already.
+    """
+    ours = {WAIT_POLICY: "passive"}
+    if keep:  # each arena keeps its own: of a thread, one for what is read, one for what is written
+        ours |= {**KEPT, "MALLOC_ARENA_MAX": str(2 * threads)}
     told = {name: _set_by_others(name) or value for name, value in ours.items()}
     return {**dict.fromkeys(NATIVE_THREAD_VARIABLES, str(threads)), **told}
 
@@ -127,13 +133,13 @@ def _set_by_others(name: str) -> str | None:
 
 
 @contextmanager
-def environment_of_workers(threads: int) -> Iterator[None]:
+def environment_of_workers(threads: int, *, keep: bool) -> Iterator[None]:
     """Workers of `threads` threads that start meanwhile are told `worker_variables`.
 
     By the environment, which wins over Dask's ``pre-spawn-environ`` (one thread): Dask writes that into our environment
     and leaves it there, for the next cluster as well.
     """
-    told = worker_variables(threads)
+    told = worker_variables(threads, keep=keep)
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:

@@ -89,6 +89,7 @@ def worker_order(
         "certs": only(certs, "worker"),
         "workers": workers,
         "shape": shape.model_dump(),
+        "keep": shape is not cluster.train,
         "memory_limit": cluster.memory_limit,
         "local_directory": cluster.local_directory,
     }

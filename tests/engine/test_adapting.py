@@ -154,6 +154,7 @@ def adapting_cluster(commands: Mapping[str, Sequence[str]]) -> Iterator[Cluster]
             "scheduler": address,
             "workers": 1,
             "shape": {"workers": 1, "threads": 1},
+            "keep": True,
             "memory_limit": "auto",
             "local_directory": None,
         }

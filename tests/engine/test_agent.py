@@ -82,6 +82,7 @@ def test_a_worker_that_ended_is_started_again(started: Callable[[Mapping[str, An
         "scheduler": scheduler,
         "place": "here",
         "shape": {"workers": 1, "threads": 2},
+        "keep": True,
         "workers": None,
     }
     rest = {"memory_limit": "auto", "local_directory": None, "environment": secret, "certs": only(certs, "worker")}
@@ -90,7 +91,8 @@ def test_a_worker_that_ended_is_started_again(started: Callable[[Mapping[str, An
         client.wait_for_workers(1, timeout=DEADLINE_SECONDS)
         (first,) = client.run(os.getpid).values()
         (memory,) = client.run(at_its_start, "MALLOC_").values()
-        assert memory == {name: value for name, value in worker_variables(2).items() if name.startswith("MALLOC_")}
+        told = worker_variables(2, keep=True)
+        assert memory == {name: told[name] for name in told if name.startswith("MALLOC_")}
         assert client.run(os.getenv, "DATAOPS_TEST_TOLD") == dict.fromkeys(
             client.nthreads(), secret["DATAOPS_TEST_TOLD"]
         )
@@ -134,7 +136,8 @@ def test_what_cannot_be_started_is_told() -> None:
 def test_workers_that_do_not_start_are_not_among_those_that_will_be_there(
     started: Callable[[Mapping[str, Any]], Agent],
 ) -> None:
-    words = {"scheduler": "tcp://127.0.0.1:9", "place": "here", "shape": {"workers": 2, "threads": 1}, "workers": None}
+    shape = {"shape": {"workers": 2, "threads": 1}, "keep": False}
+    words = {"scheduler": "tcp://127.0.0.1:9", "place": "here", "workers": None, **shape}
     agent = started({**words, "role": "worker", "memory_limit": "no size", "local_directory": None, "certs": {}})
     told = {"trouble": "a worker didn't start (ValueError)"}
     said = [agent.hear(DEADLINE_SECONDS) for _ in range(3)]

@@ -71,8 +71,9 @@ def test_what_the_environment_or_the_cluster_file_says_of_memory_wins(monkeypatc
     monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
     asked = {"distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 12345}}
     with dask.config.set(asked):
-        told = worker_variables(3)
+        told = worker_variables(3, keep=True)
     assert (told["MALLOC_ARENA_MAX"], told["MALLOC_TRIM_THRESHOLD_"]) == ("7", "12345")
+    assert not set(MALLOC_OF_THREE) & set(worker_variables(3, keep=False))
     assert told["MALLOC_MMAP_THRESHOLD_"] == MALLOC_OF_THREE["MALLOC_MMAP_THRESHOLD_"]
 
 

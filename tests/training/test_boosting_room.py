@@ -102,6 +102,7 @@ def test_both_trainers_say_what_they_need_before_a_row_is_read(cluster, encoder,
 def test_a_fit_that_cannot_fit_starts_no_rank(cluster, make_part, place, monkeypatch):
     asked = []
     monkeypatch.setattr(boosting_room, "PROCESS_BYTES", math.inf)
+    monkeypatch.setattr(boosting_room, "in_use", lambda _: {})
     monkeypatch.setattr(cluster, "run", lambda *given, **named: asked.append((given, named)))
     with pytest.raises(Compute, match="nothing was started"):
         fit_xgboost(place(cluster, [make_part(0, 100)]), {}, 0)
