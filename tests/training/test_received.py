@@ -9,7 +9,6 @@ import pytest
 
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import BoostedModel
-from dataops.training import linear_kernels
 from dataops.training.parts import EncodedPart
 
 ROWS = 5_000
@@ -72,13 +71,3 @@ def test_are_scored_by_machine_code(part: EncodedPart) -> None:
     rows = Encoded(values=np.ndarray(part.encoded.values.shape, np.float32, odd), n_numeric=3, unknown={})
     assert not rows.values.flags.aligned
     assert model.predict(rows).tobytes() == expected.tobytes()
-
-
-def test_are_learnt_from_by_machine_code(part: EncodedPart) -> None:
-    found = []
-    for one in (part, sent(part, 2)):
-        least, largest = np.full((2, 5), np.nan, np.float32)
-        nonfinite = np.empty(5, np.int64)
-        linear_kernels.put_extents(np.ascontiguousarray(one.encoded.values), least, largest, nonfinite)
-        found.append((least, largest))
-    np.testing.assert_array_equal(found[0], found[1])
