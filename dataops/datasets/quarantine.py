@@ -73,7 +73,7 @@ def rows_aside(
     unit: Unit,
     looked_at: pa.Table,
     rule_index: np.ndarray,
-    offsets: np.ndarray,
+    rows: np.ndarray,
     *,
     key: str | None = None,
 ) -> pa.Table | None:
@@ -82,29 +82,26 @@ def rows_aside(
 
     Parameters
     ----------
-    looked_at : the columns `aside_columns`, unmasked; (n_rows,) rows that the policy's filters let through.
-    rule_index : int (n_rows,): position of the rule in the contract, -1 for none.
-    offsets : int64 (n_rows,): of each row in the unit.
+    looked_at : the columns `aside_columns`, unmasked, of the (n_rows,) rows that break a rule and don't pass.
+    rule_index : int (n_rows,): position in the contract of the rule for which the row doesn't pass.
+    rows : int64 (n_rows,): offset of each in its file.
     key : the primary key that held when the rows were first read, see `key_mark`.
     """
     contract = source.contract
-    aside = np.array([rule.action in (Action.QUARANTINE, Action.FAIL) for rule in contract.rules] + [False])
-    bad = np.flatnonzero(aside[rule_index])  # index -1 (no rule broken) is the last entry
-    if not len(bad):
+    aside = np.array([rule.action in (Action.QUARANTINE, Action.FAIL) for rule in contract.rules])[rule_index]
+    if not aside.any():
         return None
-    rules = pa.array(rule_index[bad])
-    rows = np.asarray(offsets)[bad] + unit.first_row
+    rules, rows, values = pa.array(rule_index[aside]), rows[aside], looked_at.filter(pa.array(aside))
     place = {
         QUARANTINE_RULE: pa.array([rule.id for rule in contract.rules], pa.string()).take(rules),
         QUARANTINE_REASON: pa.array([reason_of(rule) for rule in contract.rules], pa.string()).take(rules),
-        "quarantine_contract_version": pa.repeat(contract.version, len(bad)),
-        "quarantine_contract": pa.repeat(contract.digest, len(bad)),
-        "quarantine_fragment": pa.repeat(unit.fragment.path, len(bad)),
+        "quarantine_contract_version": pa.repeat(contract.version, len(rows)),
+        "quarantine_contract": pa.repeat(contract.digest, len(rows)),
+        "quarantine_fragment": pa.repeat(unit.fragment.path, len(rows)),
         QUARANTINE_ROW_GROUP: pa.array(group_of_rows(unit, rows), pa.int32()),
         QUARANTINE_ROW: pa.array(rows, pa.int64()),
-        QUARANTINE_KEY: pa.repeat(pa.scalar(key, pa.string()), len(bad)),
+        QUARANTINE_KEY: pa.repeat(pa.scalar(key, pa.string()), len(rows)),
     }
-    values = looked_at.take(pa.array(bad))
     # a contract's column of such a name stays behind: what a steward reads there is ours
     seen = {name: plain_column(values.column(name)) for name in values.column_names if name not in place}
     return pa.table({**place, **seen})

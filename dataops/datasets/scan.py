@@ -36,7 +36,7 @@ from dataops.errors import AccessDenied
 from dataops.governance.checking import check_rows
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
-from dataops.governance.plain_types import without_strays
+from dataops.governance.plain_types import rows_where, without_strays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +85,15 @@ def read_unit(
     repeats = {} if survey is None else _repeats(survey, source, unit, rows.positions)
     checked = check_rows(source.contract, rows.table, repeats=repeats)
     passing, positions, aside = rows.table, rows.positions, None
-    if not checked.all_pass:
-        keep = np.asarray(checked.keep)
-        passing, positions = rows.table.filter(checked.keep), rows.positions[keep]
+    if len(bad := np.flatnonzero(checked.rule_index >= 0)):
+        keep = checked.keep
+        passing, positions = rows_where(rows.table, keep), rows.positions[keep]
         aside = rows_aside(
             source,
             unit,
-            rows.table.select(sorted(looked_at)),
-            np.asarray(checked.rule_index),
-            rows.positions - unit.first_row,
+            rows.table.select(sorted(looked_at)).take(pa.array(bad)),
+            checked.rule_index[bad],
+            rows.positions[bad],
             key=rows.key,
         )
     quarantined = with_carried(aside, rows.carried, source)
@@ -111,23 +111,22 @@ def read_unit(
         positions=positions,
         quarantined=quarantined,
         receipt=receipt,
-        keys_aside=_keys_aside(source, rows, checked.keep, aside, keys, survey),
+        keys_aside=_keys_aside(source, rows, bad, aside, keys, survey),
     )
 
 
 def _keys_aside(
     source: Source,
     rows: AllowedRows,
-    keep: pa.Array,
+    bad: np.ndarray,
     aside: pa.Table | None,
     keys: Sequence[str],
     survey: Surveyed | None,
 ) -> pa.Table:
     if aside is None or not keys:
         return pa.table({})
-    broken = np.flatnonzero(~np.asarray(keep))  # few, mostly: dropped rows and those set aside
-    bad = broken[np.isin(rows.positions[broken], aside.column(QUARANTINE_ROW).to_numpy())]
-    return _masked(source, rows.table.take(pa.array(bad)), keys, survey)
+    kept = bad[np.isin(rows.positions[bad], aside.column(QUARANTINE_ROW).to_numpy())]  # the others were dropped
+    return _masked(source, rows.table.take(pa.array(kept)), keys, survey)
 
 
 def _require_granted(source: Source, columns: Sequence[str]) -> None:

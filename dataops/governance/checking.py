@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from dataops.governance.expression_values import BOOLEAN, plain
 from dataops.governance.expressions import compute_tree
 from dataops.governance.leaves import is_list, leaves_of, twin_findings
 
+_MANY = 2  # rows of each combination of values at least, for it to be worth looking at those
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checked:
@@ -34,19 +37,18 @@ class Checked:
 
     Attributes
     ----------
-    keep : boolean (n_rows,), without nulls: whether the row passes.
     rule_index : int16 (n_rows,): the rule for which the row is set aside, -1 for none.
     broken : for each rule of the contract, how many rows break it; of a rule of the dataset those that were told.
     """
 
-    keep: pa.BooleanArray
-    rule_index: pa.Int16Array
+    rule_index: np.ndarray
     broken: tuple[int, ...]
 
     @property
-    def all_pass(self) -> bool:
-        """Whether no row is set aside."""
-        return bool(self.keep.false_count == 0)
+    def keep(self) -> np.ndarray:
+        """Boolean (n_rows,): whether the row passes."""
+        passes: np.ndarray = self.rule_index < 0
+        return passes
 
 
 def check_rows(contract: Contract, table: pa.Table, *, repeats: Mapping[int, np.ndarray] | None = None) -> Checked:
@@ -80,9 +82,7 @@ def check_rows(contract: Contract, table: pa.Table, *, repeats: Mapping[int, np.
         broken += np.array([0 if mask is None else np.count_nonzero(mask) for mask in masks], dtype=np.int64)
         _assign(rule_index[rows], contract.rules, masks)
         start += n_rows
-    return Checked(
-        keep=pa.array(rule_index == -1), rule_index=pa.array(rule_index), broken=tuple(int(count) for count in broken)
-    )
+    return Checked(rule_index=rule_index, broken=tuple(int(count) for count in broken))
 
 
 def columns_of_rules(contract: Contract) -> frozenset[str]:
@@ -187,13 +187,18 @@ class _Columns:
         return None if bad is None else self._rows_of(lists, bad)
 
     def _broken_flat(self, names: Collection[str], node: Node) -> np.ndarray | None:
-        encoded = self._columns.get(next(iter(names))) if len(names) == 1 else None
-        if encoded is not None and pa.types.is_dictionary(encoded.type) and len(encoded.dictionary) < self._rows:
-            return _broken_by_value(next(iter(names)), encoded, node)
+        encoded = {name: self._columns[name] for name in sorted(names) if self._is_encoded(name)}
+        if encoded and len(encoded) == len(names):
+            combinations = math.prod(_n_values(one) for one in encoded.values())
+            if _MANY * combinations <= self._rows:
+                return _broken_by_value(encoded, node)
         for name in names:
             if name in self._columns and name not in self._plain:
                 self._plain[name] = plain(self._columns[name])
         return _false_rows(compute_tree(node, self._plain, rows=self._rows).cast(BOOLEAN))
+
+    def _is_encoded(self, name: str) -> bool:
+        return name in self._columns and pa.types.is_dictionary(self._columns[name].type)
 
     def _rows_of(self, lists: pa.Array, bad: np.ndarray) -> np.ndarray:
         """The rows with a bad element: one is enough."""
@@ -202,15 +207,31 @@ class _Columns:
         return rows
 
 
-def _broken_by_value(name: str, encoded: pa.DictionaryArray, node: Node) -> np.ndarray | None:
-    """The rows whose value breaks a condition on the column `name` alone: each distinct value, and null, once."""
-    values = plain(encoded.dictionary)
-    values = pa.concat_arrays([values, pa.nulls(1, values.type)])
-    bad = _false_rows(compute_tree(node, {name: values}, rows=len(values)).cast(BOOLEAN))
+def _n_values(encoded: pa.DictionaryArray) -> int:
+    """How many values a row may have, null among them if one does."""
+    return len(encoded.dictionary) + bool(encoded.null_count)
+
+
+def _broken_by_value(encoded: Mapping[str, pa.DictionaryArray], node: Node) -> np.ndarray | None:
+    """The rows that break a condition on the columns `encoded` alone: looked at is each combination of their values."""
+    shape = [_n_values(one) for one in encoded.values()]
+    places = np.unravel_index(np.arange(math.prod(shape)), shape)
+    columns = {name: _at(one, place) for (name, one), place in zip(encoded.items(), places, strict=True)}
+    bad = _false_rows(compute_tree(node, columns, rows=math.prod(shape)).cast(BOOLEAN))
     if bad is None:
         return None
-    rows: np.ndarray = bad[pc.fill_null(encoded.indices, len(values) - 1).to_numpy()]
-    return rows if rows.any() else None  # the dictionary may hold values that no row has
+    combinations: np.ndarray | None = None
+    for one in encoded.values():
+        indices = pc.fill_null(one.indices, len(one.dictionary)).to_numpy()
+        combinations = indices if combinations is None else combinations * _n_values(one) + indices
+    rows: np.ndarray = bad[combinations]
+    return rows if rows.any() else None  # a combination that no row has
+
+
+def _at(encoded: pa.DictionaryArray, places: np.ndarray) -> pa.Array:
+    """The values at `places` of the dictionary, null behind its last one."""
+    values = plain(encoded.dictionary)
+    return pa.concat_arrays([values, pa.nulls(1, values.type)]).take(pa.array(places))
 
 
 def _false_rows(holds: pa.BooleanArray) -> np.ndarray | None:

@@ -44,7 +44,15 @@ from dataops.errors import Integrity, InvalidInput
 from dataops.governance.generalising import coarse_floats, coarse_integers, cut_dates, ends, prefixes
 from dataops.governance.hashing import keyed_hashes
 from dataops.governance.mask import VALUE_FREE, Mask, MaskKind, parse_mask
-from dataops.governance.plain_types import is_list, one_array, plain_column, plain_type, without_strays
+from dataops.governance.plain_types import (
+    is_list,
+    one_array,
+    one_dictionary,
+    plain_column,
+    plain_type,
+    recoded,
+    used_values,
+)
 from dataops.governance.pseudonyms import is_identity, pseudonyms
 
 __all__ = [
@@ -228,16 +236,18 @@ def _encoded(mask: Mask, column: pa.ChunkedArray, type_: pa.DataType, means: _Me
     The dictionary is that of the masked values, each once and sorted: in the order of the true ones it would tell which
     pseudonym comes before which.
     """
-    chunk = one_array(without_strays(column))
-    if _MANY * len(chunk.dictionary) > len(chunk):
+    chunk = one_dictionary(column)
+    used = used_values(chunk)
+    if not 0 < _MANY * np.count_nonzero(used) <= len(chunk):
         return _each_distinct(mask, column, type_, means)
-    values = _masked(mask, pa.chunked_array([chunk.dictionary], chunk.type.value_type), type_, means)
-    found = values.dictionary_encode()
+    values = pa.chunked_array([chunk.dictionary.filter(pa.array(used))])
+    found = _masked(mask, values, type_, means).dictionary_encode()
     order = pc.array_sort_indices(found.dictionary).to_numpy()
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    codes = pa.array(place).take(found.indices).take(chunk.indices)
-    return pa.DictionaryArray.from_arrays(codes, found.dictionary.take(pa.array(order)))
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    # of a value that no row has any place will do
+    places = pa.array(rank).take(found.indices).take(pa.array(np.maximum(np.cumsum(used) - 1, 0)))
+    return recoded(chunk, places, found.dictionary.take(pa.array(order)))
 
 
 def _generalised(mask: Mask, plain: pa.ChunkedArray, _means: _Means) -> pa.Array:

@@ -32,7 +32,7 @@ def broken(rule: Rule, rows: list[dict[str, Any]] = ROWS) -> list[int]:
     """The rows that break `rule`."""
     contract = Contract(name="c", version="1", columns=COLUMNS, rules=(rule,))
     checked = check_rows(contract, pa.Table.from_pylist(rows, schema=SCHEMA))
-    aside = np.flatnonzero(~np.asarray(checked.keep)).tolist()
+    aside = np.flatnonzero(~checked.keep).tolist()
     assert checked.broken == (len(aside),)
     return aside
 
@@ -72,7 +72,7 @@ def test_rules_of_lists_and_of_flat_columns_are_counted_side_by_side() -> None:
     assert columns_of_rules(contract) == {"shop", "items.sku"}
     checked = check_rows(contract, pa.Table.from_pylist(ROWS, schema=SCHEMA))
     assert checked.broken == (1, 1, 0, 0)
-    assert np.asarray(checked.rule_index).tolist() == [-1, 1, -1, -1, -1]
+    assert checked.rule_index.tolist() == [-1, 1, -1, -1, -1]
 
 
 @given(
@@ -85,11 +85,11 @@ def test_any_split_of_the_rows_breaks_the_same(lists: list[Any], at: int, kind: 
     whole = pa.table({"items.pieces": pa.array(lists, pa.list_(pa.int64()))})
     contract = Contract(name="c", version="1", columns=COLUMNS, rules=(rule,))
     parts = [check_rows(contract, whole.slice(0, at)), check_rows(contract, whole.slice(at))]
-    split = [keep for part in parts for keep in part.keep.to_pylist()]
+    split = [keep for part in parts for keep in part.keep.tolist()]
     by_hand = {
         RuleKind.NOT_NULL: lambda one: one is None or None not in one,
         RuleKind.MINIMUM: lambda one: one is None or all(value is None or value >= 1 for value in one),
         RuleKind.MAX_ITEMS: lambda one: one is None or len(one) <= 1,
         RuleKind.LIST_NOT_NULL: lambda one: one is not None,
     }
-    assert split == check_rows(contract, whole).keep.to_pylist() == [by_hand[kind](one) for one in lists]
+    assert split == check_rows(contract, whole).keep.tolist() == [by_hand[kind](one) for one in lists]
