@@ -11,10 +11,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from dataops.declarations.metrics import Task
 from dataops.errors import Format, Integrity, InvalidInput, near_match
@@ -34,6 +34,8 @@ from dataops.records import (
     format_time,
     parse_time,
 )
+
+T = TypeVar("T")
 
 MODEL_FILES: Mapping[str, str] = {name: known.file for name, known in FORMATS.items()}
 MANIFEST, PROGRAM, METRICS, CARD = "manifest.json", "program.json", "metrics.json", "card.md"
@@ -100,7 +102,8 @@ class Package:
 
     def predictor(self, threads: int = 1) -> Predictor:
         """The version's predictor: the model, through its calibration where it has one; raises as `load_predictor`."""
-        return calibrated(load_predictor(self.model_format, self.model, threads), self.calibration)
+        stored = StoredModel(model_format=self.model_format, model=self.model, calibration=self.calibration)
+        return stored.predictor(threads)
 
     def to_sklearn(self, *, filtered: bool = False, threads: int = 1) -> Any:
         """The version as a fitted ``Pipeline`` of scikit-learn: program, then classifier, regressor or ``KMeans``.
@@ -127,6 +130,19 @@ class Package:
         from dataops.models.pipeline import pipeline_of
 
         return pipeline_of(self, filtered=filtered, threads=threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel:
+    """What of a version turns encoded rows into predictions; the attributes are those of `Package`."""
+
+    model_format: str
+    model: bytes
+    calibration: Calibration | None = None
+
+    def predictor(self, threads: int = 1) -> Predictor:
+        """The model, through its calibration where it has one; raises as `load_predictor`."""
+        return calibrated(load_predictor(self.model_format, self.model, threads), self.calibration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,13 +302,23 @@ def unpack(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
     Integrity : the files are not those of the manifest; the message lists all findings.
     Format : they are, and don't hold what files of these names hold.
     """
+    return _checked(manifest, files, _unpacked)
+
+
+def unpack_model(manifest: Manifest, files: Mapping[str, bytes]) -> StoredModel:
+    """The model in `files`, for whoever was given the rest; they are checked, and it raises, as `unpack`."""
+    return _checked(manifest, files, _model)
+
+
+def _checked(manifest: Manifest, files: Mapping[str, bytes], parse: Callable[[Manifest, Mapping[str, bytes]], T]) -> T:
+    """What `parse` makes of the files, once every byte of all of them is accounted for."""
     findings = check_files(manifest, files)
     if findings:
         raise Integrity(
             f"{manifest.model} version {manifest.version} is not what was registered: {'; '.join(findings)}"
         )
     try:
-        return _unpacked(manifest, files)
+        return parse(manifest, files)
     except (KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
         where = f"{manifest.model} version {manifest.version}"
         raise Format(f"the files of {where} don't hold what they should: {type(error).__name__}") from None
@@ -309,6 +335,14 @@ def _unpacked(manifest: Manifest, files: Mapping[str, bytes]) -> Package:
         classifications=manifest.classifications,
         reference=_reference(files.get(REFERENCE)),
         golden=_golden(files.get(GOLDEN)),
+        calibration=_calibration(files.get(CALIBRATION)),
+    )
+
+
+def _model(manifest: Manifest, files: Mapping[str, bytes]) -> StoredModel:
+    return StoredModel(
+        model_format=manifest.model_format,
+        model=files[model_file(manifest.model_format)],
         calibration=_calibration(files.get(CALIBRATION)),
     )
 

@@ -27,11 +27,13 @@ from dataops.models.package import (
     MAX_MANIFEST_BYTES,
     Manifest,
     Package,
+    StoredModel,
     content_digest,
     files_of,
     manifest_of,
     parse_manifest,
     unpack,
+    unpack_model,
 )
 from dataops.records import digest_bytes, require_name
 from dataops.registry.claims import CLAIM, claim, numbers_with
@@ -188,6 +190,21 @@ class Registry:
             in the manifest.
         Format : a format of record or model that isn't read here.
         """
+        manifest, signed_by, files = self._checked(model, version)
+        return LoadedVersion(
+            version=_version(manifest), manifest=manifest, package=unpack(manifest, files), signed_by=signed_by
+        )
+
+    def read_model(self, model: str, version: int) -> tuple[ModelVersion, StoredModel]:
+        """The version with its model alone, for whoever was given the rest: to parse a program takes its time.
+
+        As much is checked, and it raises, as by `read`.
+        """
+        manifest, _, files = self._checked(model, version)
+        return _version(manifest), unpack_model(manifest, files)
+
+    def _checked(self, model: str, version: int) -> tuple[Manifest, tuple[str, ...], dict[str, bytes]]:
+        """The manifest, the keys whose signatures of it are good, and the files that it lists; there are no others."""
         manifest, signed_by = self._trusted(model, version)
         folder = f"{model}/versions/{version}/"
         names = {key.removeprefix(folder) for key in self.store.list_with_links(folder.rstrip("/"))}
@@ -196,10 +213,7 @@ class Registry:
             raise Integrity(f"{folder} holds {unlisted}, which the manifest doesn't list: remove them or register anew")
         _require_size(manifest, self.trust.max_model_bytes)
         # By name, not by listing: on a network folder a listing may lag behind the manifest.
-        files = {name: self._get_file(manifest, name) for name in manifest.files}
-        return LoadedVersion(
-            version=_version(manifest), manifest=manifest, package=unpack(manifest, files), signed_by=signed_by
-        )
+        return manifest, signed_by, {name: self._get_file(manifest, name) for name in manifest.files}
 
     def _trusted(self, model: str, version: int) -> tuple[Manifest, tuple[str, ...]]:
         """The manifest, and the keys whose signatures of it are good."""

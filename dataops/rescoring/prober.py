@@ -34,12 +34,12 @@ import pyarrow as pa
 
 from dataops.datasets.units import Unit
 from dataops.engine.tasks import Failure, attempt
-from dataops.models.package import Package
+from dataops.models.package import StoredModel
 from dataops.models.predictor import Predictor
 from dataops.registry.versions import ModelVersion
 from dataops.rescoring.probe import LENGTH_BYTES, Told
 from dataops.rescoring.row_errors import NEVER_ROWS, failing_rows
-from dataops.rescoring.score import ScoreContext, make_predictor, read_for_scoring, read_package, score_rows
+from dataops.rescoring.score import ScoreContext, make_predictor, read_for_scoring, read_model, score_rows
 
 WAYS = 16
 ATTEMPT_SECONDS = 300.0  # of a processor, for all rows of a unit; a part has its share, and never less than the next
@@ -258,7 +258,7 @@ def _killers(told: Told, table: pa.Table) -> dict[int, str]:
 def _import_libraries(context: ScoreContext) -> None:
     """Import what the models need, so that not every runner has to."""
     for model in context.plan.models:
-        library = _package(context.registry, model.version).model_format.partition("-")[0]
+        library = _model(context.registry, model.version).model_format.partition("-")[0]
         if library in _LIBRARIES:
             import_module(library)
 
@@ -266,17 +266,15 @@ def _import_libraries(context: ScoreContext) -> None:
 def _load_predictors(context: ScoreContext) -> dict[str, Predictor]:
     """The predictors of the plan's models, by their names in the job, of what was read before the fork."""
     return {
-        model.name: make_predictor(
-            _package(context.registry, model.version), context.kernels.get(model.name, "xgboost")
-        )
+        model.name: make_predictor(_model(context.registry, model.version), context.kernels.get(model.name, "xgboost"))
         for model in context.plan.models
     }
 
 
 @cache
-def _package(registry: str, model: ModelVersion) -> Package:
-    """What a version holds, read once: behind a fork S3 can't be reached any more."""
-    return read_package(registry, model)
+def _model(registry: str, model: ModelVersion) -> StoredModel:
+    """The model of a version, read once: behind a fork S3 can't be reached any more."""
+    return read_model(registry, model)
 
 
 def _told() -> Told:

@@ -32,7 +32,7 @@ from dataops.features.slices import slice_places
 from dataops.governance.plain_types import plain_column
 from dataops.models.boosted import BoostedModel
 from dataops.models.onedal import with_kernel
-from dataops.models.package import Package
+from dataops.models.package import StoredModel
 from dataops.models.predictor import Kernel, Predictor
 from dataops.records import Record
 from dataops.registry.versions import ModelVersion, Registry
@@ -154,21 +154,25 @@ def load_predictors(context: ScoreContext) -> dict[str, Predictor]:
 @lru_cache(maxsize=16)
 def read_predictor(registry: str, model: ModelVersion, kernel: Kernel = "xgboost") -> Predictor:
     """The predictor of a version in the registry at `registry`, as it was when the run was planned."""
-    return make_predictor(read_package(registry, model), kernel)
+    return make_predictor(read_model(registry, model), kernel)
 
 
-def read_package(registry: str, model: ModelVersion) -> Package:
-    """What a version in the registry at `registry` holds, as it was when the run was planned."""
+def read_model(registry: str, model: ModelVersion) -> StoredModel:
+    """The model of a version in the registry at `registry`, as it was when the run was planned.
+
+    The plan has the version's program, parsed: its expressions need the parser of SQL, which takes longer to import
+    than many a unit to score.
+    """
     # workers only read the registry, and it may be all that they can do there
-    loaded = Registry(open_store(registry, read_only=True)).read(model.model, model.version)
-    if loaded.version != model:
+    version, stored = Registry(open_store(registry, read_only=True)).read_model(model.model, model.version)
+    if version != model:
         raise Integrity(f"{model.reference} changed after the run was planned; start a new run")
-    return loaded.package
+    return stored
 
 
-def make_predictor(package: Package, kernel: Kernel) -> Predictor:
-    """The predictor in `package`, of one thread."""
-    predictor = package.predictor()
+def make_predictor(stored: StoredModel, kernel: Kernel) -> Predictor:
+    """The predictor of `stored`, of one thread."""
+    predictor = stored.predictor()
     return with_kernel(predictor, kernel, threads=1) if isinstance(predictor, BoostedModel) else predictor
 
 

@@ -26,6 +26,9 @@ def test_a_version_comes_back_as_it_was_registered(registry):
     loaded = registry.read("income", 1)
     assert loaded.package == make_package()
     assert loaded.version == version == registry.find("income", 1)
+    alone, stored = registry.read_model("income", 1)
+    assert alone == version
+    assert (stored.model_format, stored.model) == (loaded.package.model_format, loaded.package.model)
     assert (version.version, version.registered_at, version.reference) == (1, AT, "income@1")
 
 
@@ -75,9 +78,13 @@ def test_a_changed_file_is_refused_and_a_missing_one_too(registry, name):
     registry.store.delete(key)
     with pytest.raises((Integrity, NotFound)):
         registry.read("income", 1)
+    with pytest.raises((Integrity, NotFound)):
+        registry.read_model("income", 1)
     registry.store.put_if_absent(key, data[:-2] + b" }")
     with pytest.raises((Integrity, Format)):
         registry.read("income", 1)
+    with pytest.raises((Integrity, Format)):
+        registry.read_model("income", 1)
 
 
 def test_a_file_that_nobody_vouched_for_is_refused(registry):
@@ -85,6 +92,8 @@ def test_a_file_that_nobody_vouched_for_is_refused(registry):
     registry.store.put_if_absent("income/versions/1/extra.pkl", b"\x80\x04")
     with pytest.raises(Integrity, match=r"extra\.pkl"):
         registry.read("income", 1)
+    with pytest.raises(Integrity, match=r"extra\.pkl"):
+        registry.read_model("income", 1)
 
 
 def test_a_copied_version_folder_is_refused_under_its_new_number(registry):
@@ -93,6 +102,8 @@ def test_a_copied_version_folder_is_refused_under_its_new_number(registry):
         registry.store.put_if_absent(key.replace("versions/1/", "versions/2/"), registry.store.get(key))
     with pytest.raises(Integrity, match="the folder was moved"):
         registry.read("income", 2)
+    with pytest.raises(Integrity, match="the folder was moved"):
+        registry.read_model("income", 2)
 
 
 def test_a_version_is_never_written_over(registry):
