@@ -9,6 +9,7 @@
 4. A signature is judged at the time that it says it was made at. Whoever holds a key can write an earlier time: revoke
    a lost key from the moment it may have been lost at.
 5. Old keys go on verifying; the one made last signs.
+6. The library is loaded by who signs or verifies: whoever only knows what a signer is, as workers do, needs none of it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING, Any, Self
 
 from dataops.errors import Format, Integrity, InvalidInput, NotFound
 from dataops.governance.key_files import (
@@ -38,6 +36,9 @@ from dataops.governance.key_files import (
     write_once,
 )
 from dataops.records import Record, decode_record, digest_bytes, encode_record, format_time
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SECRET_BYTES = 32  # RFC 8032, section 5.1.5
 PUBLIC_KEY_BYTES = 32
@@ -138,6 +139,8 @@ def create_signing_key(folder: Path, *, at: datetime, secret: bytes, owner: str)
     InvalidInput : a secret of another length, or a folder that others may open.
     Conflict, AlreadyExists : as `require_later`.
     """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     if len(secret) != SECRET_BYTES or not any(secret):
         raise InvalidInput(f"a signing key has {SECRET_BYTES} random bytes of secret, not {len(secret)} or zeros")
     public_key = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
@@ -207,6 +210,9 @@ def judge_signature(
     signature: Signature, payload: bytes, *, context: str, signers: Iterable[Signer], at: datetime
 ) -> Worth:
     """What `signature` is worth for `payload` in `context`, made at the time `at`, to who trusts `signers`."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     signer = next((one for one in signers if one.id == signature.key_id), None)
     if signer is None:
         return Worth.UNKNOWN
@@ -295,6 +301,8 @@ def _check_value(public_key: bytes) -> str:
 
 
 def _key_in(data: bytes, key_id: str) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     try:
         key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(decode_record(data, "signing-key", 1)["secret"]))
     except (Format, KeyError, TypeError, ValueError):

@@ -38,7 +38,7 @@ def test_loading_and_scoring_dicts_and_arrow_imports_nothing_heavy(tmp_path: Pat
     registry = make_registry(tmp_path / "models")
     register(registry, 1.0, golden=golden)
     promote(registry, 1)
-    assert imported(tmp_path / "models", "unsigned", f"{HEAVY},pydantic,yaml") == []
+    assert imported(tmp_path / "models", "unsigned", f"{HEAVY},cryptography,pydantic,yaml") == []
 
 
 def test_a_file_of_signers_is_all_that_asks_for_a_parser(tmp_path: Path) -> None:
