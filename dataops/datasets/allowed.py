@@ -20,7 +20,7 @@ from dataops.datasets.replayed import TakenRows, take_rows
 from dataops.datasets.units import Unit
 from dataops.errors import AccessDenied, ContractViolation, Integrity
 from dataops.governance.expressions import Expression, evaluate_predicate
-from dataops.governance.plain_types import plain_type, rows_where, without_strays
+from dataops.governance.plain_types import plain_type, rows_at, without_strays
 from dataops.records import now_utc, parse_time
 
 
@@ -64,10 +64,10 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
     raw = taken.table
     if not filters:
         return _let_through(source, raw, taken, unit)
-    allowed = _allowed(raw, filters)
-    if allowed.all():
+    allowed = np.flatnonzero(_allowed(raw, filters))
+    if len(allowed) == raw.num_rows:
         return _let_through(source, raw, taken, unit)
-    return _let_through(source, rows_where(raw, allowed), taken, unit, offsets=taken.offsets[allowed])
+    return _let_through(source, rows_at(raw, allowed), taken, unit, offsets=taken.offsets.take(allowed))
 
 
 def _let_through(

@@ -36,7 +36,7 @@ from dataops.errors import AccessDenied
 from dataops.governance.checking import check_rows
 from dataops.governance.keys import derive_key, read_secret
 from dataops.governance.masking import Mask, MaskKind, apply_mask, plain_column
-from dataops.governance.plain_types import rows_where, without_strays
+from dataops.governance.plain_types import rows_at, without_strays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +86,8 @@ def read_unit(
     checked = check_rows(source.contract, rows.table, repeats=repeats)
     passing, positions, aside = rows.table, rows.positions, None
     if len(bad := np.flatnonzero(checked.rule_index >= 0)):
-        keep = checked.keep
-        passing, positions = rows_where(rows.table, keep), rows.positions[keep]
+        keep = np.flatnonzero(checked.keep)
+        passing, positions = rows_at(rows.table, keep), rows.positions.take(keep)
         aside = rows_aside(
             source,
             unit,
