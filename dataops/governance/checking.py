@@ -220,12 +220,18 @@ def _broken_by_value(encoded: Mapping[str, pa.DictionaryArray], node: Node) -> n
     bad = _false_rows(compute_tree(node, columns, rows=math.prod(shape)).cast(BOOLEAN))
     if bad is None:
         return None
-    combinations: np.ndarray | None = None
-    for one in encoded.values():
-        indices = pc.fill_null(one.indices, len(one.dictionary)).to_numpy()
-        combinations = indices if combinations is None else combinations * _n_values(one) + indices
-    rows: np.ndarray = bad[combinations]
+    combinations, *more = (_indices(one) for one in encoded.values())
+    for n_values, indices in zip(shape[1:], more, strict=True):
+        combinations = combinations * n_values + indices
+    rows: np.ndarray = bad.take(combinations)
     return rows if rows.any() else None  # a combination that no row has
+
+
+def _indices(encoded: pa.DictionaryArray) -> np.ndarray:
+    """The place of each row's value in the dictionary, of null the one behind it, as int32 (n_rows,)."""
+    indices = encoded.indices.cast(pa.int32())  # the number of a combination may be beyond a narrower type
+    found: np.ndarray = (pc.fill_null(indices, len(encoded.dictionary)) if encoded.null_count else indices).to_numpy()
+    return found
 
 
 def _at(encoded: pa.DictionaryArray, places: np.ndarray) -> pa.Array:

@@ -212,7 +212,9 @@ def test_text_in_dictionaries_is_checked_as_plain_text_is(data: st.DataObject) -
     plain = pa.table({name: pa.array([row[at] for row in rows], pa.string()) for name, at in names.items()})
     strays = pa.table(dict.fromkeys(names, pa.array(["XX", "CA"] * data.draw(st.integers(0, 1)), pa.string())))
     both = pa.concat_tables([strays, plain]).combine_chunks()  # dictionaries with values that no row below has
-    encoded = pa.table({name: both.column(name).dictionary_encode() for name in names}).slice(strays.num_rows)
+    narrow = pa.dictionary(pa.int8(), pa.string())
+    encoded = pa.table({name: both.column(name).dictionary_encode().cast(narrow) for name in names})
+    encoded = encoded.slice(strays.num_rows)
     rules = tuple(
         Rule(id=sql, kind=RuleKind.EXPRESSION, arguments={"sql": sql}, action=data.draw(st.sampled_from(Action)))
         for sql in data.draw(st.permutations(OF_TEXTS))
