@@ -71,7 +71,7 @@ STEPS = (  # where a function is, its name (any, where it is empty), what it doe
     ("training/linear_kernels.py", "", "fit"),
     ("training/", "", "train"),
     ("models/", "", "predict"),
-    ("rescoring/monitor.py", "", "drift"),
+    ("rescoring/monitored.py", "", "drift"),
     ("datasets/commit.py", "parquet_bytes", "encode Parquet"),
     ("datasets/commit.py", "_write", "digest, footer, write"),
     ("datasets/commit.py", "commit_unit", "records"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -21,27 +20,9 @@ from dataops.declarations.follow import FollowedInput
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.loader import Finding
 from dataops.declarations.monitor import Monitor
+from dataops.declarations.outputs import OWN, Output, column_name
 from dataops.declarations.references import ModelReference, parse_model_reference
 from dataops.governance.grant import Purpose
-
-OWN = ""
-"""What the job's own model is called among those of one pass."""
-
-
-class Output(StrEnum):
-    """A column that a model gives for each row."""
-
-    PROBABILITY = "probability"
-    PREDICTION = "prediction"
-    MARGIN = "margin"
-    DECILE = "decile"
-    CLUSTER = "cluster"
-    DISTANCE = "distance"
-
-
-def column_name(output: Output, model: str) -> str:
-    """The column of `output` of the model called `model` in the job; the job's own is `OWN`."""
-    return f"{output}_{model}" if model else str(output)
 
 
 class ErrorBudget(Declaration):

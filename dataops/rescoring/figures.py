@@ -16,7 +16,7 @@ import numpy as np
 
 from dataops.datasets.commit import UnitRecord
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN
+from dataops.declarations.outputs import OWN
 from dataops.features.folding import may_stand
 from dataops.features.hiding import shown_histogram
 from dataops.features.profile import SCORE_BINS

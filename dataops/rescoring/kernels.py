@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import cast
 
 from dataops.datasets.units import Unit
-from dataops.declarations.rescore import Output
+from dataops.declarations.outputs import Output
 from dataops.engine.code import code_identity
 from dataops.errors import NotFound
 from dataops.models.boosted import BoostedModel

@@ -1,51 +1,34 @@
-"""Monitoring in the scoring pass: what each unit counts for drift, and what a run makes of all counts.
+"""Monitoring in the scoring pass: what of a job is counted, and what a run makes of all units' counts (`monitored`).
 
-1. Units count by what the model version fixed, so their counts add up to those of all rows, whoever counted them.
-2. A version without a reference is scored all the same, and the run's figures say that drift is unknown; a job that
+1. A version without a reference is scored all the same, and the run's figures say that drift is unknown; a job that
    asks for slices or limits of its own is refused with such a version.
-3. Limits are judged before anything is published, on the job's own model. Of a replay no drift is told: its rows are
+2. Limits are judged before anything is published, on the job's own model. Of a replay no drift is told: its rows are
    those that were set aside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from dataops.datasets.commit import UnitRecord
 from dataops.declarations.monitor import DriftLimit, Monitor
-from dataops.declarations.rescore import OWN, RescoreJob
+from dataops.declarations.outputs import OWN
+from dataops.declarations.rescore import RescoreJob
 from dataops.errors import ContractViolation, InvalidInput, near_match
 from dataops.features.cells import SCORES
-from dataops.features.columns import Floats32
-from dataops.features.encoder import Encoded
-from dataops.features.profile import ProfileSpec, count_profile, dense_counts, sparse_counts
+from dataops.features.profile import dense_counts
 from dataops.features.reference import Reference
-from dataops.features.slices import slice_places
 from dataops.records import Record
 from dataops.rescoring.drift import compare
 from dataops.rescoring.drift_limits import Raised, check_limits, drift_record
+from dataops.rescoring.monitored import Monitored
 
 NO_REFERENCE = "the model version holds no reference: it was made by an earlier release"
 NOT_COUNTED = "not all units counted their rows: an earlier release began this run"
 _TOLD = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Monitored:
-    """How rows that one model scores are counted; `spec` has the job's slices, as far as the reference knows them."""
-
-    reference: Reference
-    spec: ProfileSpec
-
-    @property
-    def slices(self) -> tuple[str, ...]:
-        """The columns that rows are counted by."""
-        return tuple(name for name, _ in self.spec.slices)
 
 
 def plan_monitoring(reference: Reference | None, monitor: Monitor, *, own: bool, where: str) -> Monitored | None:
@@ -81,18 +64,6 @@ def _require_known(names: Sequence[str], known: Sequence[str], key: str, what: s
     for name in names:
         if name not in known:
             raise InvalidInput(f"{where}: monitor.{key}: '{name}' is no {what}.{near_match(name, known)}")
-
-
-def count_drift(monitored: Monitored, rows: Encoded, scores: Floats32, table: pa.Table) -> list[int]:
-    """What a unit's record keeps of its rows for drift.
-
-    Parameters
-    ----------
-    rows, scores : as the model took them, and what it gave.
-    table : the same rows, with the columns of the slices.
-    """
-    places = [slice_places(table.column(name), values) for name, values in monitored.spec.slices]
-    return sparse_counts(count_profile(monitored.spec, rows, scores, places))
 
 
 def drift_figures(
@@ -145,12 +116,6 @@ def drift_by_model(
         )
         for name, monitored in models.items()
     }
-
-
-def slices_of(models: Mapping[str, Monitored | None]) -> Mapping[str, tuple[str, ...]]:
-    """Column -> the values by which drift and impact are told, as the job's own model was judged by."""
-    own = models.get(OWN)
-    return {} if own is None else dict(own.spec.slices)
 
 
 def require_no_stop(raised: Sequence[Raised], dataset: str) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import Output, column_name
+from dataops.declarations.outputs import Output, column_name
 from dataops.features.columns import Floats32
 from dataops.rescoring.scales import deciles, scale_of
 

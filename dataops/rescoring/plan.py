@@ -14,38 +14,18 @@ from dataclasses import dataclass
 
 from dataops.datasets.access import GovernedInput
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN, Output, RescoreJob, column_name
+from dataops.declarations.outputs import OWN, Output, column_name
+from dataops.declarations.rescore import RescoreJob
 from dataops.errors import InvalidInput, near_match
 from dataops.features.program import FeatureProgram
 from dataops.governance.contract import Column, inherited_classification
 from dataops.governance.marks import derived_marks, derived_origins
 from dataops.records import Record
 from dataops.registry.versions import LoadedVersion, ModelVersion
-from dataops.rescoring.monitor import Monitored, counted_slices, plan_monitoring, slices_of
+from dataops.rescoring.monitor import counted_slices, plan_monitoring
+from dataops.rescoring.monitored import Monitored, slices_of
 from dataops.rescoring.scales import scale_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredModel:
-    """A model version that is applied, as the input needs it.
-
-    Attributes
-    ----------
-    name : a challenger's name in the job; `OWN` for the job's own model.
-    program : whole for raw data, without steps for data that the model's preparation made.
-    program_digest : of `program`; models of equal programs share their encoded rows.
-    decile_edges : nine rising predictions; None where the version has none.
-    score_edges : of the cells that its predictions were counted in when it was judged; () where they weren't.
-    monitored : how its rows are counted for drift; None where they aren't.
-    """
-
-    name: str
-    version: ModelVersion
-    program: FeatureProgram
-    program_digest: str
-    decile_edges: tuple[float, ...] | None = None
-    score_edges: tuple[float, ...] = ()
-    monitored: Monitored | None = None
+from dataops.rescoring.unit_plan import ScoredModel, UnitPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +40,20 @@ class ScorePlan:
     read: tuple[str, ...]
     columns: tuple[Column, ...]
     task: Task = Task.BINARY
+
+    @property
+    def of_units(self) -> UnitPlan:
+        """What workers are told of it."""
+        return UnitPlan(
+            models=self.models,
+            read=self.read,
+            keep=self.job.keep,
+            outputs=self.outputs,
+            threshold=self.threshold,
+            sort_by=self.job.sort_by,
+            output=self.job.output,
+            task=self.task,
+        )
 
     @property
     def outputs(self) -> tuple[Output, ...]:

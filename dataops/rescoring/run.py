@@ -56,7 +56,7 @@ def run_rescore(
     allowance = _allowance(plan, given, replay=replay_of is not None)
     context = ScoreContext(
         source=given.source,
-        plan=plan,
+        plan=plan.of_units,
         storage=storage,
         registry=registry,
         run=work.run,

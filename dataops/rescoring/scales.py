@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import Output
+from dataops.declarations.outputs import Output
 from dataops.errors import Integrity
 from dataops.features.columns import Floats32
 from dataops.features.encoder import Encoded

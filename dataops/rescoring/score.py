@@ -23,7 +23,7 @@ from dataops.datasets.reading import Source
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.datasets.units import Unit
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN
+from dataops.declarations.outputs import OWN
 from dataops.engine.tasks import Later
 from dataops.errors import ContractViolation, Integrity, InvalidInput
 from dataops.features.columns import Floats32
@@ -37,13 +37,13 @@ from dataops.models.predictor import Kernel, Predictor
 from dataops.records import Record
 from dataops.registry.versions import ModelVersion, Registry
 from dataops.rescoring.impact import count_impact
-from dataops.rescoring.monitor import count_drift
+from dataops.rescoring.monitored import count_drift
 from dataops.rescoring.outputs import score_columns
-from dataops.rescoring.plan import ScoredModel, ScorePlan
 from dataops.rescoring.ranks import count_ranks
 from dataops.rescoring.row_errors import NO_ROW, Reasons
 from dataops.rescoring.scales import scale_of
 from dataops.rescoring.unit_errors import error_rows, try_unit
+from dataops.rescoring.unit_plan import ScoredModel, UnitPlan
 from dataops.storage.objects import open_store
 
 
@@ -58,7 +58,7 @@ class ScoreContext:
     """
 
     source: Source
-    plan: ScorePlan
+    plan: UnitPlan
     storage: str
     registry: str
     run: str
@@ -121,10 +121,10 @@ def begin_unit(context: ScoreContext, unit: Unit, *, killers: Reasons = NO_ROW) 
     commit = partial(
         commit_unit,
         *open_storage(context.storage),
-        dataset=plan.job.output,
+        dataset=plan.output,
         run=context.run,
         input_dataset=context.source.dataset,
-        table=_sorted(scored.table, plan.job.sort_by),
+        table=_sorted(scored.table, plan.sort_by),
         quarantined=read.quarantined,
         receipt=receipt.with_filtered_by_job(receipt.passed - scored.table.num_rows),
         summary=scored.summary,
@@ -139,7 +139,7 @@ def read_for_scoring(context: ScoreContext, unit: Unit) -> GovernedRead:
 
 
 def _keys(context: ScoreContext) -> tuple[str, ...]:
-    return tuple(key_columns(context.source.contract, context.plan.job.keep))
+    return tuple(key_columns(context.source.contract, context.plan.keep))
 
 
 def load_predictors(context: ScoreContext) -> dict[str, Predictor]:
@@ -176,7 +176,7 @@ def make_predictor(stored: StoredModel, kernel: Kernel) -> Predictor:
     return with_kernel(predictor, kernel, threads=1) if isinstance(predictor, BoostedModel) else predictor
 
 
-def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.Table) -> Scored:
+def score_rows(plan: UnitPlan, predictors: Mapping[str, Predictor], table: pa.Table) -> Scored:
     """The scores of the rows of `table` by every model of `plan`.
 
     Raises
@@ -188,7 +188,7 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     runs = {model.program_digest: model.program for model in plan.models}
     encoded = {digest: program.run(table) for digest, program in runs.items()}
     kept, _ = encoded[plan.models[0].program_digest]
-    columns = {name: kept.column(name) for name in plan.job.keep}
+    columns = {name: kept.column(name) for name in plan.keep}
     predictions, unknown, profile = {}, {}, {}
     for model in plan.models:
         _, rows = encoded[model.program_digest]
@@ -201,29 +201,29 @@ def score_rows(plan: ScorePlan, predictors: Mapping[str, Predictor], table: pa.T
     return Scored(table=pa.table(columns), summary=summary)
 
 
-def _counted(plan: ScorePlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> dict[str, Any]:
+def _counted(plan: UnitPlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> dict[str, Any]:
     """What a unit's record keeps of the scores of its rows."""
     scale = scale_of(plan.task)
     edges = {model.name: model.score_edges if scale.by_cells else model.decile_edges for model in plan.models}
     scores = {model.name: scale.histogram(predictions[model.name], edges[model.name]) for model in plan.models}
-    return {"scores": scores, **({"impact": _impact(plan, predictions, kept)} if plan.job.challengers else {})}
+    return {"scores": scores, **({"impact": _impact(plan, predictions, kept)} if plan.challengers else {})}
 
 
-def _impact(plan: ScorePlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> Record:
+def _impact(plan: UnitPlan, predictions: Mapping[str, Floats32], kept: pa.Table) -> Record:
     """What is counted of the challengers' scores beside those of the job's own model."""
     own, threshold = predictions[OWN], plan.threshold
     if threshold is None:
         edges = plan.models[0].score_edges
-        return {name: count_ranks(own, predictions[name], edges).record() for name in plan.job.challengers}
+        return {name: count_ranks(own, predictions[name], edges).record() for name in plan.challengers}
     slices = {name: (slice_places(kept.column(name), values), len(values) + 1) for name, values in plan.slices.items()}
     return {
         name: count_impact(own, predictions[name], threshold=threshold, slices=slices).record()
-        for name in plan.job.challengers
+        for name in plan.challengers
     }
 
 
 def _score_model(
-    plan: ScorePlan, model: ScoredModel, predictor: Predictor, rows: Encoded
+    plan: UnitPlan, model: ScoredModel, predictor: Predictor, rows: Encoded
 ) -> tuple[Floats32, dict[str, pa.Array]]:
     """The predictions of one model, and its columns."""
     if predictor.task is not plan.task:

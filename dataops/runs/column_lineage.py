@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dataops.datasets.access import GovernedInput
 from dataops.declarations.inputs import INPUT
-from dataops.declarations.rescore import column_name
+from dataops.declarations.outputs import column_name
 from dataops.features.steps import RowSteps
 from dataops.governance.conditions import columns_of_rule
 from dataops.governance.contract import Action
@@ -22,7 +22,8 @@ from dataops.governance.expressions import Expression, parse_expression
 from dataops.governance.lineage import PREDICTION_FIELD, ColumnLineage, ColumnUse, DatasetId, Subtype
 from dataops.preparation.join_plan import Joined, JoinPlan
 from dataops.preparation.prepare import PreparePlan
-from dataops.rescoring.plan import ScoredModel, ScorePlan
+from dataops.rescoring.plan import ScorePlan
+from dataops.rescoring.unit_plan import ScoredModel
 
 if TYPE_CHECKING:
     from dataops.training.plan import TrainPlan

@@ -19,7 +19,8 @@ from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.following import read_taken
 from dataops.datasets.snapshot import Fragment, Manifest, Snapshot, read_snapshot, snapshot_journal
 from dataops.declarations.inputs import INPUT
-from dataops.declarations.rescore import OWN, RescoreJob
+from dataops.declarations.outputs import OWN
+from dataops.declarations.rescore import RescoreJob
 from dataops.engine.progress import Progress
 from dataops.errors import DataopsError, Integrity, NotFound
 from dataops.governance.audit import record_result
@@ -27,7 +28,8 @@ from dataops.governance.audit_verdicts import RESULT
 from dataops.governance.lineage import EventType, completed_event
 from dataops.records import now_utc
 from dataops.rescoring.figures import score_figures, with_drift
-from dataops.rescoring.monitor import Monitored, drift_by_model, plan_monitoring, slices_of
+from dataops.rescoring.monitor import drift_by_model, plan_monitoring
+from dataops.rescoring.monitored import Monitored, slices_of
 from dataops.runs.audit import announce
 from dataops.runs.execute import Outcome, published_result, try_report, try_sign_audit
 from dataops.runs.ledger import Run, State

@@ -19,7 +19,8 @@ from dataops.datasets.access import GovernedInput, open_inputs
 from dataops.datasets.units import Unit, plan_units
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN, Output, RescoreJob, column_name
+from dataops.declarations.outputs import OWN, Output, column_name
+from dataops.declarations.rescore import RescoreJob
 from dataops.errors import Conflict, InvalidInput, NotFound, near_match
 from dataops.governance.grant import Purpose
 from dataops.runs.ledger import RunState, State

@@ -20,9 +20,10 @@ from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.inputs import INPUT
 from dataops.declarations.jobs import Job, WritingJob, job_from_record, job_record
 from dataops.declarations.join import JoinJob
+from dataops.declarations.outputs import OWN
 from dataops.declarations.prepare import PrepareJob
 from dataops.declarations.references import parse_model_reference
-from dataops.declarations.rescore import OWN, RescoreJob
+from dataops.declarations.rescore import RescoreJob
 from dataops.declarations.train import TrainJob
 from dataops.engine.code import code_identity
 from dataops.errors import Integrity, InvalidInput

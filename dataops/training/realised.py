@@ -35,7 +35,7 @@ from dataops.datasets.units import Unit
 from dataops.declarations.evaluate import EvaluateJob
 from dataops.declarations.inputs import INPUT, LABEL_KEYS, LABELS, SCORE_KEYS
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN, Output, column_name
+from dataops.declarations.outputs import OWN, Output, column_name
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.governance.contract import schema_of

@@ -19,7 +19,7 @@ from dataops.datasets.commit import committed_units
 from dataops.datasets.scan import read_unit
 from dataops.declarations.features import CategoricalFeatures, FeatureSpec, NumericFeatures
 from dataops.declarations.jobs import find_job
-from dataops.declarations.rescore import OWN
+from dataops.declarations.outputs import OWN
 from dataops.declarations.train import TrainJob
 from dataops.features.binning import fit_cells
 from dataops.features.cells import SCORES

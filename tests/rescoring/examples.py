@@ -14,7 +14,8 @@ import xgboost
 
 from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord
-from dataops.declarations.rescore import OWN, RescoreJob
+from dataops.declarations.outputs import OWN
+from dataops.declarations.rescore import RescoreJob
 from dataops.features.encoder import CategoricalColumn, Encoder, NumericColumn
 from dataops.features.program import FeatureProgram
 from dataops.features.steps import RowSteps
@@ -89,7 +90,7 @@ def make_plan(
 def make_context(workspace: Workspace, given: GovernedInput, plan: ScorePlan, storage: Path) -> ScoreContext:
     """What a worker gets to score by `plan` into `storage`."""
     return ScoreContext(
-        source=given.source, plan=plan, storage=str(storage), registry=workspace.settings.registry, run="run-1"
+        source=given.source, plan=plan.of_units, storage=str(storage), registry=workspace.settings.registry, run="run-1"
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given as given_values
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dataops.declarations.rescore import OWN
+from dataops.declarations.outputs import OWN
 from dataops.features.profile import SCORE_BINS, score_histogram
 from dataops.rescoring.figures import score_figures
 

@@ -18,7 +18,7 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.commit import UnitRecord, committed_units
 from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import read_snapshot
-from dataops.declarations.rescore import OWN
+from dataops.declarations.outputs import OWN
 from dataops.errors import AccessDenied, Conflict, ContractViolation, InvalidInput
 from dataops.features.binning import fit_cells
 from dataops.features.cells import SCORES

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import Output
+from dataops.declarations.outputs import Output
 from dataops.rescoring.outputs import score_columns
 from dataops.rescoring.ranks import RankCounts, count_ranks, merge_ranks, rank_figures
 from dataops.rescoring.scales import scale_of

@@ -16,15 +16,16 @@ from dataops.datasets.access import GovernedInput
 from dataops.datasets.receipt import merge_receipts
 from dataops.datasets.scan import read_unit
 from dataops.declarations.metrics import Task
-from dataops.declarations.rescore import OWN
+from dataops.declarations.outputs import OWN
 from dataops.errors import ContractViolation, Integrity
 from dataops.models.predictor import BOOSTED, LINEAR, load_predictor
 from dataops.registry.versions import LoadedVersion
 from dataops.rescoring import score
 from dataops.rescoring.figures import score_figures
-from dataops.rescoring.score import read_for_scoring, score_unit
+from dataops.rescoring.score import begin_unit, read_for_scoring, score_unit
 from dataops.runs.workspace import Workspace, open_workspace
 from tests.datasets.examples import open_one
+from tests.engine.first_task import first_task
 from tests.line.people import ROWS_PER_FILE, make_workspace
 from tests.rescoring.examples import make_context, make_job, make_plan, read_part, register
 
@@ -110,6 +111,14 @@ class TestUnit:
         )
         assert record.summary["unknown"][OWN]["trade"] > 0
 
+    def test_is_the_first_task_of_a_worker_that_needs_nothing_that_reads_declarations(
+        self, workspace: Workspace, given: GovernedInput, version: LoadedVersion, tmp_path: Path
+    ) -> None:
+        context = make_context(workspace, given, make_plan(given, version), tmp_path)
+        assert version.package.program.steps.where is not None
+        assert given.source.effect.filters
+        assert first_task(begin_unit, context, given.units[0]) == "UnitRecord\n"
+
     def test_refuses_a_version_that_is_not_the_planned_one(
         self, workspace: Workspace, given: GovernedInput, tmp_path: Path
     ) -> None:
@@ -141,7 +150,7 @@ class TestUnit:
         self, workspace: Workspace, given: GovernedInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
     ) -> None:
         context = make_context(workspace, given, make_plan(given, register(workspace)), tmp_path)
-        model = score.read_predictor(context.registry, context.plan.model)
+        model = score.read_predictor(context.registry, context.plan.models[0].version)
         right = score_unit(context, given.units[0])
         odd = np.max(read_part(tmp_path, right).column("probability").to_numpy())
 
