@@ -17,9 +17,8 @@ from telling import tell, tell_phase, versions
 PRELOAD = (
     "daal4py.mb",
     "pandas",  # by Arrow, as soon as it is given an array of NumPy
-    "dataops.preparation.prepare",
+    "dataops.preparation.prepare_unit",
     "dataops.rescoring.score",
-    "dataops.governance.expression_syntax",
 )
 
 

@@ -14,20 +14,18 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from dataops.datasets.access import GovernedInput
-from dataops.datasets.commit import UnitRecord, commit_unit, committed_units, open_storage
+from dataops.datasets.commit import committed_units
 from dataops.datasets.publish import publish, require_within_thresholds
-from dataops.datasets.reading import Source
-from dataops.datasets.scan import read_unit
 from dataops.datasets.snapshot import Manifest, Snapshot
-from dataops.datasets.units import Unit
 from dataops.declarations.prepare import PrepareJob, Split, parse_moment
 from dataops.engine.work import Work
 from dataops.errors import InvalidInput
 from dataops.features.steps import RowSteps
 from dataops.governance.contract import Column, derived_contract, inherited_classification, schema_of
-from dataops.governance.expressions import Expression, evaluate_predicate, parse_expression, result_type
+from dataops.governance.expressions import Expression, parse_expression, result_type
 from dataops.governance.marks import derived_marks, derived_origins, side_marks
-from dataops.preparation.split import SPLIT_COLUMN, assign_split, assign_split_by_time, split_start
+from dataops.preparation.prepare_unit import PrepareContext, UnitPlan, prepare_unit
+from dataops.preparation.split import SPLIT_COLUMN, Sides, split_start
 from dataops.records import Record, digest
 from dataops.storage.objects import open_store
 
@@ -42,6 +40,18 @@ class PreparePlan:
     read: tuple[str, ...]
     columns: tuple[Column, ...]
 
+    @property
+    def of_units(self) -> UnitPlan:
+        """What workers are told of it."""
+        return UnitPlan(
+            steps=self.steps,
+            labelled=self.labelled,
+            sides=None if self.job.split is None else _sides(self.job.split),
+            read=self.read,
+            columns=self.columns,
+            output=self.job.output,
+        )
+
     def declaration(self) -> Record:
         """What a model needs to repeat the preparation on raw data; its digest names the preparation."""
         return {
@@ -49,6 +59,11 @@ class PreparePlan:
             "labelled": self.labelled and self.labelled.sql,
             "columns": [column.name for column in self.columns],
         }
+
+
+def _sides(split: Split) -> Sides:
+    start = None if split.test_from is None else parse_moment(split.test_from)
+    return Sides(keys=split.key_columns, test=split.test or 0.0, start=start)
 
 
 def plan_prepare(job: PrepareJob, given: GovernedInput, *, where: str) -> PreparePlan:
@@ -152,57 +167,6 @@ def _require_known(names: Sequence[str], known: Mapping[str, Column], given: Gov
     given.require_columns([name for name in names if name not in known], where=where, beside=known)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareContext:
-    """What a worker needs to prepare units."""
-
-    source: Source
-    plan: PreparePlan
-    storage: str
-    run: str
-
-
-def prepare_unit(context: PrepareContext, unit: Unit) -> UnitRecord:
-    """The record of `unit`, prepared and written by this attempt or by an earlier one."""
-    plan = context.plan
-    read = read_unit(context.source, unit, plan.read, encoded=True)
-    table, filtered = plan.steps.apply(read.table)
-    if plan.labelled is not None:
-        labelled = table.filter(evaluate_predicate(plan.labelled, table))
-        filtered, table = filtered + table.num_rows - labelled.num_rows, labelled
-    if split := plan.job.split:
-        sides = _sides(split, table)
-        if SPLIT_COLUMN in table.column_names:  # one that a step looked at, and that isn't kept
-            table = table.drop_columns([SPLIT_COLUMN])
-        table = table.append_column(SPLIT_COLUMN, sides)
-    return commit_unit(
-        *open_storage(context.storage),
-        dataset=plan.job.output,
-        run=context.run,
-        input_dataset=context.source.dataset,
-        table=as_declared(table, plan.columns),
-        quarantined=read.quarantined,
-        receipt=read.receipt.with_filtered_by_job(filtered),
-    )
-
-
-def _sides(split: Split, table: pa.Table) -> pa.Array:
-    keys = [table.column(name) for name in split.key_columns]
-    if split.test_from is not None:
-        return assign_split_by_time(keys[0], start=split_start(parse_moment(split.test_from), keys[0].type))
-    return assign_split(keys, test=split.test or 0.0)
-
-
-def as_declared(table: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    """The columns of the output in their types; text that is a dictionary stays one."""
-    declared = {}
-    for field in schema_of(columns):
-        column = table.column(field.name)
-        encoded = pa.types.is_dictionary(column.type) and column.type.value_type == field.type == pa.string()
-        declared[field.name] = column if encoded else column.cast(field.type)
-    return pa.table(declared).combine_chunks()
-
-
 def run_prepare(
     plan: PreparePlan, given: GovernedInput, work: Work, *, storage: str, replay_of: str | None = None
 ) -> tuple[Manifest, Snapshot]:
@@ -217,7 +181,7 @@ def run_prepare(
     ContractViolation : more rows break a rule than it allows; nothing is published.
     """
     store = open_store(storage)
-    context = PrepareContext(source=given.source, plan=plan, storage=storage, run=work.run)
+    context = PrepareContext(source=given.source, plan=plan.of_units, storage=storage, run=work.run)
     done = committed_units(store, plan.job.output, work.run)
     records = work.map_units("prepare", prepare_unit, context, given.units, done=done)
     with work.phase("publish"):

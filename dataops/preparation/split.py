@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import pyarrow as pa
@@ -14,6 +15,29 @@ from dataops.errors import InvalidInput
 SPLIT_COLUMN = "split"
 TRAIN, TEST = "train", "test"
 _BETWEEN, _NULL = "\x1f", "\x00"  # characters that no key's text needs: they keep ("a", "bc") apart from ("ab", "c")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sides:
+    """How rows are parted.
+
+    Attributes
+    ----------
+    keys : the columns that decide; one of times where there is a `start`.
+    test : share of the keys that is kept for testing, 0 to 1; of no account where there is a `start`.
+    start : the first moment that is kept for testing; None: rows are parted by the hash of the keys.
+    """
+
+    keys: tuple[str, ...]
+    test: float = 0.0
+    start: date | datetime | None = None
+
+    def of(self, table: pa.Table) -> pa.Array:
+        """``train`` or ``test`` for each row of `table`."""
+        keys = [table.column(name) for name in self.keys]
+        if self.start is not None:
+            return assign_split_by_time(keys[0], start=split_start(self.start, keys[0].type))
+        return assign_split(keys, test=self.test)
 
 
 def assign_split(keys: Sequence[pa.ChunkedArray], *, test: float) -> pa.Array:

@@ -193,7 +193,7 @@ def _(clinic: Clinic) -> None:
     unexpected = ValueError(f"invalid literal for int(): {clinic.canary!r}")
     if clinic.opened:
         clinic.hear("message", unexpected)
-    with patch("dataops.preparation.prepare.assign_split", side_effect=unexpected):
+    with patch("dataops.preparation.split.assign_split", side_effect=unexpected):
         try:
             clinic.prepare(split={"by": "hash(id)", "test": 0.5})
         except Compute:

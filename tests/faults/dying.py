@@ -217,7 +217,7 @@ def _step_of(key: str) -> Step | None:
 @contextmanager
 def mortal(deaths: Sequence[Death], marks: Path) -> Iterator[None]:
     """While it holds, this process dies of `deaths`."""
-    from dataops.preparation import prepare
+    from dataops.preparation import prepare_unit
     from dataops.rescoring import score
     from dataops.storage import objects
     from dataops.storage.files import PosixFiles
@@ -259,7 +259,7 @@ def mortal(deaths: Sequence[Death], marks: Path) -> Iterator[None]:
         stack.callback(one.stop_clocks)
         for place, name, function in (
             (score, "read_unit", read_unit),
-            (prepare, "read_unit", read_unit),
+            (prepare_unit, "read_unit", read_unit),
             (score, "score_rows", score_rows),
             (PosixFiles, "write", write_file),
             (PosixStore, "_create", create_record),

@@ -19,17 +19,13 @@ from dataops.errors import AccessDenied, ContractViolation, DataopsError, Invali
 from dataops.governance.contract import Action, Column, Contract, inherited_classification
 from dataops.governance.marks import mark
 from dataops.governance.mask import Mask, MaskKind
-from dataops.preparation.prepare import (
-    PrepareContext,
-    as_declared,
-    plan_prepare,
-    prepare_lineage,
-    prepare_unit,
-)
+from dataops.preparation.prepare import plan_prepare, prepare_lineage
+from dataops.preparation.prepare_unit import PrepareContext, as_declared, prepare_unit
 from dataops.records import digest
 from dataops.runs.workspace import Workspace, open_workspace
 from dataops.storage.objects import open_store
 from tests.datasets.examples import open_one
+from tests.engine.first_task import first_task
 from tests.line.people import ROWS_PER_FILE, make_workspace
 
 
@@ -49,13 +45,17 @@ def _job(**changes: Any) -> PrepareJob:
     return PrepareJob.model_validate(declared | changes)
 
 
-def _prepare(given: GovernedInput, storage: Path, **changes: Any) -> list[UnitRecord]:
-    context = PrepareContext(
+def _context(given: GovernedInput, storage: Path, **changes: Any) -> PrepareContext:
+    return PrepareContext(
         source=given.source,
-        plan=plan_prepare(_job(**changes), given, where="jobs.yaml:1"),
+        plan=plan_prepare(_job(**changes), given, where="jobs.yaml:1").of_units,
         storage=str(storage),
         run="run-1",
     )
+
+
+def _prepare(given: GovernedInput, storage: Path, **changes: Any) -> list[UnitRecord]:
+    context = _context(given, storage, **changes)
     return [prepare_unit(context, unit) for unit in given.units]
 
 
@@ -175,6 +175,17 @@ class TestUnit:
         assert all(record.part is None for record in records)
         assert merge_receipts([record.receipt for record in records])["passed"] == 0
         assert list((tmp_path / "datasets").rglob("*.parquet")) == []
+
+    @pytest.mark.parametrize(
+        "split", [{"by": "hash(person_id)", "test": 0.2}, {"time": "seen", "test_from": "2024-01-01"}]
+    )
+    def test_is_the_first_task_of_a_worker_that_needs_nothing_that_reads_declarations(
+        self, given: GovernedInput, tmp_path: Path, split: dict[str, Any]
+    ) -> None:
+        derive = {"young": "age < 30", "seen": "cast('2024-06-01' as date)"}
+        context = _context(given, tmp_path, derive=derive, where="hours > 25", labelled="age is not null", split=split)
+        assert given.source.effect.filters
+        assert first_task(prepare_unit, context, given.units[0]) == "UnitRecord\n"
 
     def test_gives_the_same_bytes_again(self, given: GovernedInput, tmp_path: Path) -> None:
         options: dict[str, Any] = {

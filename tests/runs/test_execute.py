@@ -72,7 +72,7 @@ class TestRefusal:
     def test_of_the_audit_means_that_nothing_is_read(self, town: Line) -> None:
         with (
             patch("dataops.runs.audit.record_intent", side_effect=Storage("the audit's disk is full")),
-            patch("dataops.preparation.prepare.read_unit", side_effect=AssertionError),
+            patch("dataops.preparation.prepare_unit.read_unit", side_effect=AssertionError),
             pytest.raises(Storage, match="the audit's disk is full"),
         ):
             town.run("people_ready")
