@@ -357,6 +357,7 @@ def test_scripts_with_real_jobs_that_are_killed_publish_each_once(tmp_path: Path
             processes.append(real_script(folder))
             wait_for(lambda: not any(alive(one) for one in family), f"what script {kill} started ended")  # noqa: B023
         wait_for(lambda: ended(book) is not None, "the slot was done", poll_seconds=0.2)
+        wait_for(lambda: all(heeds_terminate(one) for one in processes), "the last scripts were up", poll_seconds=0.2)
     finally:
         for one in processes:
             one.terminate()
@@ -380,6 +381,13 @@ def real_script(folder: Path) -> subprocess.Popen[str]:
     words = [*COMMAND, "schedule", "run", "--poll", "0.5", "-w", str(folder)]
     with (folder / LOG).open("a") as log:
         return subprocess.Popen(words, env=environment(folder), stderr=log, stdout=subprocess.DEVNULL, text=True)
+
+
+def heeds_terminate(process: subprocess.Popen[str]) -> bool:
+    """Whether it has a handler of SIGTERM yet: while a script is being imported, the signal just ends it."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def begun(book: Book) -> int:
