@@ -124,7 +124,7 @@ QUESTIONS = (
     ),
     Question(
         name="boosting",
-        asked="boosted trees of flights against XGBoost alone and against pandas and XGBoost; dask-ml's summary",
+        asked="boosted trees of flights against XGBoost alone, pandas and XGBoost, XGBoost on Dask by hand; dask-ml's summary",
         peers=(),
     ),
     Question(
