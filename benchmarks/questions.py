@@ -124,7 +124,8 @@ QUESTIONS = (
     ),
     Question(
         name="boosting",
-        asked="boosted trees of flights against XGBoost alone, pandas and XGBoost, XGBoost on Dask by hand; dask-ml's summary",
+        asked="boosted trees of flights against XGBoost alone, pandas and XGBoost, XGBoost on Dask by hand; dask-ml's "
+        "summary",
         peers=(),
     ),
     Question(
