@@ -227,6 +227,25 @@ def test_text_in_dictionaries_is_checked_as_plain_text_is(data: st.DataObject) -
     assert by_value.broken == by_row.broken
 
 
+def test_more_combinations_than_a_narrow_index_can_count() -> None:
+    values = [f"v{number}" for number in range(20)]
+    plain = pa.table({"state": values * 50, "city": [one for one in values for _ in range(50)]})
+    narrow = pa.dictionary(pa.int8(), pa.string())
+    encoded = pa.table(
+        {name: plain.column(name).combine_chunks().dictionary_encode().cast(narrow) for name in plain.column_names}
+    )
+    rule = Rule(id="r", kind=RuleKind.EXPRESSION, arguments={"sql": "state <> city"})
+    contract = Contract(
+        name="c",
+        version="1",
+        columns=tuple(Column(name=name, type=pa.string()) for name in plain.column_names),
+        rules=(rule,),
+    )
+    by_row, by_value = check_rows(contract, plain), check_rows(contract, encoded)
+    assert by_value.rule_index.tolist() == by_row.rule_index.tolist()
+    assert by_value.broken == by_row.broken == (50,)
+
+
 def test_the_columns_of_all_rules_are_needed_and_named_when_absent() -> None:
     rules = (
         Rule(id="a", kind=RuleKind.EXPRESSION, arguments={"sql": "age > wage"}),
