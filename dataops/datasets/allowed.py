@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from dataops.datasets.places import Places
 from dataops.datasets.reading import Source
 from dataops.datasets.replayed import TakenRows, take_rows
 from dataops.datasets.units import Unit
@@ -31,14 +32,14 @@ class AllowedRows:
     Attributes
     ----------
     table : unmasked, in the contract's types, one row per row let through.
-    positions : int64 (n_rows,), rising: offset of each of them in its file.
+    places : where each of them stands in its file, rising.
     read, filtered : rows to account for, and how many of them the filters kept back.
     key : the primary key by which rows that are set aside may be found again, see `replayed`.
     carried : of a replay: rows of the quarantine file that stay there, see `replayed`.
     """
 
     table: pa.Table
-    positions: np.ndarray
+    places: Places
     read: int
     filtered: int
     key: str | None = None
@@ -67,17 +68,17 @@ def read_allowed(source: Source, unit: Unit, names: Collection[str], *, encoded:
     allowed = np.flatnonzero(_allowed(raw, filters))
     if len(allowed) == raw.num_rows:
         return _let_through(source, raw, taken, unit)
-    return _let_through(source, rows_at(raw, allowed), taken, unit, offsets=taken.offsets.take(allowed))
+    return _let_through(source, rows_at(raw, allowed), taken, unit, places=taken.places.take(allowed))
 
 
 def _let_through(
-    source: Source, rows: pa.Table, taken: TakenRows, unit: Unit, *, offsets: np.ndarray | None = None
+    source: Source, rows: pa.Table, taken: TakenRows, unit: Unit, *, places: Places | None = None
 ) -> AllowedRows:
-    """`rows` of what was `taken`, all of it unless `offsets` says which."""
+    """`rows` of what was `taken`, all of it unless `places` says which."""
     _require_text(source, unit, rows)
     return AllowedRows(
         table=rows,
-        positions=(taken.offsets if offsets is None else offsets) + unit.first_row,
+        places=taken.places if places is None else places,
         read=taken.rows,
         filtered=taken.table.num_rows - rows.num_rows + taken.skipped,
         key=taken.key,

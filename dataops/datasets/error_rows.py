@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataops.datasets.places import Places
 from dataops.datasets.quarantine import QUARANTINE_ROW, QUARANTINE_RULE
 from dataops.governance.contract import Contract
 from dataops.governance.plain_types import plain_column
@@ -39,21 +40,20 @@ def key_columns(contract: Contract, keep: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in named if name in contract.primary_key) if contract.primary_key else tuple(named)
 
 
-def failed_rows(unit: str, keys: pa.Table, positions: np.ndarray, reasons: Mapping[int, str]) -> pa.Table | None:
+def failed_rows(unit: str, keys: pa.Table, places: Places, reasons: Mapping[int, str]) -> pa.Table | None:
     """Error rows of the rows that failed, in their order; None where there are none.
 
     Parameters
     ----------
     keys : the key columns, masked, of all rows that passed.
-    positions : int64 (n_rows,): offset of each of them in its file.
+    places : where each of them stands in its file.
     reasons : row of `keys` to why it failed.
     """
     if not reasons:
         return None
     rows = sorted(reasons)
-    return _table(
-        unit, keys.take(pa.array(rows)), pa.array(positions[rows], pa.int64()), [reasons[row] for row in rows]
-    )
+    positions = pa.array(places.take(np.array(rows)).in_file(), pa.int64())
+    return _table(unit, keys.take(pa.array(rows)), positions, [reasons[row] for row in rows])
 
 
 def quarantined_rows(unit: str, keys: pa.Table, quarantined: pa.Table | None) -> pa.Table | None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataops.datasets.decode import decode_unit
+from dataops.datasets.places import Places
 from dataops.datasets.quarantine import (
     PLACE,
     QUARANTINE_KEY,
@@ -47,14 +48,14 @@ class TakenRows:
     Attributes
     ----------
     table : the columns that were asked for, unmasked, in the contract's types.
-    offsets : int64 (n_rows,): of each row in the unit.
+    places : where each row stands in its file.
     skipped : rows that weren't decoded, since none of them can pass the row filters.
     key : the primary key by which the rows may be found again, if they are set aside; None: by none.
     carried : rows of the quarantine file that stay there, since the source has them no more; None where there are none.
     """
 
     table: pa.Table
-    offsets: np.ndarray
+    places: Places
     key: str | None = None
     skipped: int = 0
     carried: pa.Table | None = None
@@ -77,9 +78,9 @@ def take_rows(
     """
     if unit.aside is None:
         decoded = decode_unit(source, unit, names, encoded=encoded, filters=filters)
-        offsets = _offsets(unit, decoded.groups)
-        skipped = unit.rows - len(offsets)
-        return TakenRows(table=decoded.table, offsets=offsets, key=key_mark(source.contract), skipped=skipped)
+        places = _places(unit, decoded.groups)
+        skipped = unit.rows - len(places)
+        return TakenRows(table=decoded.table, places=places, key=key_mark(source.contract), skipped=skipped)
     aside = read_aside(source.quarantine, unit.aside)
     key = _key_that_held(source, aside)
     placed = np.asarray(aside.column(QUARANTINE_ROW).is_valid())
@@ -92,19 +93,20 @@ def take_rows(
     carried = aside.filter(pa.array(~found))
     return TakenRows(
         table=_decoded(source, unit, names, rows),
-        offsets=rows - unit.first_row,
+        places=Places(first=unit.first_row, rows=unit.fragment.rows).take(rows - unit.first_row),
         key=key,
         carried=carried if carried.num_rows else None,
     )
 
 
-def _offsets(unit: Unit, groups: Collection[int]) -> np.ndarray:
-    """Of each row of the row groups `groups`, in the unit."""
+def _places(unit: Unit, groups: Collection[int]) -> Places:
+    """Of each row of the row groups `groups`."""
     rows = [group.rows for group in unit.groups]
+    places = Places(first=unit.first_row, rows=sum(rows))
     if len(groups) == len(rows):
-        return np.arange(sum(rows))
+        return places
     kept = np.isin(np.arange(unit.start_group, unit.stop_group), list(groups))
-    return np.flatnonzero(np.repeat(kept, rows))
+    return places.take(np.flatnonzero(np.repeat(kept, rows)))
 
 
 def read_aside(url: str | None, fragment: Fragment) -> pa.Table:

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.allowed import AllowedRows, read_allowed
+from dataops.datasets.places import Places
 from dataops.datasets.quarantine import QUARANTINE_ROW, aside_columns, rows_aside
 from dataops.datasets.reading import Source
 from dataops.datasets.receipt import Receipt
@@ -46,7 +47,7 @@ class GovernedRead:
     Attributes
     ----------
     table : the granted columns that were asked for, masked; one row per row that passed.
-    positions : int64 (n_rows,): offset of each row of `table` in its file.
+    places : where each row of `table` stands in its file.
     quarantined : rows set aside: position, rule and the columns that rules look at; None where there are none.
         Stewards only.
     receipt : the counts.
@@ -55,7 +56,7 @@ class GovernedRead:
     """
 
     table: pa.Table
-    positions: np.ndarray
+    places: Places
     quarantined: pa.Table | None
     receipt: Receipt
     keys_aside: pa.Table
@@ -82,18 +83,18 @@ def read_unit(
     survey = require_survey(source)
     looked_at = aside_columns(source.contract)
     rows = read_allowed(source, unit, {*columns, *looked_at}, encoded=True)
-    repeats = {} if survey is None else _repeats(survey, source, unit, rows.positions)
+    repeats = {} if survey is None else _repeats(survey, source, unit, rows.places.in_file())
     checked = check_rows(source.contract, rows.table, repeats=repeats)
-    passing, positions, aside = rows.table, rows.positions, None
+    passing, places, aside = rows.table, rows.places, None
     if len(bad := np.flatnonzero(checked.rule_index >= 0)):
         keep = np.flatnonzero(checked.keep)
-        passing, positions = rows_at(rows.table, keep), rows.positions.take(keep)
+        passing, places = rows_at(rows.table, keep), rows.places.take(keep)
         aside = rows_aside(
             source,
             unit,
             rows.table.select(sorted(looked_at)).take(pa.array(bad)),
             checked.rule_index[bad],
-            rows.positions[bad],
+            rows.places.take(bad).in_file(),
             key=rows.key,
         )
     quarantined = with_carried(aside, rows.carried, source)
@@ -108,7 +109,7 @@ def read_unit(
     )
     return GovernedRead(
         table=_masked(source, passing, columns, survey, encoded=encoded),
-        positions=positions,
+        places=places,
         quarantined=quarantined,
         receipt=receipt,
         keys_aside=_keys_aside(source, rows, bad, aside, keys, survey),
@@ -125,7 +126,8 @@ def _keys_aside(
 ) -> pa.Table:
     if aside is None or not keys:
         return pa.table({})
-    kept = bad[np.isin(rows.positions[bad], aside.column(QUARANTINE_ROW).to_numpy())]  # the others were dropped
+    positions = rows.places.take(bad).in_file()
+    kept = bad[np.isin(positions, aside.column(QUARANTINE_ROW).to_numpy())]  # the others were dropped
     return _masked(source, rows.table.take(pa.array(kept)), keys, survey)
 
 

@@ -123,7 +123,7 @@ def hash_unit(context: SurveyContext, unit: Unit) -> HashedUnit:
     counted = [_counted_values(context, rows, place) for place in range(len(asked.rare))]
     in_buckets = partial(_write, context, unit, parts=context.buckets)
     return HashedUnit(
-        rows=len(rows.positions),
+        rows=len(rows.places),
         hashes=in_buckets("hashes", np.concatenate(hashed), _bucket) if hashed else None,
         counts=in_buckets("counts", np.concatenate(counted), _bucket) if counted else None,
         newest=tuple(newest_time(rows.table.column(name)) for name in asked.newest),
@@ -132,11 +132,11 @@ def hash_unit(context: SurveyContext, unit: Unit) -> HashedUnit:
 
 def _hashed_rows(context: SurveyContext, rows: AllowedRows, unit: Unit, place: int) -> np.ndarray:
     columns = [rows.table.column(name) for name in context.asked.keys[place]]
-    complete = _complete(columns, len(rows.positions))
+    complete = _complete(columns, len(rows.places))
     hashed = np.empty(int(complete.sum()), HASHED)
     hashed["question"], hashed["unit"] = place, number_of(unit)
     hashed["hash"] = keyed_hashes(columns, key=context.key)[complete]
-    hashed["row"] = rows.positions[complete]
+    hashed["row"] = rows.places.in_file()[complete]
     return hashed
 
 
@@ -217,12 +217,12 @@ def look_again(context: SurveyContext, unit: Unit) -> str | None:
     candidates = read_parts(context.place, context.files, number_of(unit), dtype=HASHED, parts=context.units)
     concerned = [context.asked.keys[place] for place in np.unique(candidates["question"])]
     rows = read_allowed(context.source, unit, {name for key in concerned for name in key})
-    looked = np.empty(len(candidates), LOOKED)
+    looked, positions = np.empty(len(candidates), LOOKED), rows.places.in_file()
     for name in HASHED.names or ():
         looked[name] = candidates[name]
     for place in np.unique(candidates["question"]):
         mine = candidates["question"] == place
-        at = np.searchsorted(rows.positions, candidates["row"][mine])
+        at = np.searchsorted(positions, candidates["row"][mine])
         columns = [rows.table.column(name).take(pa.array(at)) for name in context.asked.keys[place]]
         looked["high"][mine], looked["low"][mine] = _value_digests(columns, context.key)
     return _write(context, unit, "looks", looked, _bucket, parts=context.buckets)

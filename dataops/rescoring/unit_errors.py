@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from dataops.datasets.error_rows import failed_rows, joined, quarantined_rows
@@ -41,9 +42,10 @@ def try_unit(
     except TooManyFailed as error:
         failed = error.failed
     row, reason = min(failed.items())
+    [place] = read.places.take(np.array([row])).in_file()
     more = "" if len(failed) == 1 else f", and {len(failed) - 1} more there"
     raise ContractViolation(
-        f"unit {unit.id}: row {read.positions[row]} of {unit.fragment.shown} can't be scored ({reason}){more}; errors "
+        f"unit {unit.id}: row {place} of {unit.fragment.shown} can't be scored ({reason}){more}; errors "
         f"allows {most} rows in all. Nothing was published: mend the data, or raise errors.max_rate or errors.max_rows"
     )
 
@@ -57,4 +59,4 @@ def error_rows(unit: Unit, read: GovernedRead, keys: Sequence[str], failed: Mapp
     failed : row of `read` to reason.
     """
     aside = quarantined_rows(unit.id, read.keys_aside, read.quarantined)
-    return joined([aside, failed_rows(unit.id, read.table.select(keys), read.positions, failed)])
+    return joined([aside, failed_rows(unit.id, read.table.select(keys), read.places, failed)])

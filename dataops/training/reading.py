@@ -90,7 +90,7 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
     if selection.grouped:
         read = _with_groups(read, unit, selection.grouping)
     if selection.ranked:
-        ranks = pa.array(row_ranks(unit.fragment.digest, read.positions))
+        ranks = pa.array(row_ranks(unit.fragment.digest, read.places.in_file()))
         read = replace(read, table=read.table.append_column(_RANK, ranks))
     table = _one_side(selection, read)
     table, _ = selection.steps.apply(table)
@@ -109,7 +109,7 @@ def select_rows(selection: Selection, unit: Unit) -> tuple[pa.Table, np.ndarray,
 def _with_groups(read: GovernedRead, unit: Unit, grouping: Grouping) -> GovernedRead:
     """`read` with the group of each row as a column."""
     by_place = not grouping.columns
-    groups = row_groups(unit.fragment.digest, read.positions) if by_place else groups_by(grouping, read.table)
+    groups = row_groups(unit.fragment.digest, read.places.in_file()) if by_place else groups_by(grouping, read.table)
     return replace(read, table=read.table.append_column(_GROUP, pa.array(groups)))
 
 
@@ -118,7 +118,7 @@ def _one_side(selection: Selection, read: GovernedRead) -> pa.Table:
         return read.table
     if selection.split_column is not None:
         return read.table.filter(pc.equal(read.table.column(selection.split_column), selection.side))
-    held_out = read.positions % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
+    held_out = read.places.in_file() % HOLDOUT_EVERY == HOLDOUT_EVERY - 1
     return read.table.filter(pa.array(held_out if selection.side == TEST else ~held_out))
 
 

@@ -201,7 +201,7 @@ def read_outcomes(context: JoinContext, unit: Unit) -> Keyed:
     wanted = np.isfinite(target)
     if latest is not None:
         wanted &= is_later(outcome.table.column(latest.column), context.since)
-    share = _share(context, context.plan.outcome_keys, unit, outcome.positions, wanted)
+    share = _share(context, context.plan.outcome_keys, unit, outcome.places.in_file(), wanted)
     rows = share.rows
     return Keyed(
         keys=share.keys,
@@ -217,7 +217,7 @@ def read_scores(context: JoinContext, unit: Unit) -> Keyed:
     plan = context.plan
     read = read_unit(plan.scores, unit, list(plan.predictions.values()))
     wanted = np.ones(read.table.num_rows, np.bool_)
-    share = _share(context, plan.score_keys, unit, read.positions, wanted)
+    share = _share(context, plan.score_keys, unit, read.places.in_file(), wanted)
     values = [read.table.column(name).to_numpy()[share.rows] for name in plan.predictions.values()]
     return Keyed(
         keys=share.keys,
@@ -249,7 +249,7 @@ def _share(
 ) -> _Share:
     """Which of the `wanted` rows at `positions` of `unit` stand in `source` and are of the context's share."""
     read = read_unit(source, unit, context.plan.job.key)
-    _, rows, at_key = np.intersect1d(positions, read.positions, assume_unique=True, return_indices=True)
+    _, rows, at_key = np.intersect1d(positions, read.places.in_file(), assume_unique=True, return_indices=True)
     rows, table = rows[wanted[rows]], read.table.take(pa.array(at_key[wanted[rows]]))
     has_key = _has_key([table.column(name) for name in context.plan.job.key])
     keys = _hashes(context, table)

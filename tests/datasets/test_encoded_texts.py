@@ -65,7 +65,7 @@ def test_dictionaries_change_nothing_of_what_is_read(
     plain = read(tmp_path_factory.mktemp("plain"), table, use_dictionary=False)
     assert encoded.table.equals(plain.table)
     assert encoded.receipt == plain.receipt
-    assert encoded.positions.tolist() == plain.positions.tolist()
+    assert encoded.places.in_file().tolist() == plain.places.in_file().tolist()
     aside = [[] if one.quarantined is None else one.quarantined.to_pylist() for one in (encoded, plain)]
     assert aside[0] == aside[1]
 

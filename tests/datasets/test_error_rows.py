@@ -13,6 +13,7 @@ import pytest
 
 from dataops.datasets.commit import UnitRecord, commit_unit, committed_units
 from dataops.datasets.error_rows import failed_rows, joined, key_columns, quarantined_rows, rows_by_reason
+from dataops.datasets.places import Places
 from dataops.datasets.scan import GovernedRead, read_unit
 from dataops.errors import AccessDenied, Integrity
 from dataops.governance.masking import Mask, MaskKind
@@ -21,11 +22,11 @@ from dataops.storage.objects import open_store
 from tests.datasets.examples import TABLE, make_contract, make_receipt, make_rule, make_source, units_of, write
 
 KEYS = pa.table({"person": ["ann", "bob", "cid", "dan"]})
-POSITIONS = np.array([10, 12, 13, 17])
+PLACES = Places(first=10, rows=8).take(np.array([0, 2, 3, 7]))
 ASIDE = pa.table(
     {"quarantine_rule": ["age-limit"], "quarantine_row": pa.array([11], pa.int64()), "age": pa.array([150], pa.int32())}
 )
-FAILED = failed_rows("u000000", KEYS, POSITIONS, {2: "TypeError", 0: "SIGSEGV"})
+FAILED = failed_rows("u000000", KEYS, PLACES, {2: "TypeError", 0: "SIGSEGV"})
 
 
 def _errors() -> pa.Table:
@@ -53,13 +54,13 @@ class TestRows:
 
     def test_need_no_key_at_all(self) -> None:
         none = pa.table({})
-        rows = joined([quarantined_rows("u", none, ASIDE), failed_rows("u", none, POSITIONS, {1: "ValueError"})])
+        rows = joined([quarantined_rows("u", none, ASIDE), failed_rows("u", none, PLACES, {1: "ValueError"})])
         assert rows is not None
         assert rows.column_names == ["row", "unit", "reason"]
         assert rows.column("row").to_pylist() == [11, 12]
 
     def test_are_none_where_nothing_failed(self) -> None:
-        assert joined([quarantined_rows("u", KEYS, None), failed_rows("u", KEYS, POSITIONS, {})]) is None
+        assert joined([quarantined_rows("u", KEYS, None), failed_rows("u", KEYS, PLACES, {})]) is None
         assert rows_by_reason(None) == {}
 
 

@@ -34,7 +34,7 @@ def read(folder: Path, ages: list[int | None], condition: str, **options: Any) -
 
 
 def told(reads: list[GovernedRead]) -> list[Any]:
-    return [(one.table.to_pylist(), one.positions.tolist(), one.receipt.record()) for one in reads]
+    return [(one.table.to_pylist(), one.places.in_file().tolist(), one.receipt.record()) for one in reads]
 
 
 CONDITIONS = st.sampled_from(
@@ -53,7 +53,7 @@ def test_statistics_change_nothing_of_what_is_read(
 
 def test_rows_of_row_groups_that_are_left_out_are_counted_as_filtered(tmp_path: Path) -> None:
     (got,) = read(tmp_path, list(range(20)), "age >= 9")
-    assert got.positions.tolist() == list(range(9, 20))
+    assert got.places.in_file().tolist() == list(range(9, 20))
     assert (got.receipt.read, got.receipt.filtered_by_policy, got.receipt.passed) == (20, 9, 11)
     source = make_source(tmp_path, filters=[])
     unit = units_of(tmp_path)[0]

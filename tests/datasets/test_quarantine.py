@@ -185,7 +185,7 @@ class TestReplayedUnit:
         again = _replay(tmp_path, today, unit, aside=record.quarantine)
         assert again.table.column("age").to_pylist() == [150]
         assert (again.receipt.read, again.receipt.filtered_by_policy) == (2, 1)
-        assert again.positions.tolist() == [0]
+        assert again.places.in_file().tolist() == [0]
 
     def test_comes_back_from_its_plan(self, tmp_path: Path) -> None:
         path = write(tmp_path / "data/part.parquet", _people([150, 1]))
@@ -254,7 +254,7 @@ class TestFoundByKey:
             {"person": "person-2", "age": 31},
             {"person": "person-0", "age": 30},
         ]
-        assert taken.offsets.tolist() == [0, 1, 3]
+        assert taken.places.in_file().tolist() == [0, 1, 3]
         assert stays is None
 
     def test_a_row_that_is_not_there_exactly_once_stays_as_it_was_without_a_place(self, tmp_path: Path) -> None:

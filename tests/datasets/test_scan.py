@@ -43,7 +43,7 @@ class TestRows:
         source = make_source(tmp_path, contract=make_contract(rules=[make_rule()]))
         read = read_unit(source, units_of(tmp_path)[0], ["person"])
         assert read.table.column("person").to_pylist() == ["ann", "cid", "dan"]
-        assert read.positions.tolist() == [0, 2, 3]
+        assert read.places.in_file().tolist() == [0, 2, 3]
         assert read.quarantined is not None
         (row,) = read.quarantined.to_pylist()
         assert (row["quarantine_rule"], row["quarantine_row"], row["age"]) == ("age-limit", 1, 150)
@@ -69,7 +69,7 @@ class TestRows:
         source = make_source(tmp_path, contract=make_contract(rules=[make_rule(action=action)]))
         read = read_unit(source, units_of(tmp_path)[0], ["age"])
         assert read.receipt == Receipt(unit="u000000", read=4, broken={"age-limit": 1}, **expected)
-        assert read.table.num_rows == read.receipt.passed == len(read.positions)
+        assert read.table.num_rows == read.receipt.passed == len(read.places)
 
     def test_are_filtered_by_columns_that_the_reader_may_not_see_before_rules_look(self, tmp_path: Path) -> None:
         write(tmp_path / "a.parquet")
@@ -90,7 +90,7 @@ class TestRows:
             columns={"age": Mask(kind=MaskKind.GENERALISE, width=5.0)},
         )
         read = read_unit(source, units_of(tmp_path)[0], ["age"])
-        assert (read.table.num_rows, len(read.positions), read.quarantined) == (0, 0, None)
+        assert (read.table.num_rows, len(read.places), read.quarantined) == (0, 0, None)
         assert read.receipt == Receipt(unit="u000000", read=4, passed=0, filtered_by_policy=4)
 
     def test_may_all_be_quarantined(self, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ class TestRows:
         units = units_of(tmp_path, target_bytes=1)
         assert len(units) == 4
         reads = [read_unit(source, unit, ["age"]) for unit in units]
-        assert np.concatenate([read.positions for read in reads]).tolist() == [0, 2, 3]
+        assert np.concatenate([read.places.in_file() for read in reads]).tolist() == [0, 2, 3]
         aside = [read.quarantined.column("quarantine_row").to_pylist() for read in reads if read.quarantined]
         assert aside == [[1]]
 
