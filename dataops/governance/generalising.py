@@ -116,10 +116,12 @@ def _integer_bins(values: np.ndarray[Any, Any], width: float) -> np.ndarray[Any,
     wide = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64)
     lower = wide // wide.dtype.type(width)  # faster than the remainder
     lower *= wide.dtype.type(width)
-    least = wide.dtype.type(np.iinfo(values.dtype).min)
-    # greater than the value: the product wrapped around
-    outside = (lower > wide) | (lower < least)
-    return (np.where(outside, least, lower) if outside.any() else lower).astype(values.dtype, copy=False)
+    least = np.iinfo(values.dtype).min
+    if len(wide) and int(wide.min()) < least + int(width):  # only there a bound may lie beyond the type
+        first = wide.dtype.type(least)
+        # greater than the value: the product wrapped around
+        lower = np.where((lower > wide) | (lower < first), first, lower)
+    return lower.astype(values.dtype, copy=False)
 
 
 def _float_bins(

@@ -112,6 +112,19 @@ def test_the_type_is_what_was_announced_and_no_row_is_lost(case: tuple[Mask, pa.
     assert len(masked) == len(column)
 
 
+@given(data=st.data(), type_=st.sampled_from(INTEGERS), width=widths)
+@settings(max_examples=200)
+def test_whole_numbers_are_put_into_bins_exactly_to_the_ends_of_their_type(
+    data: st.DataObject, type_: pa.DataType, width: float
+) -> None:
+    low = 0 if pa.types.is_unsigned_integer(type_) else -(2 ** (type_.bit_width - 1))
+    high = low + 2**type_.bit_width - 1
+    near_ends = st.integers(low, min(high, low + 200)) | st.integers(max(low, high - 200), high)
+    values = data.draw(st.lists(near_ends | st.integers(low, high), min_size=1, max_size=8))
+    found = apply_mask(bins(width), pa.chunked_array([pa.array(values, type_)]))
+    assert found.to_pylist() == [max(low, value // int(width) * int(width)) for value in values]
+
+
 @given(columns([pa.float64()]), fractions)
 @settings(max_examples=50)
 def test_a_float_is_never_below_its_bin(column: pa.ChunkedArray, width: float) -> None:
