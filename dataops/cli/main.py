@@ -31,6 +31,7 @@ from dataops.cli import (
     workspace,
 )
 from dataops.cli.output import print_error
+from dataops.engine.collecting import collect_rarely
 from dataops.errors import DataopsError, Storage
 from dataops.scheduling.parent import end_with_parent
 from dataops.version import VERSION
@@ -55,6 +56,7 @@ class Main(click.Group):
             context = super().make_context(info_name, args, parent, **extra)
         context.meta[_AS_JSON] = as_json
         if parent is None:
+            collect_rarely()
             end_with_parent()
         return context
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import subprocess
@@ -19,6 +20,7 @@ from distributed import Client, LocalCluster
 from dataops.declarations.clusters import AddressFile, LocalFile
 from dataops.engine import code
 from dataops.engine.code import code_identity
+from dataops.engine.collecting import THRESHOLDS
 from dataops.engine.connect import connect, usable_cores
 from dataops.engine.embedded import worker_variables
 from dataops.engine.progress import Progress
@@ -59,6 +61,7 @@ def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
         work = Work(client=connection.client, run="run", emit=lambda *_, **__: None, progress=Progress(io.StringIO()))
         (found,) = work.map_units("look", jobs.where_it_runs, Context(folder=notes), [make_unit(0, 1)])
         assert (found["omp"], found["waiting"], found["malloc"]) == ("3", "passive", MALLOC_OF_THREE)
+        assert set(connection.client.run(gc.get_threshold).values()) == {THRESHOLDS}
     assert list(spill.iterdir()) == []
     assert os.environ["OMP_NUM_THREADS"] == "1"
     assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
