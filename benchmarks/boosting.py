@@ -1,17 +1,21 @@
-"""XGBoost through dataops against pandas and XGBoost, and XGBoost on Dask by hand, all from the same Parquet files,
-threads and rounds.
+"""XGBoost through dataops against pandas and XGBoost, XGBoost on Dask by hand and XGBoost through Spark, all from the
+same Parquet files, threads and rounds.
 
 Asked are: how long the fit takes beside XGBoost's own on the ready matrix; how long reading and fitting take beside
 XGBoost alone plus our read (the goal: at most 1.3), and all, from when the job is asked for until its model is there,
 beside what pandas and XGBoost took from the files to the model; how far apart the AUCs are, on the same
-rows held out; how long the summary pass takes beside dask-ml's scaler and encoders; with ``--room``, what boosting
-needs of memory on 30 million flights with workers of 1 GiB, what it then takes, and where it refuses.
+rows held out; how long the summary pass and the encoding take beside dask-ml's and Spark ML's scalers and encoders;
+with ``--room``, what boosting needs of memory on 30 million flights with workers of 1 GiB, what it then takes, and
+where it refuses.
 
-dask-ml's scaler and encoders get the rows alone that are learnt from, in files of their own, and count once they found
-the means, scales and categories that a job with standard scaling registers.
+Peers on Dask and Spark get the rows alone that are learnt from, in files of their own; scalers and encoders count once
+they found what a job with standard scaling registers and made of the rows what they should (`summaries`). Their
+encoding isn't quite ours: they take rows that lie decoded in memory since their summary; we read all files again, under
+the policy, leave out the fifth that is held out, and make the targets too. Distance alone isn't scaled by us.
 
 The flights are three million of 2001 (`flights`), in as many copies as it takes; eight features; a policy that allows
-all. Every measurement is a process of its own (`measuring.watch`), in turns.
+all. Every measurement is a process of its own (`measuring.watch`), in turns. Without an environment of Spark its peers
+are left out, and that is said.
 """
 
 from __future__ import annotations
@@ -19,24 +23,22 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from boosting_turn import ALONE, CONTESTANTS, PEERS, RATIOS, SUMMARY, Race, find_spark, measure, split, told_by
 from flights import OPEN, fetch_flights
 from history import arguments, data_of_files, write_record
-from measuring import Spread, costs_of, require, watch
+from measuring import Spread, costs_of, watch
 from pace import cores
+from summaries import learnt_rows
 
 from dataops.runs.init import init_workspace
 
-PEERS = Path(__file__).parent / "peers"
 ROWS = 3_000_000  # of one copy
-ALONE, SUMMARY = "dataops/xgboost, XGBoost alone plus our read", "dask-ml/dataops, summary"
 LIMITS = {ALONE: 1.3, SUMMARY: 5.0}  # at most beside XGBoost alone, at least beside dask-ml
 POLICY = """\
 format: dataops/policy/1
@@ -58,8 +60,6 @@ candidates: [{{trainer: xgboost, params: {{rounds: {rounds}, max_depth: 6}}}}]
 evaluate: {{metrics: [roc_auc]}}
 """
 SCALED = JOB.replace("name: late", "name: scaled").replace("scale: none", "scale: standard").format(rounds=1)
-SAME = 1e-6
-CLOSE = 0.003  # AUCs of boosters whose bins differ a little
 
 
 def main() -> None:
@@ -76,29 +76,19 @@ def main() -> None:
         jobs = f"{JOB.format(rounds=rounds)}---\n{SCALED}"
         folder = make_workspace(Path(scratch), copies, jobs)
         write_learnt(folder / "learnt", copies)
-        scaled = _watch("fit_dataops.py", folder, "scaled", "1", str(cores()), "auto")
-        runs = [measure(folder, rounds, scaled) for _ in range(turns)]
-    names = {
-        "fit": "dataops/XGBoost, fit",
-        "alone": ALONE,
-        "all": "dataops/pandas and XGBoost, from the files to the model",
-        "by_hand": "xgboost.dask/dataops, from the files to the model",
-        "summary": SUMMARY,
-    }
-    ratios = {name: Spread.of([run[key] for run in runs]) for key, name in names.items()}
+        spark, missing = find_spark()
+        scaled = told_by("fit_dataops.py", folder, "scaled", "1", str(cores()), "auto")
+        rows = learnt_rows(folder / "learnt" / "flights-00.parquet", scaled["categories"])
+        race = Race(folder=folder, copies=copies, rounds=rounds, spark=spark, scaled=scaled, rows=rows)
+        runs = [measure(race) for _ in range(turns)]
+    ratios = {name: Spread.of([run[key] for run in runs]) for key, name in RATIOS.items() if key in runs[0]}
     figures = {"AUC, apart": Spread.of([run["auc"] for run in runs])}
     record = {"question": "boosting", "quick": told.quick, "rounds": rounds, "rows": copies * ROWS, "runs": runs}
-    record["limits"] = LIMITS
+    record |= {"limits": LIMITS, "missing": missing}
     steps = runs[0]["dataops"]["seconds"]
     phases = {step: [float(run["dataops"]["seconds"][step]) for run in runs] for step in steps}
     data = data_of_files([fetch_flights()], copies * ROWS) | {"copies": copies}
-    who = {
-        "dataops": "dataops",
-        "pandas": "pandas and XGBoost",
-        "xgboost_dask": "xgboost.dask",
-        "dask_ml": "dask-ml, summary",
-    }
-    watched = {name: [run[key].pop("watched") for run in runs] for key, name in who.items()}
+    watched = {name: [run[key].pop("watched") for run in runs] for key, name in CONTESTANTS.items() if key in runs[0]}
     costs = costs_of(watched, copies * ROWS)
     write_record(
         told.record, record, ratios, phases=phases, data=data, cluster=(1, cores()), figures=figures, costs=costs
@@ -135,62 +125,6 @@ def write_learnt(folder: Path, copies: int) -> None:
         shutil.copy(first, folder / f"flights-{number:02d}.parquet")
 
 
-def check_summary(theirs: Mapping[str, Any], scaled: Mapping[str, Any]) -> None:
-    """dask-ml found what we did.
-
-    Raises
-    ------
-    AssertionError : it didn't.
-    """
-    for what in ("means", "scales"):
-        apart = np.abs(np.array(theirs[what]) / np.array(scaled[what]) - 1).max()
-        require(bool(apart <= SAME), f"dask-ml's {what} are {apart:.1e} apart from ours")
-    require(theirs["categories"] == scaled["categories"], "dask-ml's categories aren't ours")
-    print(f"  checked: dask-ml's means, scales and categories are ours to {SAME:g}", flush=True)
-
-
-def measure(folder: Path, rounds: int, scaled: Mapping[str, Any]) -> dict[str, Any]:
-    """One turn: dataops and its peers, and what it comes to.
-
-    Parameters
-    ----------
-    scaled : what the job with standard scaling found in the same rows.
-    """
-    threads = str(cores())
-    ours = _watch("fit_dataops.py", folder, "late", "1", threads, "auto")
-    flights, learnt = folder / "data" / "flights", folder / "learnt"
-    theirs = _watch("fit_pandas.py", flights, str(rounds), threads)
-    by_hand = _watch("fit_xgboost_dask.py", learnt, flights, str(rounds), "1", threads)
-    summary = _watch("summary_dask_ml.py", learnt, "1", threads)
-    check_summary(summary, scaled)
-    mine, yours = ours["seconds"], theirs["seconds"]
-    read, fit = mine["summarise"] + mine["encode"], mine["fit xgboost"]
-    own = yours["quantise"] + yours["rounds"]
-    aucs = [one["metrics"]["roc_auc"] for one in (ours, theirs, by_hand)]
-    for other in (theirs, by_hand):
-        rows, judged = ours["metrics"]["rows"], other["metrics"]["rows"]
-        require(rows == judged, f"{rows} rows were judged, not {judged}")
-    require(max(aucs) - min(aucs) <= CLOSE, f"AUCs of the same rows and rounds are {aucs}")
-    found = {
-        "fit": fit / own,
-        "alone": (read + fit) / (own + read),
-        "all": ours["whole"] / sum(yours.values()),
-        "by_hand": sum(by_hand["seconds"].values()) / ours["whole"],
-        "auc": max(aucs) - min(aucs),
-        "summary": summary["seconds"] / mine["summarise"],
-    }
-    print(
-        f"  dataops: {_split(mine)}, all {ours['whole']:.1f} s; "
-        f"of the fit {ours['quantised']:.1f} s until all rows are quantised"
-    )
-    print(f"  pandas and XGBoost: {_split(yours)}, all {sum(yours.values()):.1f} s")
-    print(f"  xgboost.dask: {_split(by_hand['seconds'])}, all {sum(by_hand['seconds'].values()):.1f} s")
-    print(f"  dask-ml's summary {summary['seconds']:.1f} s")
-    print(f"  AUC {', '.join(f'{one:.6f}' for one in aucs)}; {ours['needs']}")
-    print(f"  ratios: {', '.join(f'{name} {value:.4g}' for name, value in found.items())}", flush=True)
-    return {**found, "dataops": ours, "pandas": theirs, "xgboost_dask": by_hand, "dask_ml": summary}
-
-
 def show_room(folder: Path) -> None:
     """What boosting needs with workers of 1 GiB: five of them do, two are refused."""
     for workers in ("2", "5"):
@@ -201,17 +135,7 @@ def show_room(folder: Path) -> None:
         print(f"  {workers} workers: {watched.told['needs']}")
         held = ", ".join(f"{name} {peak / 1e6:,.0f} MB" for name, peak in watched.peaks[: int(workers) + 2])
         print(f"  peaks: {held}")
-        print(f"  {_split(watched.told['seconds'])}", flush=True)
-
-
-def _watch(peer: str, *given: object) -> dict[str, Any]:
-    """What it told, and as ``watched`` what it took."""
-    watched = watch([sys.executable, str(PEERS / peer), *map(str, given)])
-    return {**watched.told, "watched": watched}
-
-
-def _split(seconds: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+        print(f"  {split(watched.told['seconds'])}", flush=True)
 
 
 if __name__ == "__main__":
