@@ -1,0 +1,98 @@
+"""Spark ML's scaler, imputer and indexer on ``local[cores]``, fitted on the same rows and columns, then what they make
+of all of them; told are the seconds of both, what was found and what came out.
+
+Called with the folder of the Parquet files and the threads. Written as `summary_dask_ml` is: rows that are gone over
+again are cached, as MLlib's guide asks, and that is part of the summary's work. Medians are those of `Imputer`, which
+Spark has for what is missing (`approxQuantile`, a thousandth of the ranks off at most). Encoded are the cached rows, to
+one vector each of numbers scaled and places of categories, cached and counted. All of it once on a few rows belongs to
+the start, as loading classes and compiling them do.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.ml.feature import Imputer, StandardScaler, StringIndexer, VectorAssembler
+from pyspark.ml.stat import Summarizer
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
+from telling import tell, tell_phase, versions
+
+TEXTS = ["origin", "destination"]
+WARM_UP_ROWS = 20_000
+
+
+def main() -> None:
+    """Fits and encodes."""
+    folder, threads = sys.argv[1], int(sys.argv[2])
+    tell(versions=versions("pyspark"))
+    spark = (
+        SparkSession.builder.master(f"local[{threads}]")
+        .config("spark.driver.memory", "6g")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+    fit_and_encode(spark.read.parquet(folder).limit(WARM_UP_ROWS), lambda _: None)
+    spark.catalog.clearCache()
+    tell_phase("work")
+    seconds, at = {}, time.perf_counter()
+
+    def took(step: str) -> None:
+        nonlocal at
+        now = time.perf_counter()
+        seconds[step], at = now - at, now
+
+    found, encoded = fit_and_encode(spark.read.parquet(folder), took)
+    tell_phase("end")
+    told = encoded.select(
+        Summarizer.metrics("count", "mean", "normL2").summary(encoded["features"]).alias("of")
+    ).first()
+    rows = told["of"]["count"]
+    found["scales"] = [one * math.sqrt((rows - 1) / rows) for one in found["scales"]]  # Spark's are of a sample
+    squares = [float(one) ** 2 / rows for one in told["of"]["normL2"]]
+    tell(seconds=seconds, **found, encoded={"rows": rows, "means": told["of"]["mean"].tolist(), "squares": squares})
+    spark.stop()
+
+
+def fit_and_encode(flights: DataFrame, took: Callable[[str], None]) -> tuple[dict[str, Any], DataFrame]:
+    """What was found, and the encoded rows as ``features``."""
+    parts = {
+        "month": F.month("date"),
+        "day": F.day("date"),
+        "weekday": F.weekday("date") + 1,  # Monday is 1 to us
+        "hour": F.hour("date"),
+        "minute": F.minute("date"),
+    }
+    numbers, codes = ["distance", *parts], [f"{name}_code" for name in TEXTS]
+    known = flights.filter(F.col("delay").isNotNull()).withColumns(parts)
+    frame = known.select(*numbers, *TEXTS).persist(StorageLevel.MEMORY_AND_DISK)
+    assembler = VectorAssembler(inputCols=numbers, outputCol="numbers")
+    scaler = StandardScaler(inputCol="numbers", outputCol="scaled", withMean=True).fit(assembler.transform(frame))
+    imputer = Imputer(inputCols=numbers, outputCols=[f"{name}_whole" for name in numbers], strategy="median").fit(frame)
+    medians = imputer.surrogateDF.first()
+    indexer = StringIndexer(inputCols=TEXTS, outputCols=codes, stringOrderType="alphabetAsc").fit(frame)
+    took("summary")
+    rows = indexer.transform(scaler.transform(assembler.transform(frame)))
+    assembled = VectorAssembler(inputCols=["scaled", *codes], outputCol="features").transform(rows)
+    encoded = assembled.select("features").persist(StorageLevel.MEMORY_AND_DISK)
+    encoded.count()
+    took("encode")
+    found = {
+        "means": scaler.mean.tolist(),
+        "scales": scaler.std.tolist(),
+        "medians": [float(medians[name]) for name in numbers],
+        "categories": dict(zip(TEXTS, map(list, indexer.labelsArray), strict=True)),
+    }
+    return found, encoded
+
+
+if __name__ == "__main__":
+    main()
