@@ -3,11 +3,13 @@
     python benchmarks/incremental.py            # 12 million flights in fifty files, three rounds: minutes
     python benchmarks/incremental.py --quick    # a tenth of the rows, one round
 
-A round: score all (``--again``), score again with nothing changed, change one file of fifty, score again, score all
-again. The scores that were taken over are compared row by row with those of scoring all before a figure counts. Each
-run is a process of its own, and its start-up (importing, the cluster) is apart. A file is one unit, which one worker
-scores while the others have nothing to do: so beside the seconds stand CPU seconds: all of them, and those beyond
-planning, less what a run takes that finds nothing to score. The last line is one JSON object.
+A round: score all (``--again``), score again with nothing changed, with one row changed, with one file of fifty
+changed, score all again. The scores that were taken over are compared row by row with those of scoring all before a
+figure counts. Each run is a process of its own, and its start-up (importing, the cluster) is apart; what else a run
+takes before its first rows and after its last ones is what it takes to score one row, which lies in a file by itself:
+the goal, 5 percent of scoring all plus start-up, is of the seconds beyond that one's. A file is one unit, which one
+worker scores while the others have nothing to do: so beside the seconds stand CPU seconds: all of them, and those
+beyond planning, less what a run takes that finds nothing to score. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ from dataops.runs.workspace import Workspace
 
 LIMIT = 0.05
 CPU, BEYOND = "CPU", "CPU beyond planning"
-FULL, UNCHANGED, CHANGED, FULL_AGAIN = "all", "nothing changed", "2 percent changed", "all, once more"
+FULL, UNCHANGED, ONE_ROW, CHANGED = "all", "nothing changed", "one row changed", "2 percent changed"
+FULL_AGAIN = "all, once more"
+ASKED = f"{CHANGED} beyond one row/{FULL}"
+ONE_ROW_FILE = "one-row.parquet"  # behind the fifty
 
 
 def main() -> None:
@@ -45,28 +50,31 @@ def main() -> None:
     rounds = given.rounds or (1 if given.quick else 3)
     with tempfile.TemporaryDirectory(prefix="dataops-incremental-") as folder:
         workspace = make_workspace(Path(folder), FIFTY_FILES, data_of(FIFTY_FILES, rows))
+        add_one_row(Path(folder) / "data" / "data")
         for name in ("ready", "scorer"):
             run_here(workspace, name)
         runs = [run_round(workspace, turn) for turn in range(rounds)]
     ratios = {
         f"{name}/{FULL}": Spread.of([_work(one[name]) / _work(one[FULL]) for one in runs])
-        for name in (UNCHANGED, CHANGED, FULL_AGAIN)
+        for name in (UNCHANGED, ONE_ROW, CHANGED, FULL_AGAIN)
     }
+    ratios[ASKED] = Spread.of([(_work(one[CHANGED]) - _work(one[ONE_ROW])) / _work(one[FULL]) for one in runs])
     ratios[f"{CHANGED}/{FULL}, {CPU}"] = Spread.of([_cpu(one[CHANGED]) / _cpu(one[FULL]) for one in runs])
     ratios[f"{CHANGED}/{FULL}, {BEYOND}"] = Spread.of(
         [(_cpu(one[CHANGED]) - _cpu(one[UNCHANGED])) / (_cpu(one[FULL]) - _cpu(one[UNCHANGED])) for one in runs]
     )
-    show(runs, ratios, rows)
+    limits = {ASKED: LIMIT} if rows == FIFTY_FILES.rows else {}  # of fewer rows nothing is asked
+    show(runs, ratios, rows, limits)
     ratios[f"null: {FULL_AGAIN}/{FULL}"] = ratios.pop(f"{FULL_AGAIN}/{FULL}")
     record: dict[str, Any] = {
         "question": "incremental",
         "quick": given.quick,
         "rows": rows,
-        "limits": {f"{CHANGED}/{FULL}": LIMIT},
+        "limits": limits,
     }
     record["runs"] = [_recorded(one) for one in runs]
     phases: dict[str, list[float]] = {}
-    for name in (FULL, UNCHANGED, CHANGED):
+    for name in (FULL, UNCHANGED, ONE_ROW, CHANGED):
         phases |= phases_of([one[name] for one in runs], f"{name}: ")
     data = data_of_files((data_of(FIFTY_FILES, rows) / "data").iterdir(), rows)
     write_record(given.record, record, ratios, phases=phases, data=data, cluster=(cores(), 1))
@@ -76,10 +84,13 @@ def run_round(workspace: Workspace, turn: int) -> dict[str, Watched]:
     """Runs by name."""
     runs = {FULL: run_apart(workspace, "scores", "--again"), UNCHANGED: run_apart(workspace, "scores")}
     require(bool(runs[UNCHANGED].told["skipped"]), "nothing changed, so nothing is scored")
-    change_file(workspace.settings.workspace / "data" / "data", turn)
-    runs[CHANGED] = run_apart(workspace, "scores")
-    (linked,) = runs[CHANGED].told["linked"]
-    require(linked["units"] - linked["linked"] == linked["units"] // FIFTY, "only the file that changed is scored")
+    files = sorted((workspace.settings.workspace / "data" / "data").iterdir())
+    for name, file in ((ONE_ROW, files[-1]), (CHANGED, files[(7 + 11 * turn) % FIFTY])):
+        change_file(file)
+        runs[name] = run_apart(workspace, "scores")
+        (linked,) = runs[name].told["linked"]
+        units = 1 if name == ONE_ROW else linked["units"] // FIFTY
+        require(linked["units"] - linked["linked"] == units, "only the file that changed is scored")
     keep = FIFTY_FILES.keep
     taken_over = read_output(parts_of(workspace, "scores"), keep)
     runs[FULL_AGAIN] = run_apart(workspace, "scores", "--again")
@@ -89,9 +100,15 @@ def run_round(workspace: Workspace, turn: int) -> dict[str, Watched]:
     return runs
 
 
-def change_file(folder: Path, turn: int) -> None:
-    """One file of fifty has other rows: its flights in turned order, each longer by a mile."""
-    path = sorted(folder.iterdir())[(7 + 11 * turn) % FIFTY]
+def add_one_row(folder: Path) -> None:
+    """A file more, of the first flight of all."""
+    first = pq.ParquetFile(min(folder.iterdir()))
+    row = next(first.iter_batches(batch_size=1))
+    pq.write_table(pa.Table.from_batches([row]), folder / ONE_ROW_FILE, compression="zstd")
+
+
+def change_file(path: Path) -> None:
+    """The file has other rows: its flights in turned order, each longer by a mile."""
     table = pq.read_table(path)
     turned = table.take(pa.array(range(table.num_rows - 1, -1, -1)))
     place = turned.schema.get_field_index("distance")
@@ -109,7 +126,9 @@ def _cpu(run: Watched) -> float:
     return run.phases["work"].cpu_seconds
 
 
-def show(runs: Sequence[Mapping[str, Watched]], ratios: Mapping[str, Spread], rows: int) -> None:
+def show(
+    runs: Sequence[Mapping[str, Watched]], ratios: Mapping[str, Spread], rows: int, limits: Mapping[str, float]
+) -> None:
     """The tables."""
     print(f"\n{rows:,} flights in {FIFTY} files\n{'':<28}{'work s':>9}{'start s':>9}{'after s':>9}{'CPU s':>9}")
     for name in runs[0]:
@@ -119,7 +138,8 @@ def show(runs: Sequence[Mapping[str, Watched]], ratios: Mapping[str, Spread], ro
         print(f"{name:<28}{row[0]:9.2f}{row[1]:9.2f}{row[2]:9.2f}{cpu:9.2f}")
     print(f"\n{'':<48}{'median':>8}{'min':>8}{'max':>8}  asked")
     for name, one in ratios.items():
-        asked = f"at most {LIMIT}{'  MISSED' if one.median > LIMIT else ''}" if name == f"{CHANGED}/{FULL}" else ""
+        limit = limits.get(name)
+        asked = "" if limit is None else f"at most {limit}{'  MISSED' if one.median > limit else ''}"
         print(f"{name:<48}{one.median:8.3f}{one.min:8.3f}{one.max:8.3f}  {asked}", flush=True)
 
 
