@@ -112,8 +112,10 @@ QUESTIONS = (
     ),
     Question(
         name="incremental",
-        asked="flights rescored again after nothing and after one file of fifty changed, against scoring all",
+        asked="flights rescored again after nothing, one row and one file of fifty changed, against scoring all; asked "
+        "is 5 percent plus what one row takes",
         short=("--rows", "1200000", "--rounds", "3"),
+        peers=(),
     ),
     Question(name="units", asked="what a unit costs besides its rows; a worker's memory at ten times the rows"),
     Question(
@@ -124,8 +126,8 @@ QUESTIONS = (
     ),
     Question(
         name="boosting",
-        asked="boosted trees of flights against XGBoost alone, pandas and XGBoost, XGBoost on Dask by hand; dask-ml's "
-        "summary",
+        asked="boosted trees of flights against XGBoost alone, pandas and XGBoost, XGBoost on Dask by hand and through "
+        "Spark; the summaries and encoders of dask-ml and Spark ML",
         peers=(),
     ),
     Question(

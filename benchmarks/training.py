@@ -23,7 +23,9 @@ COMPARED: Mapping[str, Mapping[str, str]] = {
     },
     "boosting": {
         "boosting: dataops/xgboost": "dataops/xgboost, XGBoost alone plus our read",
+        "boosting: spark/dataops": "xgboost.spark/dataops, from the files to the model",
         "summary: dask-ml/dataops": "dask-ml/dataops, summary",
+        "summary: spark/dataops": "spark/dataops, summary",
     },
 }
 """Benchmark -> name here -> name of the ratio there."""

@@ -15,7 +15,9 @@ ANSWERS = {
     "logistic": {"scikit-learn/dataops, fit": {"median": 5.0}, "dataops null/dataops, fit": {"median": 1.0}},
     "boosting": {
         "dataops/xgboost, XGBoost alone plus our read": {"median": 1.1},
+        "xgboost.spark/dataops, from the files to the model": {"median": 2.0},
         "dask-ml/dataops, summary": {"median": 6.0},
+        "spark/dataops, summary": {"median": 20.0},
     },
 }
 ASK = "import sys; print('asked', *sys.argv[1:]); print({line!r}); sys.exit({code})"
@@ -35,6 +37,8 @@ def test_the_last_line_has_the_ratios_of_both_and_what_is_left_out(tmp_path: Pat
     told = json.loads(last)
     assert told["ratios"]["logistic: scikit-learn/dataops"] == {"median": 5.0}
     assert ("boosting: dataops/xgboost" in told["ratios"]) is not fails
-    assert ("summary: dask-ml/dataops" in told["left_out"]) is fails
+    for name in ("boosting: spark/dataops", "summary: dask-ml/dataops", "summary: spark/dataops"):
+        assert (name in told["ratios"]) is not fails
+        assert (name in told["left_out"]) is fails
     assert {"logistic: dask-ml/dataops", "logistic: spark/dataops"} <= set(told["left_out"])
     assert done.returncode == (3 if fails else 0)
