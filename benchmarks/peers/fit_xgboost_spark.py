@@ -6,10 +6,10 @@ become numbers by `StringIndexer`; all features are numbers of four bytes in col
 takes as they are (a vector it would unpack row by row). They are cached, as MLlib's guide asks, and counted.
 
 Each core is a worker with a task of its own, as the guides of XGBoost and Databricks have it (``num_workers``: the
-tasks that run at once), and the rows are cached in as many partitions, so that none are shuffled. That is the fastest
-shape here: one worker whose task has all cores (``spark.task.cpus``) reads on one core, and gets its rows through one
-pipe. Rows reach Python in batches of 100,000, which Spark's guide to Arrow leaves to the memory that there is. A fit of
-one round on a few rows is part of the start: loading classes, compiling them and starting Python isn't timed.
+tasks that run at once), and the rows are cached in as many partitions. The other shape, one worker whose task has all
+cores (``spark.task.cpus``), reads on one of them and gets its rows through one pipe: it is slower here. Rows reach
+Python in batches of 100,000, which Spark's guide to Arrow leaves to the memory that there is. A fit of one round on a
+few rows is part of the start: loading classes, compiling them and starting Python isn't timed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def fit(
     late = (F.col("delay") > 15).cast("float").alias("late")
     frame = indexer.transform(flights.withColumns(parts))
     numbers = frame.select(*(F.col(name).cast("float") for name in features), late)
-    ready = numbers.coalesce(workers).persist(StorageLevel.MEMORY_AND_DISK)
+    if numbers.rdd.getNumPartitions() != workers:  # or the estimator shuffles them, once for each time it looks
+        numbers = numbers.repartition(workers)
+    ready = numbers.persist(StorageLevel.MEMORY_AND_DISK)
     ready.count()
     took("read")
     shape = {"num_workers": workers, "features_col": features, "label_col": "late"}
