@@ -51,7 +51,7 @@ class Environment:
 
 FRAMES = Environment(name="frames", shared=(*SHARED, "dask", "distributed"), own=("dask[dataframe]",))
 SPARK = Environment(name="spark", own=("pyspark>=4.1,<5",))
-RAY = Environment(name="ray", own=("ray[data]>=2.50,<3",))
+RAY = Environment(name="ray", own=("ray[data,tune]>=2.50,<3",))
 POLARS = Environment(name="polars", shared=(), own=("polars>=1.35,<2",))
 DUCKDB = Environment(name="duckdb", shared=(), own=("duckdb>=1.4,<2",))
 ONEDAL = Environment(name="onedal", shared=(), own=("scikit-learn-intelex>=2026.1",), locked=True)
