@@ -120,7 +120,8 @@ QUESTIONS = (
     Question(name="units", asked="what a unit costs besides its rows; a worker's memory at ten times the rows"),
     Question(
         name="logistic",
-        asked="a logistic regression of flights against scikit-learn's and Spark's",
+        asked="a logistic regression of flights against scikit-learn's and Spark's; of 250,000 flights "
+        "against dask-ml's",
         short=("--rows", "250000", "--turns", "4", "--only", "scikit-learn"),
         peers=(),
     ),
@@ -132,7 +133,8 @@ QUESTIONS = (
     ),
     Question(
         name="search",
-        asked="a grid of eight boosted models searched and the best fitted against scikit-learn on Dask (joblib)",
+        asked="a grid of eight boosted models searched and the best fitted against scikit-learn on Dask (joblib) "
+        "and Ray Tune",
         peers=("--turns", "2"),
     ),
     Question(name="larger", asked="memory of a linear fit at ten times the rows"),
