@@ -1,7 +1,7 @@
 """All questions, one after another, with how noisy the machine was; draws the report.
 
     python benchmarks/suite.py --short               # about ten minutes on two quiet cores (make bench)
-    python benchmarks/suite.py --peers               # governance, prepare, rescoring, training, search: two hours
+    python benchmarks/suite.py --peers               # whatever is measured beside peers: an hour and more
     python benchmarks/suite.py --full                # everything, beside the peers: hours (make bench-full)
     python benchmarks/suite.py --short --only rooms,startup
 
@@ -66,9 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--short", action="store_true", help="ten minutes on two cores, without peers to install")
-    size.add_argument(
-        "--peers", action="store_true", help="governance, prepare, rescoring, training, search: two hours"
-    )
+    size.add_argument("--peers", action="store_true", help="whatever is measured beside peers: an hour and more")
     size.add_argument("--full", action="store_true", help="everything, with peers")
     parser.add_argument("--only", default="", help="some questions, with commas")
     parser.add_argument("--records", type=Path, default=record_folder(), help="the folder of records")
