@@ -14,8 +14,3 @@ THRESHOLDS = (10_000, 10, 10)
 def collect_rarely() -> None:
     """From now on this process does."""
     gc.set_threshold(*THRESHOLDS)
-
-
-def dask_setup(_worker: object) -> None:
-    """What Dask calls in a worker that starts with this module as a preload."""
-    collect_rarely()

@@ -146,6 +146,10 @@ def _met(
     ):
         first = connection_of(client)
         try:
+            if isinstance(cluster, LocalFile):
+                from dataops.engine.starting import set_up_workers
+
+                set_up_workers(client)
             with found.adapting(client):
                 yield client, found
         except Exception as error:

@@ -18,7 +18,6 @@ ALWAYS: Mapping[str, Any] = {
     # by Dask's defaults, a hundred and fifty times a second, the two take a twentieth of a worker that does units
     "distributed.worker.profile.interval": "100ms",
     "distributed.admin.tick.interval": "100ms",
-    "distributed.worker.preload": ["dataops.engine.collecting"],
 }
 REMOTE: Mapping[str, Any] = {
     # a worker that was cut off takes all that it had in hand with it, and isn't the fault of any of it
