@@ -1,6 +1,6 @@
 """Gradient-boosted trees of XGBoost, as UBJ, scored in place by XGBoost or, where chosen, by oneDAL.
 
-1. Rows that the trees can't tell apart are scored once (`grid`).
+1. Rows that the trees can't tell apart are scored once (`cell_scores`).
 2. Nothing that XGBoost says of bytes it can't read is passed on: it quotes them.
 """
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dataops.declarations.metrics import Task
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
+from dataops.models.cell_scores import CellScores
 from dataops.models.grid import Grid, find_grid
 from dataops.models.native import failed, load_native
 from dataops.models.predictor import BOOSTED, Margins, Predictions, require_columns
@@ -39,13 +40,14 @@ class _Booster(Protocol):
 class BoostedModel:
     """Gradient-boosted trees for two classes or a number, scored by XGBoost over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_data", "_grid", "_task", "_threads", "_thresholds")
+    __slots__ = ("_booster", "_cells", "_data", "_grid", "_task", "_threads", "_thresholds")
 
     def __init__(self, booster: _Booster, data: bytes, threads: int, task: Task) -> None:
         self._booster, self._data, self._threads, self._task = booster, data, threads, task
         found = thresholds_of(booster.to_json())
         self._thresholds = found or {}
-        self._grid = None if found is None else find_grid(found, trees=booster.rounds)
+        self._grid = grid = None if found is None else find_grid(found, trees=booster.rounds)
+        self._cells = {} if grid is None else {kind: CellScores(grid) for kind in ("value", "margin")}
 
     @classmethod
     def from_bytes(cls, data: bytes, threads: int = 1) -> BoostedModel:
@@ -103,9 +105,10 @@ class BoostedModel:
         matrix = require_columns(encoded, self.columns)
         if not len(matrix):
             return np.empty(0, np.float32)
-        if self._grid is None:
+        cells = self._cells.get(kind)
+        if cells is None:
             return self.of_rows(matrix, kind)
-        return self._grid.predict(matrix, lambda rows: self.of_rows(rows, kind))
+        return cells.predict(matrix, lambda rows: self.of_rows(rows, kind))
 
     def of_rows(self, matrix: npt.NDArray[np.float32], kind: str) -> npt.NDArray[np.float32]:
         """The scores of all rows of `matrix` by XGBoost: `kind` is ``value`` or ``margin``."""

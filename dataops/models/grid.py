@@ -1,34 +1,28 @@
-"""The grid of a model's cells: rows that a model of trees can't tell apart, each kind of which is scored once.
+"""The grid of a model's cells: rows that a model of trees can't tell apart. `cell_scores` scores each kind once.
 
 1. A tree only asks whether a value reaches a threshold. Rows whose values lie between the same thresholds in every
    column are in one *cell*: they come to the same leaves, and have the same score to the bit.
 2. Which cell a row is in is worked out exactly, or not at all: there are no cells where a model has more of them than a
    63-bit number can name, or asks other questions.
-3. Whether it pays is told by a sample of the rows. The scores are the same either way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from dataops.features.columns import Floats32, numpy_of, of_numpy
+from dataops.features.columns import Floats32
 from dataops.features.thresholds import Thresholds
 
 Keys = npt.NDArray[np.int64]
-Predict = Callable[[Floats32], Floats32]
 
 MOST_CELLS = 2**62
 LEAST_TREES = 20  # with fewer, a row's score costs no more than its cell
-_LEAST_ROWS = 1 << 12
-_SAMPLE = 4  # one block of so many tells whether rows repeat
-_PAYS = 0.7  # cells a row: beyond, few rows are saved
-_TABLE = 1 << 22  # cells of which a table of scores is kept; beyond, those that occur are looked up
-_BLOCK = 1 << 15  # rows: a block's columns stay in a core's cache
+BLOCK = 1 << 15  # rows: a block's columns stay in a core's cache
 _MOST_THRESHOLDS = 1 << 15  # of a column: trees of more than these tell most rows apart
 
 
@@ -48,41 +42,16 @@ class Grid:
     def keys(self, matrix: Floats32) -> Keys:
         """The cell of each row of `matrix`, int64 (n_rows,), below `size`."""
         keys = np.zeros(len(matrix), np.int64)
-        self._fill(keys, matrix, range(0, len(matrix), _BLOCK))
+        self.fill(keys, matrix, range(0, len(matrix), BLOCK))
         return keys
 
-    def predict(self, matrix: Floats32, predict: Predict) -> Floats32:
-        """What `predict` gives for each row of `matrix`, asked once for each cell where many rows share one."""
-        if len(matrix) < _LEAST_ROWS:
-            return predict(matrix)
-        keys, blocks = np.zeros(len(matrix), np.int64), range(0, len(matrix), _BLOCK)
-        self._fill(keys, matrix, blocks[::_SAMPLE])
-        if not _pays(np.concatenate([keys[start : start + _BLOCK] for start in blocks[::_SAMPLE]])):
-            return predict(matrix)
-        self._fill(keys, matrix, [start for start in blocks if start not in blocks[::_SAMPLE]])
-        size = self.size
-        if size > _TABLE:
-            encoded = of_numpy(keys).dictionary_encode()
-            keys, size = numpy_of(encoded.indices), len(encoded.dictionary)
-        row = np.full(size, -1, np.int64)
-        row[keys] = np.arange(len(keys))  # any row of a cell is as good as another
-        there = np.flatnonzero(row >= 0)
-        scores = np.empty(size, np.float32)
-        scores[there] = predict(matrix.take(row[there], axis=0))
-        return scores.take(keys)
-
-    def _fill(self, keys: Keys, matrix: Floats32, blocks: Sequence[int]) -> None:
+    def fill(self, keys: Keys, matrix: Floats32, blocks: Sequence[int]) -> None:
         """The cells of the rows of some blocks, by where those start; `keys` is zero there."""
         for start in blocks:
-            block = keys[start : start + _BLOCK]
+            block = keys[start : start + BLOCK]
             for place, thresholds in self.columns:
                 block *= thresholds.n + 1
-                block += thresholds.reached(np.ascontiguousarray(matrix[start : start + _BLOCK, place]))
-
-
-def _pays(keys: Keys) -> bool:
-    """Whether few of the rows with these cells would have to be scored."""
-    return len(of_numpy(keys).unique()) <= _PAYS * len(keys)
+                block += thresholds.reached(np.ascontiguousarray(matrix[start : start + BLOCK, place]))
 
 
 def find_grid(thresholds: Mapping[int, Sequence[float]], *, trees: int) -> Grid | None:

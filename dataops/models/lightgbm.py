@@ -3,7 +3,7 @@
 1. LightGBM trusts what it reads: a count or a child that is wrong kills the process. So a file is read here first, by
    an exact list of keys, and every count and index is checked before LightGBM sees it.
 2. Objectives of `OBJECTIVES`, trees with constant leaves, splits of numbers: what else there is, is refused by name.
-3. Rows that the trees can't tell apart are scored once (`grid`).
+3. Rows that the trees can't tell apart are scored once (`cell_scores`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from dataops.declarations.metrics import Task
 from dataops.errors import Format
 from dataops.features.encoder import Encoded
+from dataops.models.cell_scores import CellScores
 from dataops.models.grid import find_grid
 from dataops.models.predictor import LIGHTGBM, Margins, Predictions, require_columns
 
@@ -55,7 +56,7 @@ Sections = list[dict[str, str]]
 class LightGbmModel:
     """Gradient-boosted trees for two classes or a number, scored by LightGBM over `Encoded.values`."""
 
-    __slots__ = ("_booster", "_columns", "_data", "_grid", "_task", "_threads")
+    __slots__ = ("_booster", "_cells", "_columns", "_data", "_task", "_threads")
 
     def __init__(self, data: bytes, threads: int) -> None:
         import lightgbm
@@ -63,7 +64,8 @@ class LightGbmModel:
         header, trees = read_text(data)
         self._columns, self._task = int(header["max_feature_idx"]) + 1, OBJECTIVES[header["objective"]]
         found = _thresholds(trees)
-        self._grid = None if found is None else find_grid(found, trees=len(trees))
+        grid = None if found is None else find_grid(found, trees=len(trees))
+        self._cells = {} if grid is None else {raw: CellScores(grid) for raw in (False, True)}
         read = data[: data.index(f"\n{_END}\n".encode())].decode("ascii")  # what follows isn't checked, nor needed
         try:
             self._booster: Any = lightgbm.Booster(model_str=f"{read}\n{_END}\n")
@@ -103,7 +105,8 @@ class LightGbmModel:
             found = self._booster.predict(rows, raw_score=raw, num_threads=self._threads)
             return np.asarray(found, np.float32)
 
-        return of_rows(matrix) if self._grid is None else self._grid.predict(matrix, of_rows)
+        cells = self._cells.get(raw)
+        return of_rows(matrix) if cells is None else cells.predict(matrix, of_rows)
 
     def __reduce__(self) -> tuple[Callable[..., LightGbmModel], tuple[bytes, int]]:
         return load, (self._data, self._threads)

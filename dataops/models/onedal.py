@@ -23,6 +23,7 @@ from dataops.errors import Compute
 from dataops.features.columns import Floats32
 from dataops.features.encoder import Encoded
 from dataops.models.boosted import BoostedModel
+from dataops.models.cell_scores import CellScores
 from dataops.models.predictor import Kernel, Margins, Probabilities, require_columns
 
 TOLERANCE = 1e-6
@@ -58,10 +59,11 @@ class Choice:
 class OneDalModel:
     """`BoostedModel`, its probabilities by oneDAL."""
 
-    __slots__ = ("_converted", "_model", "_threads")
+    __slots__ = ("_cells", "_converted", "_model", "_threads")
 
     def __init__(self, model: BoostedModel, threads: int) -> None:
         self._model, self._threads, self._converted = model, threads, _convert(model, threads)
+        self._cells = None if model.grid is None else CellScores(model.grid)
 
     @property
     def format(self) -> str:
@@ -78,8 +80,7 @@ class OneDalModel:
         matrix = require_columns(encoded, self._model.columns)
         if not len(matrix):
             return np.empty(0, np.float32)
-        grid = self._model.grid
-        return self.of_rows(matrix) if grid is None else grid.predict(matrix, self.of_rows)
+        return self.of_rows(matrix) if self._cells is None else self._cells.predict(matrix, self.of_rows)
 
     def margins(self, encoded: Encoded) -> Margins:
         """``(n_rows,)`` float32, the log odds of the positive class, by XGBoost."""
