@@ -37,6 +37,9 @@ WAIT_POLICY = "OMP_WAIT_POLICY"
 KEPT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),  # larger blocks are given back at once
     "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+    # one allocator for Arrow and NumPy: what one gave back the other takes, and nothing new is touched; in huge pages
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 _PRE_SPAWN = "distributed.nanny.pre-spawn-environ"
 _DASKS = ("MALLOC_TRIM_THRESHOLD_", "65536")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import pyarrow as pa
 import pytest
 from distributed import Client, LocalCluster
 
@@ -62,6 +63,8 @@ def test_an_embedded_cluster_is_what_its_file_says_and_leaves_nothing(
         (found,) = work.map_units("look", jobs.where_it_runs, Context(folder=notes), [make_unit(0, 1)])
         assert (found["omp"], found["waiting"], found["malloc"]) == ("3", "passive", MALLOC_OF_THREE)
         assert set(connection.client.run(gc.get_threshold).values()) == {THRESHOLDS}
+        assert set(connection.client.run(lambda: pa.default_memory_pool().backend_name).values()) == {"system"}
+        assert set(connection.client.run(lambda: os.environ["GLIBC_TUNABLES"]).values()) == {"glibc.malloc.hugetlb=1"}
     assert list(spill.iterdir()) == []
     assert os.environ["OMP_NUM_THREADS"] == "1"
     assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
