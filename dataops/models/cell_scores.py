@@ -22,7 +22,7 @@ from dataops.models.grid import BLOCK, Grid, Keys
 Predict = Callable[[Floats32], Floats32]
 Places = npt.NDArray[np.int32]
 
-MOST_KEPT = 1 << 21  # cells: 12 bytes each
+MOST_KEPT = 1 << 20  # cells: 12 bytes each
 _LEAST_ROWS = 1 << 12
 _SAMPLE = 4  # one block of so many tells whether rows repeat
 _PAYS = 0.7  # cells to ask for, a row: beyond, few rows are saved
