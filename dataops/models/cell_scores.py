@@ -1,7 +1,8 @@
 """Scores of the cells of a model's `grid`, each asked for once: rows in one cell have the same score to the bit, now
 and in every later batch of the same process.
 
-1. Few cells lie in a table; of more, those that occur are kept in order, `MOST_KEPT` of them, and looked up.
+1. Cells that occurred are kept in their order, `MOST_KEPT` of them at most, and looked up there. Which ones a batch
+   has is told by a table where there are few in all, else by their hashes.
 2. A sample of the rows tells whether it pays: whether few of them lie in cells that nobody has asked for. Where rows
    hardly repeat, they are scored as they are. The scores are the same either way.
 3. What is kept is replaced as a whole, never changed where it lies: threads that score at the same time may forget what
@@ -27,7 +28,7 @@ _LEAST_ROWS = 1 << 12
 _SAMPLE = 4  # one block of so many tells whether rows repeat
 _PAYS = 0.7  # cells to ask for, a row: beyond, few rows are saved
 _LEARNS = 0.95  # the same while there is room: they may come again in the next batch
-_TABLE = 1 << 22  # cells of which a table of scores is kept; beyond, those that occur are looked up
+_TABLE = 1 << 22  # cells of a grid, up to which a table tells those that occur
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -35,7 +35,7 @@ def repeating(rows: int) -> np.ndarray:
     ).astype(np.float32)
 
 
-@pytest.mark.parametrize("table", [True, False], ids=["a table of scores", "looked up"])
+@pytest.mark.parametrize("table", [True, False], ids=["a table", "hashes"])
 def test_scores_are_the_librarys_own_to_the_bit_with_far_fewer_rows_asked(
     table: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +89,7 @@ class Counting:
         return np.asarray(self._booster.inplace_predict(rows), np.float32)
 
 
-@pytest.mark.parametrize("table", [True, False], ids=["a table of scores", "looked up"])
+@pytest.mark.parametrize("table", [True, False], ids=["a table", "hashes"])
 def test_a_cell_is_asked_for_once_in_all_batches(table: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not table:
         monkeypatch.setattr(module, "_TABLE", 0)
