@@ -6,10 +6,9 @@ Called with the folder of the Parquet files, the rounds and the threads.
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
-from telling import tell, tell_phase, versions
+from telling import Steps, tell, tell_phase, versions
 
 
 def main() -> None:
@@ -19,27 +18,22 @@ def main() -> None:
     from sklearn.metrics import roc_auc_score
 
     folder, rounds, threads = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    seconds, at = {}, time.perf_counter()
-
-    def took(step: str) -> None:
-        nonlocal at
-        now = time.perf_counter()
-        seconds[step], at = now - at, now
-
     tell(versions=versions("pandas", "numpy", "pyarrow", "xgboost-cpu"))
     tell_phase("work")
-    at = time.perf_counter()
-    matrix, target, train, test = read_matrix(folder, took)
+    steps = Steps()
+    matrix, target, train, test = read_matrix(folder, steps.took)
     rows, labels = matrix[train], target[train]
-    took("features")
+    steps.took("features")
     params = {"objective": "binary:logistic", "tree_method": "hist", "max_depth": 6, "nthread": threads}
     data = xgboost.QuantileDMatrix(rows, labels, max_bin=256, nthread=threads)
-    took("quantise")
+    steps.took("quantise")
     booster = xgboost.train({**params, "max_bin": 256}, data, num_boost_round=rounds)
-    took("rounds")
+    steps.took("rounds")
     tell_phase("end")
     scores = booster.inplace_predict(matrix[test])
-    tell(seconds=seconds, metrics={"rows": int(test.sum()), "roc_auc": float(roc_auc_score(target[test], scores))})
+    tell(
+        seconds=steps.seconds, metrics={"rows": int(test.sum()), "roc_auc": float(roc_auc_score(target[test], scores))}
+    )
 
 
 if __name__ == "__main__":

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
-from telling import tell, tell_phase, versions
+from telling import Steps, tell, tell_phase, versions
 
 
 def main() -> None:
@@ -24,25 +23,19 @@ def main() -> None:
     spec, solver = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]
     tell(versions=versions("pandas", "numpy", "scipy", "scikit-learn", "pyarrow"))
     tell_phase("work")
-    seconds, at = {}, time.perf_counter()
-
-    def took(step: str) -> None:
-        nonlocal at
-        now = time.perf_counter()
-        seconds[step], at = now - at, now
-
+    steps = Steps()
     frame = pd.read_parquet(spec["folder"])
-    took("read")
+    steps.took("read")
     date, texts = frame["date"].dt, ["origin", "destination"]
     numbers = {"distance": frame["distance"], "hour": date.hour, "weekday": date.weekday + 1}
     dense = np.column_stack([(numbers[name] - mean) / std for name, (mean, std) in spec["numbers"].items()])
     encoder = OneHotEncoder()
     rows = hstack([csr_matrix(dense), encoder.fit_transform(frame[texts])], format="csr")
     target = (frame["delay"] > 15).to_numpy()
-    took("features")
+    steps.took("features")
     # the default tolerance of 1e-4 ends short of 1e-5 of the objective
     model = LogisticRegression(C=1 / spec["l2"], solver=solver, max_iter=1000, tol=1e-5).fit(rows, target)
-    took("fit")
+    steps.took("fit")
     tell_phase("end")
     names, weights = list(spec["numbers"]), model.coef_[0]
     categorical, first = {}, len(names)
@@ -52,7 +45,7 @@ def main() -> None:
         first += len(categories)
     numeric = {name: float(one) for name, one in zip(names, weights, strict=False)}
     told = {"intercept": float(model.intercept_[0]), "numeric": numeric, "categorical": categorical}
-    tell(seconds=seconds, passes=int(model.n_iter_[0]), model=told)
+    tell(seconds=steps.seconds, passes=int(model.n_iter_[0]), model=told)
 
 
 if __name__ == "__main__":

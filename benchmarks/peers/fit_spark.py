@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from typing import Any
 from pyspark import StorageLevel
 from pyspark.ml.classification import LogisticRegression, LogisticRegressionModel
 from pyspark.ml.feature import OneHotEncoder, StringIndexer, StringIndexerModel, VectorAssembler
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
-from telling import tell, tell_phase, versions
+from spark_session import local_session
+from telling import Steps, tell, tell_phase, versions
 
 TEXTS = ("origin", "destination")
 WARM_UP_ROWS = 20_000
@@ -29,26 +29,12 @@ def main() -> None:
     """Trains."""
     spec = json.loads(Path(sys.argv[1]).read_text())
     tell(versions=versions("pyspark"))
-    spark = (
-        SparkSession.builder.master(f"local[{spec['cores']}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .getOrCreate()
-    )
+    spark = local_session(spec["cores"])
     fit(spark.read.parquet(spec["folder"]).limit(WARM_UP_ROWS).persist(), spec, lambda _: None)
     spark.catalog.clearCache()
     tell_phase("work")
-    seconds, at = {}, time.perf_counter()
-
-    def took(step: str) -> None:
-        nonlocal at
-        now = time.perf_counter()
-        seconds[step], at = now - at, now
-
-    indexer, model = fit(spark.read.parquet(spec["folder"]), spec, took)
+    steps = Steps()
+    indexer, model = fit(spark.read.parquet(spec["folder"]), spec, steps.took)
     tell_phase("end")
     weights = [float(one) for one in model.coefficients.toArray()]
     categorical, first = {}, len(spec["numbers"])
@@ -57,7 +43,7 @@ def main() -> None:
         first += len(labels)
     numeric = dict(zip(spec["numbers"], weights, strict=False))
     told = {"intercept": float(model.intercept), "numeric": numeric, "categorical": categorical}
-    tell(seconds=seconds, passes=int(model.summary.totalIterations), model=told)
+    tell(seconds=steps.seconds, passes=int(model.summary.totalIterations), model=told)
     spark.stop()
 
 

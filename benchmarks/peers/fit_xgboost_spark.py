@@ -15,7 +15,6 @@ few rows is part of the start: loading classes, compiling them and starting Pyth
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +23,11 @@ import pandas as pd
 from fit_xgboost_dask import CATEGORIES, PARTS, features_of
 from pyspark import StorageLevel
 from pyspark.ml.feature import StringIndexer, StringIndexerModel
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
 from sklearn.metrics import roc_auc_score
-from telling import tell, tell_phase, versions
+from spark_session import local_session
+from telling import Steps, tell, tell_phase, versions
 from xgboost.spark import SparkXGBClassifier, SparkXGBClassifierModel
 
 WARM_UP_ROWS = 20_000
@@ -38,28 +38,14 @@ def main() -> None:
     """Trains."""
     learnt, whole, rounds, threads = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:5])
     tell(versions=versions("pyspark", "pandas", "numpy", "pyarrow", "xgboost-cpu"))
-    spark = (
-        SparkSession.builder.master(f"local[{threads}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH_ROWS))
-        .getOrCreate()
+    spark = local_session(
+        threads, execution__arrow__pyspark__enabled="true", execution__arrow__maxRecordsPerBatch=str(BATCH_ROWS)
     )
     fit(spark.read.parquet(learnt).limit(WARM_UP_ROWS).repartition(threads), 1, threads, lambda _: None)
     spark.catalog.clearCache()
     tell_phase("work")
-    seconds, at = {}, time.perf_counter()
-
-    def took(step: str) -> None:
-        nonlocal at
-        now = time.perf_counter()
-        seconds[step], at = now - at, now
-
-    indexer, model = fit(spark.read.parquet(learnt), rounds, threads, took)
+    steps = Steps()
+    indexer, model = fit(spark.read.parquet(learnt), rounds, threads, steps.took)
     tell_phase("end")
     known = {name: list(labels) for name, labels in zip(CATEGORIES, indexer.labelsArray, strict=True)}
     spark.stop()
@@ -67,7 +53,7 @@ def main() -> None:
     held = pd.concat([one[(np.arange(len(one)) % 5 == 4) & one["delay"].notna()] for one in frames])
     scores = model.get_booster().inplace_predict(features_of(held, known).to_numpy())
     auc = roc_auc_score((held["delay"] > 15).to_numpy(np.float32), scores)
-    tell(seconds=seconds, metrics={"rows": len(held), "roc_auc": float(auc)})
+    tell(seconds=steps.seconds, metrics={"rows": len(held), "roc_auc": float(auc)})
 
 
 def fit(

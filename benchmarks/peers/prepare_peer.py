@@ -73,20 +73,11 @@ def with_dask(spec: dict[str, Any], output: Path) -> None:
 
 def with_spark(spec: dict[str, Any], output: Path) -> None:
     """Spark SQL on ``local[cores]``."""
-    from pyspark.sql import SparkSession
     from pyspark.sql import functions as f
+    from spark_session import local_session
 
     tell(versions=versions("pyspark"))
-    spark = (
-        SparkSession.builder.master(f"local[{spec['cores']}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.parquet.compression.codec", "zstd")
-        .getOrCreate()
-    )
+    spark = local_session(spec["cores"], parquet__compression__codec="zstd")
     spark.range(0, 100, numPartitions=spec["cores"]).count()
     tell_phase("work")
     frame = spark.read.parquet(spec["folder"]).where("distance >= 150 AND delay IS NOT NULL")

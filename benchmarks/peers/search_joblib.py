@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
-from telling import tell, tell_phase, versions
+from telling import Steps, tell, tell_phase, versions
 
 HELD_OUT = 6 / 32  # of the rows to learn from, as dataops does
 
@@ -27,36 +26,29 @@ def main() -> None:
     from sklearn.model_selection import GridSearchCV, PredefinedSplit
 
     folder, rounds, workers, grid = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
-    seconds: dict[str, float] = {}
     tell(versions=versions("pandas", "numpy", "scikit-learn", "joblib", "dask", "distributed", "xgboost-cpu"))
     cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
     with cluster, Client(cluster) as client:
         client.run(_import)
         tell_phase("work")
-        at = time.perf_counter()
-
-        def took(step: str) -> None:
-            nonlocal at
-            now = time.perf_counter()
-            seconds[step], at = now - at, now
-
-        matrix, target, train, test = read_matrix(folder, took)
+        steps = Steps()
+        matrix, target, train, test = read_matrix(folder, steps.took)
         rows, labels = matrix[train], target[train]
-        took("features")
+        steps.took("features")
         fold = np.where(np.random.default_rng(0).random(len(rows)) < HELD_OUT, 0, -1)
         model = xgboost.XGBClassifier(n_estimators=rounds, tree_method="hist", max_bin=256, n_jobs=1)
         search = GridSearchCV(model, grid, scoring="roc_auc", cv=PredefinedSplit(fold), n_jobs=workers, refit=False)
         with joblib.parallel_backend("dask", scatter=[rows, labels]):
             search.fit(rows, labels)
-        took("search")
+        steps.took("search")
         best = xgboost.XGBClassifier(
             n_estimators=rounds, tree_method="hist", max_bin=256, n_jobs=workers, **search.best_params_
         ).fit(rows, labels)
-        took("fit")
+        steps.took("fit")
         tell_phase("end")
     scores = best.predict_proba(matrix[test])[:, 1]
     tell(
-        seconds=seconds,
+        seconds=steps.seconds,
         trials=len(search.cv_results_["params"]),
         best={name: float(value) for name, value in search.best_params_.items()},
         figure=float(search.best_score_),

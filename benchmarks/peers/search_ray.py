@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from telling import tell, tell_phase, versions
+from telling import Steps, tell, tell_phase, versions
 
 HELD_OUT = 6 / 32  # of the rows to learn from, as dataops does
 
@@ -58,19 +58,12 @@ def _search(scratch: str) -> None:
     kept = {"storage_path": scratch, "verbose": 0}
     nothing = tune.with_resources(lambda _: {"roc_auc": 0.0}, {"cpu": 1})
     tune.Tuner(nothing, tune_config=tune.TuneConfig(**settings), run_config=tune.RunConfig(**kept)).fit()
-    seconds: dict[str, float] = {}
     tell_phase("work")  # what Tune itself imports late is there by now
-    at = time.perf_counter()
-
-    def took(step: str) -> None:
-        nonlocal at
-        now = time.perf_counter()
-        seconds[step], at = now - at, now
-
-    matrix, target, train, test = read_matrix(folder, took)
+    steps = Steps()
+    matrix, target, train, test = read_matrix(folder, steps.took)
     rows, labels = matrix[train], target[train]
     held = np.random.default_rng(0).random(len(rows)) < HELD_OUT
-    took("features")
+    steps.took("features")
     parts = {"rows": rows[~held], "labels": labels[~held], "judged": rows[held], "truth": labels[held]}
     found = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, rounds=rounds, **parts), {"cpu": 1}),
@@ -78,18 +71,18 @@ def _search(scratch: str) -> None:
         tune_config=tune.TuneConfig(reuse_actors=True, **settings),
         run_config=tune.RunConfig(**kept),
     ).fit()
-    took("search")
+    steps.took("search")
     best = found.get_best_result()
     model = xgboost.XGBClassifier(
         n_estimators=rounds, tree_method="hist", max_bin=256, n_jobs=workers, **best.config
     ).fit(rows, labels)
-    took("fit")
+    steps.took("fit")
     tell_phase("end")
     late, late_cpu = (sum(one.metrics[name] for one in found) for name in ("imported", "imported_cpu"))
-    seconds["search"] -= late / workers  # side by side
+    steps.seconds["search"] -= late / workers  # side by side
     scores = model.predict_proba(matrix[test])[:, 1]
     tell(
-        seconds=seconds,
+        seconds=steps.seconds,
         imported={"seconds": late / workers, "cpu_seconds": late_cpu},
         trials=found.num_terminated,
         best={name: float(value) for name, value in best.config.items()},

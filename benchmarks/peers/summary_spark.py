@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 from pyspark import StorageLevel
 from pyspark.ml.feature import StandardScaler, StringIndexer, VectorAssembler
 from pyspark.ml.stat import Summarizer
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
-from telling import tell, tell_phase, versions
+from spark_session import local_session
+from telling import Steps, tell, tell_phase, versions
 
 TEXTS = ["origin", "destination"]
 WARM_UP_ROWS = 20_000
@@ -31,26 +31,12 @@ def main() -> None:
     """Fits and encodes."""
     folder, threads = sys.argv[1], int(sys.argv[2])
     tell(versions=versions("pyspark"))
-    spark = (
-        SparkSession.builder.master(f"local[{threads}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .getOrCreate()
-    )
+    spark = local_session(threads)
     fit_and_encode(spark.read.parquet(folder).limit(WARM_UP_ROWS), lambda _: None)
     spark.catalog.clearCache()
     tell_phase("work")
-    seconds, at = {}, time.perf_counter()
-
-    def took(step: str) -> None:
-        nonlocal at
-        now = time.perf_counter()
-        seconds[step], at = now - at, now
-
-    found, encoded = fit_and_encode(spark.read.parquet(folder), took)
+    steps = Steps()
+    found, encoded = fit_and_encode(spark.read.parquet(folder), steps.took)
     tell_phase("end")
     told = encoded.select(
         Summarizer.metrics("count", "mean", "normL2").summary(encoded["features"]).alias("of")
@@ -58,7 +44,9 @@ def main() -> None:
     rows = told["of"]["count"]
     found["scales"] = [one * math.sqrt((rows - 1) / rows) for one in found["scales"]]  # Spark's are of a sample
     squares = [float(one) ** 2 / rows for one in told["of"]["normL2"]]
-    tell(seconds=seconds, **found, encoded={"rows": rows, "means": told["of"]["mean"].tolist(), "squares": squares})
+    tell(
+        seconds=steps.seconds, **found, encoded={"rows": rows, "means": told["of"]["mean"].tolist(), "squares": squares}
+    )
     spark.stop()
 
 

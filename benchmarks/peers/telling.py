@@ -24,6 +24,19 @@ def tell_phase(phase: str) -> None:
     tell(phase=phase, at=time.monotonic())
 
 
+class Steps:
+    """Seconds of each step of some work, one after another."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._at = time.perf_counter()
+
+    def took(self, step: str) -> None:
+        """The `step` took all the time since the one before."""
+        now = time.perf_counter()
+        self.seconds[step], self._at = now - self._at, now
+
+
 def read_spec() -> tuple[dict[str, Any], Path]:
     """What is to be scored and the folder for the output, as the command line says."""
     spec, output = sys.argv[1:3]

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 import pandas as pd
-from pyspark.sql import SparkSession
+from spark_session import local_session
 from telling import read_spec, tell, tell_phase, versions
 
 
@@ -19,16 +19,10 @@ def main() -> None:
     """Scores."""
     spec, output = read_spec()
     tell(versions=versions("pyspark", "pandas", "scikit-learn", "xgboost-cpu", "pyarrow"))
-    spark = (
-        SparkSession.builder.master(f"local[{spec['cores']}]")
-        .config("spark.driver.memory", "6g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(spec["spark_batch"]))
-        .getOrCreate()
+    spark = local_session(
+        spec["cores"],
+        execution__arrow__pyspark__enabled="true",
+        execution__arrow__maxRecordsPerBatch=str(spec["spark_batch"]),
     )
     spec_path, keep = sys.argv[1], spec["keep"]
 

@@ -21,7 +21,6 @@ from dataops.features.columns import Floats32, numpy_of, of_numpy
 from dataops.models.grid import BLOCK, Grid, Keys
 
 Predict = Callable[[Floats32], Floats32]
-Places = npt.NDArray[np.int32]
 
 MOST_KEPT = 1 << 20  # cells: 12 bytes each
 _LEAST_ROWS = 1 << 12
@@ -83,7 +82,7 @@ class CellScores:
             self._kept = kept.with_more(cells[~there], scores[~there])
         return scores.take(places)
 
-    def _cells_of(self, keys: Keys) -> tuple[Keys, Places]:
+    def _cells_of(self, keys: Keys) -> tuple[Keys, npt.NDArray[np.int32]]:
         """The cells that occur, rising, and the place of each row's among them."""
         if self._grid.size <= _TABLE:
             occurs = np.zeros(self._grid.size, np.bool_)
